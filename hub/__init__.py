@@ -1,0 +1,1 @@
+"""The central hub: settings, rules, alerts, the API and the cockpit."""

@@ -1,0 +1,1 @@
+"""A small MQTT broker that acknowledges through: a PUBACK means that the reading is committed."""

@@ -1,0 +1,1 @@
+"""What-if: the traffic engine, demand, signals, incidents, routes and their results."""

@@ -1,0 +1,1 @@
+"""The model of the city: its network, its equipment and its state. No network traffic, no database."""

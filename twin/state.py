@@ -1,0 +1,85 @@
+"""The state of the city at one instant: a snapshot of every link and sensor, frozen so that readers need no lock."""
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float64]
+
+
+class Source(enum.IntEnum):
+    """Where a link's state comes from; nothing is ever shown without it."""
+
+    GUESSED = 0  # the prior is all there is
+    ESTIMATED = 1  # its neighbours say so: posterior deviation at most 0.7 of the prior's
+    MEASURED = 2  # a healthy detector of this link reported within its interval
+
+
+@dataclass(frozen=True, slots=True)
+class SensorState:
+    """What is known of each sensor, by quantity: series are (sensor, quantity) pairs.
+
+    Parameters
+    ----------
+    sensor_ids, quantities, link_ids
+        (n_series,); the link is ``""`` for a sensor without one.
+    time : (n_series,) s since 1970 UTC
+        End of the last measured interval, NaN before the first.
+    value : (n_series,) unit of the quantity
+    interval_s : (n_series,) s
+    unchanged_since : (n_series,) s since 1970 UTC
+        Since when the value repeats; readings without vehicles do not count as repeats.
+    expected_since : (n_series,) s since 1970 UTC
+        Since when the sensor is expected to report: the start of the twin or the sensor's first sight.
+    """
+
+    sensor_ids: tuple[str, ...]
+    quantities: tuple[str, ...]
+    link_ids: tuple[str, ...]
+    time: Float
+    value: Float
+    interval_s: Float
+    unchanged_since: Float
+    expected_since: Float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """State of all links and sensors at one city time.
+
+    Parameters
+    ----------
+    time : s since 1970 UTC, city clock
+    sequence
+        Counts snapshots of this run from 1.
+    network_sha256
+        Which network the arrays belong to; link order is that of `CompiledNetwork.link_ids`.
+    speed, speed_deviation : (n_links,) m/s
+    flow, flow_deviation : (n_links,) veh/s
+    density : (n_links,) veh/m, flow / speed
+    source : (n_links,) uint8 of `Source`
+    measured_at : (n_links,) s since 1970 UTC of the newest reading used, NaN without one
+    sensors
+        What is known of each sensor.
+    """
+
+    time: float
+    sequence: int
+    network_sha256: str
+    speed: Float
+    speed_deviation: Float
+    flow: Float
+    flow_deviation: Float
+    density: Float
+    source: npt.NDArray[np.uint8]
+    measured_at: Float
+    sensors: SensorState
+
+    def __post_init__(self) -> None:
+        for holder in (self, self.sensors):
+            for name in holder.__slots__:
+                value = getattr(holder, name)
+                if isinstance(value, np.ndarray):
+                    value.flags.writeable = False
