@@ -1,4 +1,4 @@
-"""Codec ``citytwin``: our own payloads ``{"t": ..., "<quantity>_<unit>": number}`` on ``city/<district>/<sensor_id>``."""
+"""Codec ``citytwin``: our payloads ``{"t": ..., "<quantity>_<unit>": number}`` on ``city/<district>/<sensor_id>``."""
 
 from sensors.codecs.json_values import Collected, checked_sensor_id, load_object, short, time_ms
 from sensors.errors import PayloadError
