@@ -15,7 +15,7 @@ from sensors.errors import InputError
 from sensors.quantity import QUANTITIES
 from sensors.recording import NEVER_MS, Message, Recording, opened
 
-_CHUNK_ROWS = 50_000
+_CHUNK_ROWS = 5_000
 _ABSENT = frozenset({"nan", "null", "none", "na", "n/a", "-"})
 _encode = msgspec.json.Encoder().encode
 
@@ -117,7 +117,7 @@ class Table(Recording):
             cells = [[row[place] for row in rows] for place in chosen]
             ids = [self._sensor(cell) for cell in cells[0]]
             times = [self._time(cell) for cell in cells[1]]
-            values = np.stack([np.array(column).astype(np.float64) for column in cells[2:]], axis=1)
+            values = np.array([[float(cell) for cell in column] for column in cells[2:]]).T
             if not np.isfinite(values).all():
                 raise ValueError("absent or infinite")
         except (ValueError, IndexError, OverflowError):
