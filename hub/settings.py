@@ -181,11 +181,7 @@ class Settings:
         InputError
             For every fault at once: the variable, its value and what would be right.
         """
-        faults = [
-            f"{name}: unknown variable, {nearest(name, VARIABLES)}"
-            for name in environment
-            if name.startswith("CITYTWIN_") and name not in VARIABLES
-        ]
+        faults: list[str] = []
         get = {
             name.removeprefix("CITYTWIN_").lower(): text.strip() for name, text in environment.items() if text.strip()
         }
@@ -213,6 +209,21 @@ class Settings:
         settings = cls(**values)
         path = settings.config / "city.toml"
         return cls(**values, city=City.read(path) if path.exists() else City())
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each ``CITYTWIN_`` variable that nobody reads; a warning, since others may use the prefix.
+
+    Examples
+    --------
+    >>> unknown_variables({"CITYTWIN_PROT": "1"})
+    ["CITYTWIN_PROT: is not read, did you mean 'CITYTWIN_PORT'?"]
+    """
+    return [
+        f"{name}: is not read, {nearest(name, VARIABLES)}"
+        for name in sorted(environment)
+        if name.startswith("CITYTWIN_") and name not in VARIABLES
+    ]
 
 
 def _url_faults(values: Mapping[str, Any]) -> list[str]:
