@@ -55,8 +55,9 @@ def delta_frame(before: LinkBytes, after: LinkBytes, *, sequence: int, city_time
     """Return the frame that says what changed; with nothing changed it is a heartbeat."""
     changed = np.flatnonzero((before.ratio != after.ratio) | (before.source != after.source)).astype("<u4")
     header = _HEADER.pack(b"CTF1", 1, sequence & 0xFFFFFFFF, len(after.ratio), city_time, wall_time)
-    body = changed.tobytes() + after.ratio[changed].tobytes() + after.source[changed].tobytes()
-    return header + struct.pack("<I", len(changed)) + body
+    body: bytes = changed.tobytes() + after.ratio[changed].tobytes() + after.source[changed].tobytes()
+    count = struct.pack("<I", len(changed))
+    return header + count + body
 
 
 def geometry(compiled: CompiledNetwork, lines: list[npt.NDArray[np.float64]]) -> bytes:

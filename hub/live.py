@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 Message = bytes | str
@@ -74,14 +74,24 @@ class Fan:
 
     def frame(self, delta: bytes, full: bytes) -> None:
         """Send a frame to every browser."""
-        self._call(lambda: [client.put_frame(delta, full) for client in self._clients])
+
+        def send() -> None:
+            for client in self._clients:
+                client.put_frame(delta, full)
+
+        self._call(send)
 
     def message(self, kind: str, **content: Any) -> None:
         """Send a JSON message to every browser."""
         text = json.dumps({"type": kind, **content}, ensure_ascii=False)
-        self._call(lambda: [client.put_message(text) for client in self._clients])
 
-    def _call(self, action: Any) -> None:
+        def send() -> None:
+            for client in self._clients:
+                client.put_message(text)
+
+        self._call(send)
+
+    def _call(self, action: Callable[[], None]) -> None:
         loop = self._loop
         if loop is None or loop.is_closed():
             return
