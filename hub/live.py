@@ -20,6 +20,11 @@ class Client:
         self._wake = asyncio.Event()
         self.closed = False
 
+    def close(self) -> None:
+        """End `messages`."""
+        self.closed = True
+        self._wake.set()
+
     def put_frame(self, delta: bytes, full: bytes) -> None:
         """Offer a frame; a client that has not sent the last one gets the full one instead of two deltas."""
         self._frame = full if self._frame is not None else delta
@@ -64,7 +69,7 @@ class Fan:
 
     def leave(self, client: Client) -> None:
         """Forget a client."""
-        client.closed = True
+        client.close()
         self._clients.discard(client)
 
     @property

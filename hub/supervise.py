@@ -54,6 +54,11 @@ class Child:
         """Tell whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
+    def with_arguments(self, arguments: Sequence[str]) -> "Child":
+        """Use other arguments from the next start on and return the child."""
+        self._words = [*self._words[:3], *arguments]
+        return self
+
     def start(self) -> Mapping[str, Any]:
         """Start the process and return what it said when it was ready.
 
