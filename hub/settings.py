@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sensors import InputError
+from sensors.payload import DEFAULT_RULES, TopicRule
 from sensors.toml import nearest, read_toml, unknown_keys
 
 VARIABLES = {
@@ -32,14 +33,6 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True)
-class TopicCodec:
-    """Payloads on topics that match ``filter`` are decoded by ``codec``."""
-
-    filter: str
-    codec: str
-
-
-@dataclass(frozen=True, slots=True)
 class City:
     """``config/city.toml``: how this city is called and how its data is taken in.
 
@@ -59,7 +52,7 @@ class City:
     name_zh: str = "城市孪生"
     timezone: str = "Asia/Shanghai"
     district: str = "centre"
-    topics: tuple[TopicCodec, ...] = (TopicCodec("city/#", "citytwin"), TopicCodec("/hfp/#", "hfp"))
+    topics: tuple[TopicRule, ...] = DEFAULT_RULES
     retention_s: float = 400 * 86_400.0
     future_s: float = 300.0
     max_unverified_sensors: int = 10_000
@@ -127,7 +120,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, type, float]]] = {
 }
 
 
-def _topics(rows: object, path: Path) -> tuple[tuple[TopicCodec, ...] | None, list[str]]:
+def _topics(rows: object, path: Path) -> tuple[tuple[TopicRule, ...] | None, list[str]]:
     if rows is None:
         return None, []
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -139,7 +132,10 @@ def _topics(rows: object, path: Path) -> tuple[tuple[TopicCodec, ...] | None, li
         if not all(isinstance(row.get(key), str) and row[key] for key in ("filter", "codec")):
             faults.append(f"{where}: needs filter and codec as text")
         else:
-            topics.append(TopicCodec(row["filter"], row["codec"]))
+            try:
+                topics.append(TopicRule(row["filter"], row["codec"]))
+            except InputError as error:
+                faults += [f"{where}: {fault}" for fault in error.faults]
     return tuple(topics), faults
 
 
