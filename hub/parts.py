@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 import shutil
@@ -11,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from ingest.postgres import EmbeddedPostgres
-
+from hub import ports
 from hub.settings import Settings
 from hub.supervise import Child
+from ingest.postgres import EmbeddedPostgres
 from sensors import InputError, WorkError
 
 log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class StateFolder:
 
     def release(self) -> None:
         """Give the folder back."""
-        (self.path / "ports.json").unlink(missing_ok=True)
+        ports.remove(self.path)
         if self._handle is not None:
             self._handle.close()
             self._handle = None
@@ -81,21 +80,6 @@ class StateFolder:
                 shutil.rmtree(target)
             else:
                 target.unlink(missing_ok=True)
-
-    def write_ports(self, **urls: str) -> None:
-        """Write the addresses in use, in one step."""
-        fresh = self.path / "ports.json.new"
-        fresh.write_text(json.dumps(urls, indent=1) + "\n", "utf-8")
-        fresh.replace(self.path / "ports.json")
-
-
-def read_ports(state: Path) -> dict[str, str]:
-    """Return the addresses that a running hub wrote, empty when none runs."""
-    try:
-        ports = json.loads((state / "ports.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {str(key): str(value) for key, value in ports.items()}
 
 
 class Parts:
@@ -137,12 +121,12 @@ class Parts:
 
     def watched(self) -> list[Part]:
         """Return what a watch restarts when it dies."""
-        parts: list[Part] = []
+        watched: list[Part] = []
         if self._postgres is not None:
-            parts.append(("database", self._postgres.alive, self._postgres.start))
+            watched.append(("database", self._postgres.alive, self._postgres.start))
         if self._broker is not None:
-            parts.append(("broker", self._broker.alive, self._broker.start))
-        return parts
+            watched.append(("broker", self._broker.alive, self._broker.start))
+        return watched
 
     def pids(self) -> dict[str, int]:
         """Return the process ids of what is embedded."""

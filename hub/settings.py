@@ -44,6 +44,8 @@ class City:
         Wall seconds between two snapshots of the twin.
     max_unverified_sensors
         Sensors that no network names are admitted up to this number.
+    network
+        Folder of the network that ``citytwin serve`` serves; in the file relative to the file's folder.
     webhook_url
         Receives alerts as Alertmanager v4 JSON; empty: none.
     """
@@ -57,6 +59,7 @@ class City:
     future_s: float = 300.0
     max_unverified_sensors: int = 10_000
     snapshot_every_s: float = 1.0
+    network: Path | None = None
     webhook_url: str = ""
     alert_topic: str = "hub/alerts"
 
@@ -91,6 +94,8 @@ class City:
                     values[target] = kind(value * factor) if numeric else value
         values["topics"], topic_faults = _topics(document.get("topic"), path)
         faults += topic_faults
+        if "network" in values:
+            values["network"] = path.parent / Path(values["network"]).expanduser()
         city = cls(**{key: value for key, value in values.items() if value is not None})
         try:
             ZoneInfo(city.timezone)
@@ -109,6 +114,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, type, float]]] = {
         "name_zh": ("name_zh", str, 1),
         "timezone": ("timezone", str, 1),
         "district": ("district", str, 1),
+        "network": ("network", str, 1),
     },
     "ingest": {
         "retention_days": ("retention_s", float, 86_400),
