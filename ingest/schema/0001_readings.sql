@@ -17,6 +17,7 @@ CREATE TABLE sensor (
     verified    boolean NOT NULL,                 -- false: it sent data, but no network folder names it
     created_at  timestamptz NOT NULL DEFAULT now()
 );
+CREATE INDEX sensor_unverified ON sensor (sensor_id) WHERE NOT verified;  -- they are counted, for their number is limited
 COMMENT ON TABLE sensor IS 'Registered sensors, and unverified ones that sent data without being registered';
 
 CREATE TABLE series (
@@ -43,7 +44,7 @@ BEGIN
         PERFORM create_hypertable('reading_raw', 'time', chunk_time_interval => interval '7 days',
                                   create_default_indexes => false);
     ELSE
-        -- Partitions of one week are made by ingest.partition, before rows arrive that need them.
+        -- Partitions of one week are made by ensure_reading_partition, just before rows arrive that need them.
         CREATE TABLE reading_raw (
             series_id   int NOT NULL,
             time        timestamptz(3) NOT NULL,
@@ -60,6 +61,50 @@ COMMENT ON COLUMN reading_raw.time IS 'End of the measured interval';
 COMMENT ON COLUMN reading_raw.raw IS 'Value times series.scale, rounded';
 COMMENT ON COLUMN reading_raw.quality IS 'Flags: 1 range, 2 rate, 4 stuck, 8 contradiction, 16 unverified sensor, 32 late; 0 good';
 COMMENT ON COLUMN reading_raw.received_at IS 'City time at which the batch was received, milliseconds before its commit';
+
+-- Attaching a ready-made table blocks no writer, unlike CREATE TABLE ... PARTITION OF. The function has its owner's
+-- rights, so that a role that may only insert can still take readings of a new week.
+CREATE FUNCTION ensure_reading_partition(week timestamptz) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET timezone TO 'UTC' AS $$
+DECLARE
+    partition text := 'reading_raw_' || to_char(week, 'YYYYMMDD');
+BEGIN
+    IF to_regclass(partition) IS NOT NULL
+       OR (SELECT relkind FROM pg_class WHERE oid = 'reading_raw'::regclass) <> 'p' THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(7243392002);
+    IF to_regclass(partition) IS NULL THEN
+        EXECUTE format('CREATE TABLE %I (LIKE reading_raw INCLUDING ALL)', partition);
+        EXECUTE format('ALTER TABLE reading_raw ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                       partition, week, week + interval '7 days');
+    END IF;
+END
+$$;
+
+-- Retention: a week that is over is dropped whole, which takes milliseconds and leaves no holes.
+CREATE FUNCTION drop_readings_before(since timestamptz) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET timezone TO 'UTC' SET lock_timeout TO '10s' AS $$
+DECLARE
+    partition record;
+    dropped int := 0;
+BEGIN
+    IF (SELECT relkind FROM pg_class WHERE oid = 'reading_raw'::regclass) <> 'p' THEN
+        RETURN (SELECT count(*) FROM drop_chunks('reading_raw', since));
+    END IF;
+    FOR partition IN
+        SELECT c.oid::regclass AS name, to_date(right(c.relname, 8), 'YYYYMMDD') + interval '7 days' AS ends
+        FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'reading_raw'::regclass ORDER BY c.relname
+    LOOP
+        IF partition.ends <= since THEN
+            EXECUTE format('DROP TABLE %s', partition.name);
+            dropped := dropped + 1;
+        END IF;
+    END LOOP;
+    RETURN dropped;
+END
+$$;
 
 CREATE VIEW reading AS
 SELECT r.series_id, r.time, r.raw::float8 / s.scale AS value, r.quality, r.received_at
