@@ -73,7 +73,7 @@ BEGIN
        OR (SELECT relkind FROM pg_class WHERE oid = 'reading_raw'::regclass) <> 'p' THEN
         RETURN;
     END IF;
-    PERFORM pg_advisory_xact_lock(7243392002);
+    LOCK TABLE ONLY reading_raw IN SHARE UPDATE EXCLUSIVE MODE;  -- one at a time; it also shows what others just made
     IF to_regclass(partition) IS NULL THEN
         EXECUTE format('CREATE TABLE %I (LIKE reading_raw INCLUDING ALL)', partition);
         EXECUTE format('ALTER TABLE reading_raw ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
