@@ -1,12 +1,59 @@
-"""CSV tables of a network folder: read and written in one place, UTF-8 with or without BOM, LF or CRLF."""
+"""CSV tables of a network folder: read and written in one place, UTF-8 with or without BOM, LF or CRLF.
+
+A *table* is a file of the folder; a *place* names one of its rows for a person: file, line, id.
+"""
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from sensors import InputError
 
 Row = Mapping[str, str | float | int | None]
+Float = npt.NDArray[np.float64]
+
+_YES = frozenset({"true", "t", "yes", "y", "1", "1.0"})
+_NO = frozenset({"false", "f", "no", "n", "0", "0.0"})
+
+
+def _rows(path: Path) -> tuple[list[dict[str, str]], list[int], list[str]]:
+    """Return the rows of a CSV file, the line on which each ends, and the columns of its header."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name}: byte {error.start} is not UTF-8, save the file as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    rows: list[dict[str, str]] = []
+    lines: list[int] = []
+    faults: list[str] = []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        if not any(header):
+            raise InputError(f"{path.name}: has no header line")
+        if twice := sorted({name for name in header if name and header.count(name) > 1}):
+            raise InputError(f"{path.name}: column {twice[0]!r} stands twice in the header")
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if any(cell.strip() for cell in cells[len(header) :]):
+                faults.append(f"{path.name}: line {reader.line_num}: {len(cells)} cells, the header has {len(header)}")
+                continue
+            values = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
+            rows.append(dict(zip(header, values, strict=False)))
+            lines.append(reader.line_num)
+    except csv.Error as error:
+        faults.append(f"{path.name}: line {reader.line_num}: is not CSV: {error}")
+    if faults:
+        raise InputError(faults)
+    return rows, lines, [name for name in header if name]
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -17,38 +64,25 @@ def read_table(path: Path) -> list[dict[str, str]]:
     InputError
         When the file is not UTF-8, has no header, a column twice, or a row longer than the header.
     """
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path.name}: byte {error.start} is not UTF-8, save the file as UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    reader = csv.reader(text.splitlines(keepends=True))
-    header = [name.strip() for name in next(reader, [])]
-    if not any(header):
-        raise InputError(f"{path.name}: has no header line")
-    if twice := sorted({name for name in header if name and header.count(name) > 1}):
-        raise InputError(f"{path.name}: column {twice[0]!r} stands twice in the header")
-    rows, faults = [], []
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if any(cell.strip() for cell in cells[len(header) :]):
-            faults.append(f"{path.name}: line {reader.line_num}: {len(cells)} cells, the header has {len(header)}")
-            continue
-        values = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
-        rows.append(dict(zip(header, values, strict=False)))
-    if faults:
-        raise InputError(faults)
-    return rows
+    return _rows(path)[0]
 
 
-def _text(value: str | float | int | None) -> str:
+def cell(value: object) -> str:
+    """Return a value as the text of a cell: a number so that it reads back exactly, None as nothing.
+
+    Examples
+    --------
+    >>> [cell(value) for value in (None, 3.0, 0.1, True, " L1 ")]
+    ['', '3', '0.1', 'true', 'L1']
+    """
     if value is None:
         return ""
-    if isinstance(value, float):
-        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    return str(value)
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        return repr(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
+    return str(value).strip()
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
@@ -56,4 +90,161 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([_text(row.get(name)) for name in columns] for row in rows)
+        writer.writerows([cell(row.get(name)) for name in columns] for row in rows)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a network folder, whose columns are read with every fault noted and none raised.
+
+    Parameters
+    ----------
+    name
+        Name of the file without ``.csv``.
+    rows
+        Cells as stripped text.
+    lines
+        Line of each row in its file; empty for a table that was made in memory.
+    faults
+        Where the faults of all tables of a folder gather, one sentence each.
+    columns
+        The header.
+    """
+
+    name: str
+    rows: Sequence[Mapping[str, str]] = ()
+    lines: Sequence[int] = ()
+    faults: list[str] = field(default_factory=list)
+    columns: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def read(cls, path: Path, faults: list[str]) -> "Table":
+        """Return the table of a file; one that cannot be read at all is a fault, and empty."""
+        try:
+            rows, lines, columns = _rows(path)
+        except InputError as error:
+            faults.extend(error.faults)
+            return cls(path.stem, faults=faults)
+        return cls(path.stem, rows, lines, faults, columns)
+
+    @classmethod
+    def of(cls, name: str, rows: Iterable[Mapping[str, object]], faults: list[str]) -> "Table":
+        """Return the table that holds the given rows as text."""
+        texts = [{str(key): cell(value) for key, value in row.items()} for row in rows]
+        columns = list(dict.fromkeys(key for row in texts for key in row))
+        return cls(name, texts, (), faults, columns)
+
+    @property
+    def key(self) -> str:
+        """Column that identifies a row, for messages."""
+        return self.columns[0] if self.columns and self.columns[0].endswith("_id") else f"{self.name}_id"
+
+    def place(self, index: int) -> str:
+        """Return how a message names a row: file, line, id."""
+        where = f"line {self.lines[index]}" if self.lines else f"row {index + 1}"
+        row = self.rows[index]
+        key = f"{self.name}_id" if f"{self.name}_id" in row else self.key
+        name = row.get(key, "")
+        return f"{self.name}.csv: {where}" + (f": {key.removesuffix('_id')} {name}" if name else "")
+
+    def fault(self, index: int, sentence: str) -> None:
+        """Note a fault of one row."""
+        self.faults.append(f"{self.place(index)}: {sentence}")
+
+    def requires(self, *columns: str) -> bool:
+        """Return whether all columns are there; each missing one is a fault."""
+        missing = [name for name in columns if name not in self.columns]
+        for name in missing:
+            near = get_close_matches(name, self.columns, 1)
+            self.faults.append(
+                f"{self.name}.csv: has no column {name!r}" + (f", did you mean {near[0]!r}?" if near else "")
+            )
+        return not missing
+
+    def text(self, column: str, default: str = "") -> list[str]:
+        """Return a column as text, empty cells as the default."""
+        return [row.get(column) or default for row in self.rows]
+
+    def ids(self, column: str) -> dict[str, int]:
+        """Return the position of each id; an empty one and one that stands twice are faults."""
+        found: dict[str, int] = {}
+        for index, name in enumerate(self.text(column)):
+            if not name:
+                self.fault(index, f"{column} is empty, every row needs its own")
+            elif name in found:
+                first = self.place(found[name]).split(": ")[1]
+                self.fault(index, f"{column} {name!r} stands twice, first on {first}; ids must be unique")
+            else:
+                found[name] = index
+        return found
+
+    def flags(self, column: str, default: bool) -> list[bool]:
+        """Return a column of true and false."""
+        flags = []
+        for index, value in enumerate(self.text(column)):
+            if value and value.lower() not in _YES and value.lower() not in _NO:
+                self.fault(index, f"{column} is {value!r}, must be true or false")
+            flags.append(value.lower() in _YES if value else default)
+        return flags
+
+    def numbers(
+        self,
+        column: str,
+        *,
+        default: float = math.nan,
+        above: float = -math.inf,
+        least: float = -math.inf,
+        most: float = math.inf,
+        whole: bool = False,
+        required: bool = False,
+    ) -> Float:
+        """Return a column of numbers; an empty cell is the default, and a fault when required.
+
+        Parameters
+        ----------
+        above, least, most
+            The open lower, closed lower and closed upper limit of what is right.
+        """
+        values = np.full(len(self.rows), default)
+        rule = "a whole number" if whole else "a number"
+        limits = [(above, ">"), (least, ">="), (most, "<=")]
+        rule += "".join(f" {sign} {limit:g}" for limit, sign in limits if math.isfinite(limit))
+        for index, text in enumerate(self.text(column)):
+            if not text:
+                if required:
+                    self.fault(index, f"{column} is empty, must be {rule}")
+                continue
+            try:
+                value = math.nan if "_" in text else float(text)
+            except ValueError:
+                value = math.nan
+            right = math.isfinite(value) and value > above and least <= value <= most
+            if not right or (whole and not value.is_integer()):
+                self.fault(index, f"{column} is {text!r}, must be {rule}")
+                continue
+            values[index] = value
+        return values
+
+    def lists(self, column: str) -> list[tuple[str, ...]]:
+        """Return a column of semicolon lists."""
+        return [
+            tuple(part.strip() for part in value.split(";") if part.strip()) if value else ()
+            for value in self.text(column)
+        ]
+
+    def references(
+        self, column: str, known: Mapping[str, int], target: str, *, optional: bool = False
+    ) -> npt.NDArray[np.int64]:
+        """Return the positions of ids of another table, -1 where there is none; an unknown id is a fault."""
+        positions = np.full(len(self.rows), -1, np.int64)
+        for index, name in enumerate(self.text(column)):
+            if name in known:
+                positions[index] = known[name]
+            elif name:
+                self.fault(index, f"{column} {name!r} is not in {target}")
+            elif not optional:
+                self.fault(index, f"{column} is empty, must be an id of {target}")
+        return positions

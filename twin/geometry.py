@@ -1,0 +1,127 @@
+"""Geometry of links and areas: well-known text, lengths on the ellipsoid, places along a line, local metres."""
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+
+from twin.projection import FLATTENING, SEMI_MAJOR_M
+
+Float = npt.NDArray[np.float64]
+
+# Metres per degree of the equator (WGS84): the scale of local metres, the same in every part of citytwin.
+METRES_PER_DEGREE = 111_319.49
+_E2 = FLATTENING * (2 - FLATTENING)
+_POINTS = re.compile(r"\(([^()]*)\)")
+
+
+def _points(text: str) -> Float:
+    points = [[float(number) for number in part.split()[:2]] for part in text.split(",")]
+    array = np.array(points, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
+        raise ValueError("every point needs two finite coordinates")
+    return array
+
+
+def parse_line(text: str) -> Float:
+    """Return the points of a ``LINESTRING``; Z and M are left out.
+
+    Returns
+    -------
+    (k, 2) in the coordinates of the text, k >= 2
+
+    Raises
+    ------
+    ValueError
+        When the text is no line of two points or more.
+
+    Examples
+    --------
+    >>> parse_line("LINESTRING(0 1, 2 3)").tolist()
+    [[0.0, 1.0], [2.0, 3.0]]
+    """
+    kind, _, rest = text.strip().partition("(")
+    if kind.split()[:1] and kind.split()[0].upper() == "LINESTRING" and rest.endswith(")"):
+        points = _points(rest[:-1])
+        if len(points) >= 2:
+            return points
+    raise ValueError("must be LINESTRING (x y, x y, ...) of two points or more")
+
+
+def parse_polygon(text: str) -> tuple[Float, ...]:
+    """Return the rings of a ``POLYGON`` or of all parts of a ``MULTIPOLYGON``, each (k, 2), k >= 3.
+
+    Raises
+    ------
+    ValueError
+        When the text is no polygon.
+    """
+    kind = text.strip().upper()
+    rings = [_points(part) for part in _POINTS.findall(text)] if kind.startswith(("POLYGON", "MULTIPOLYGON")) else []
+    if not rings or text.count("(") != text.count(")") or any(len(ring) < 3 for ring in rings):
+        raise ValueError("must be POLYGON ((x y, x y, x y, ...)) of three points or more")
+    return tuple(rings)
+
+
+def format_line(points: Float, *, digits: int = 7) -> str:
+    """Return points as ``LINESTRING``; seven digits of a degree are a centimetre."""
+    return "LINESTRING (" + ", ".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in points) + ")"
+
+
+def format_polygon(rings: tuple[Float, ...], *, digits: int = 7) -> str:
+    """Return rings as one ``POLYGON``."""
+    parts = ("(" + ", ".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in ring) + ")" for ring in rings)
+    return f"POLYGON ({', '.join(parts)})"
+
+
+def step_lengths(lon_lat: Float) -> Float:
+    """Return the length of each step of a line, by the radii of curvature at the step's middle latitude.
+
+    Parameters
+    ----------
+    lon_lat : (k, 2) degrees
+
+    Returns
+    -------
+    (k - 1,) m, right to 1e-6 for steps of a few kilometres
+
+    Examples
+    --------
+    >>> bool(abs(step_lengths(np.array([[0.0, 0.0], [1 / 60, 0.0]]))[0] - 1855.3248) < 0.001)
+    True
+    """
+    middle = np.radians((lon_lat[1:, 1] + lon_lat[:-1, 1]) / 2)
+    w2 = 1 - _E2 * np.sin(middle) ** 2
+    d_lon = np.radians((np.diff(lon_lat[:, 0]) + 180) % 360 - 180)
+    east = d_lon * np.cos(middle) * SEMI_MAJOR_M / np.sqrt(w2)
+    north = np.radians(np.diff(lon_lat[:, 1])) * SEMI_MAJOR_M * (1 - _E2) / w2**1.5
+    return np.hypot(east, north)
+
+
+def line_length(lon_lat: Float) -> float:
+    """Return the length of a line of degrees, m."""
+    return float(step_lengths(lon_lat).sum())
+
+
+def point_along(lon_lat: Float, share: float) -> tuple[float, float]:
+    """Return longitude and latitude at a share (0..1) of a line's length."""
+    steps = step_lengths(lon_lat)
+    reach = np.concatenate([[0.0], np.cumsum(steps)])
+    at = min(max(share, 0.0), 1.0) * reach[-1]
+    return float(np.interp(at, reach, lon_lat[:, 0])), float(np.interp(at, reach, lon_lat[:, 1]))
+
+
+def to_local(lon_lat: Float, origin: Float) -> Float:
+    """Return metres east and north of an origin, as the cockpit draws them.
+
+    Parameters
+    ----------
+    lon_lat : (n, 2) degrees
+    origin : (2,) degrees
+
+    Returns
+    -------
+    (n, 2) m
+    """
+    scale = np.array([np.cos(np.radians(origin[1])), 1.0]) * METRES_PER_DEGREE
+    return np.asarray((lon_lat - origin) * scale, dtype=np.float64)

@@ -1,0 +1,291 @@
+"""Links of a network: attributes in SI with the fundamental diagram, and what of them is assumed."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from twin.geometry import Float, line_length, parse_line
+from twin.nodes import Nodes
+from twin.tables import Table
+from twin.units import KMH, Units
+
+Int = npt.NDArray[np.int32]
+
+MOTORWAY, ARTERIAL, COLLECTOR, LOCAL = 0, 1, 2, 3
+CLASS_NAMES = ("motorway", "arterial", "collector", "local")
+
+# Design speeds by class: CJJ 37-2012 (2016), Code for design of urban road engineering, table 3.2.1:
+# expressway 60-100, trunk 40-60, secondary 30-50, branch 20-40 km/h; the middle of each. Lanes: one direction of its
+# common cross sections.
+DEFAULT_SPEED_KMH = (80.0, 50.0, 40.0, 30.0)
+DEFAULT_LANES = (3, 2, 1, 1)
+# Jam density 150 veh/km per lane and wave speed 18 km/h: Treiber and Kesting (2013), Traffic Flow Dynamics, ch. 8
+# (typical city values 120-160 and 15-20); with 50 km/h they give 1,985 veh/h per lane.
+DEFAULT_JAM_DENSITY_VEH_KM = 150.0
+DEFAULT_WAVE_SPEED_KMH = 18.0
+# A shorter link than this is a point: hardly longer than the rounding of coordinates.
+SHORTEST_LINK_M = 0.1
+
+_CLASS_WORDS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (MOTORWAY, ("motorway", "freeway", "expressway", "interstate", "trunk", "ring", "highway_motorway", "快速路")),
+    (ARTERIAL, ("arterial", "primary", "secondary", "major", "boulevard", "主干路")),
+    (COLLECTOR, ("collector", "tertiary", "minor", "distributor", "次干路")),
+    (LOCAL, ("local", "residential", "living", "service", "unclassified", "street", "access", "支路")),
+)
+_MOTOR = re.compile(r"auto|car|truck|bus|sov|hov|vehicle|motor|drive|taxi|all", re.IGNORECASE)
+
+
+def link_class(facility_type: str, free_speed_kmh: float) -> int:
+    """Return the class of a link from the words of its facility type, else from its speed.
+
+    Examples
+    --------
+    >>> link_class("Minor Arterial", 50), link_class("highway.motorway_link", 80), link_class("", 50)
+    (1, 0, 1)
+    """
+    text = facility_type.lower().removeprefix("highway.")
+    for number, words in _CLASS_WORDS:
+        if any(word in text for word in words):
+            return number
+    if not np.isfinite(free_speed_kmh):
+        return LOCAL
+    return int(np.searchsorted([-75.0, -49.0, -39.0], -free_speed_kmh))
+
+
+def is_for_motors(allowed_uses: str) -> bool:
+    """Return whether motor vehicles may use a link or movement of these uses; an empty list means all.
+
+    Examples
+    --------
+    >>> [is_for_motors(uses) for uses in ("", "ALL", "WALK, BIKE", "auto, bike")]
+    [True, True, False, True]
+    """
+    return not allowed_uses.strip() or bool(_MOTOR.search(allowed_uses))
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Directed links in the order of ``link.csv``; an undirected row gives two, the second with ``-r`` after its id.
+
+    Parameters
+    ----------
+    position
+        Position of each id.
+    row : (n_links,)
+        Row of ``link.csv``.
+    from_node, to_node : (n_links,)
+        Node positions.
+    length : (n_links,) m
+    lanes : (n_links,)
+    free_speed, wave_speed : (n_links,) m/s
+    jam_density : (n_links,) veh/m over all lanes
+    capacity : (n_links,) veh/s over all lanes
+    priority : (n_links,)
+        In the measure of capacity.
+    link_class : (n_links,)
+    names, names_zh
+        Street names, ``""`` where there is none.
+    assumed
+        Columns of each link that are imputed.
+    geometry
+        Of each link, (k, 2) degrees.
+    """
+
+    position: dict[str, int]
+    row: Int
+    from_node: Int
+    to_node: Int
+    length: Float
+    lanes: Int
+    free_speed: Float
+    wave_speed: Float
+    jam_density: Float
+    capacity: Float
+    priority: Float
+    link_class: Int
+    names: tuple[str, ...]
+    names_zh: tuple[str, ...]
+    assumed: tuple[tuple[str, ...], ...]
+    geometry: tuple[Float, ...] = field(repr=False)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids in the order of the links."""
+        return tuple(self.position)
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+@dataclass(slots=True)
+class _Columns:
+    """The columns of ``link.csv`` while they are being completed; one entry a row."""
+
+    length: Float
+    lanes: Float
+    speed: Float
+    wave: Float
+    jam: Float
+    capacity: Float
+    priority: Float
+    classes: Int
+    assumed: list[list[str]]
+
+
+def motor_rows(table: Table) -> list[bool]:
+    """Return which rows carry motor vehicles; foot and cycle paths stay in the table and out of the network."""
+    uses = table.text("allowed_uses")
+    return [is_for_motors(text) for text in uses]
+
+
+def _complete(table: Table, units: Units) -> _Columns:
+    """Read the attribute columns, and put the default of its class where a cell is empty."""
+    c = _Columns(
+        length=table.numbers("length", above=0) * units.long_length_m,
+        lanes=table.numbers("lanes", least=1, whole=True),
+        speed=table.numbers("free_speed", above=0) * units.speed_m_s,
+        wave=table.numbers("wave_speed", above=0, default=DEFAULT_WAVE_SPEED_KMH) * KMH,
+        jam=table.numbers("jam_density", above=0, default=DEFAULT_JAM_DENSITY_VEH_KM) / 1000,
+        capacity=table.numbers("capacity", above=0) / 3600,
+        priority=table.numbers("priority", above=0) / 3600,
+        classes=np.zeros(len(table), np.int32),
+        assumed=[list(names) for names in table.lists("assumed")],
+    )
+    facility = table.text("facility_type")
+    for index in range(len(table)):
+        c.classes[index] = number = link_class(facility[index], c.speed[index] * 3.6)
+        flags = c.assumed[index]
+        for column, values, default in (
+            ("lanes", c.lanes, DEFAULT_LANES[number]),
+            ("free_speed", c.speed, DEFAULT_SPEED_KMH[number] * KMH),
+        ):
+            if np.isnan(values[index]):
+                values[index] = default
+                if column not in flags:
+                    flags.append(column)
+    top = c.speed * c.wave * c.jam / (c.speed + c.wave)
+    c.capacity = np.where(np.isnan(c.capacity), top, np.minimum(c.capacity, top))
+    return c
+
+
+def _shapes(
+    table: Table, shapes: Mapping[str, str], units: Units, nodes: Nodes, ends: tuple[Int, Int]
+) -> list[Float | None]:
+    """Return the geometry of each row in degrees, from its from-node to its to-node; a straight line without one."""
+    lines: list[Float | None] = []
+    backwards = [text.strip() in {"-1", "-1.0"} for text in table.text("dir_flag")]
+    keys, texts = table.text("geometry_id"), table.text("geometry")
+    for index, text in enumerate(texts):
+        start, end = int(ends[0][index]), int(ends[1][index])
+        wkt = text or shapes.get(keys[index], "")
+        if wkt and wkt.upper() != "NULL":
+            try:
+                points = parse_line(wkt)
+            except ValueError as error:
+                table.fault(index, f"geometry is {wkt[:40]!r}, {error}")
+                lines.append(None)
+                continue
+            degrees = points if units.projection is None else units.projection.to_degrees(points)
+            lines.append(degrees[::-1] if backwards[index] else degrees)
+        elif start >= 0 and end >= 0:
+            lines.append(nodes.lon_lat[[start, end]])
+        else:
+            lines.append(None)
+    return lines
+
+
+def read_links(table: Table, geometry: Table, nodes: Nodes, units: Units) -> Links:
+    """Return the links of ``link.csv``; every fault is noted in the table.
+
+    With capacity c, free speed v, wave speed w and jam density k per lane the fundamental diagram is the triangle
+    (v, w, k) cut at c when c is below its top ``v w k / (v + w)``, and the triangle when c is missing.
+    """
+    kept = motor_rows(table)
+    table = Table(
+        table.name,
+        [row for row, keep in zip(table.rows, kept, strict=True) if keep],
+        [line for line, keep in zip(table.lines, kept, strict=False) if keep],
+        table.faults,
+        table.columns,
+    )
+    rows = np.flatnonzero(kept)
+    if not table.requires("link_id", "from_node_id", "to_node_id"):
+        table = Table(table.name, faults=table.faults)
+    elif not len(table):
+        table.faults.append("link.csv: has no rows for motor vehicles, a network needs links")
+    ids = table.ids("link_id")
+    ends = (
+        table.references("from_node_id", nodes.position, "node.csv").astype(np.int32),
+        table.references("to_node_id", nodes.position, "node.csv").astype(np.int32),
+    )
+    columns = _complete(table, units)
+    lines = _shapes(
+        table,
+        dict(zip(geometry.text("geometry_id"), geometry.text("geometry"), strict=True)),
+        units,
+        nodes,
+        ends,
+    )
+    empty = [not text for text in table.text("length")]
+    for index, line in enumerate(lines):
+        if empty[index] and line is not None:
+            columns.length[index] = line_length(line)
+            columns.assumed[index].append("length")
+            if not columns.length[index] >= SHORTEST_LINK_M:
+                table.fault(index, "length is empty and its geometry has none either, must be > 0")
+    return _directed(table, ids, rows, ends, columns, lines)
+
+
+def _directed(
+    table: Table,
+    ids: Mapping[str, int],
+    rows: npt.NDArray[np.int64],
+    ends: tuple[Int, Int],
+    c: _Columns,
+    lines: list[Float | None],
+) -> Links:
+    """Return one link per direction."""
+    directed = table.flags("directed", default=True)
+    texts = table.text("link_id")
+    position: dict[str, int] = {}
+    order: list[int] = []
+    reverse: list[bool] = []
+    for index in range(len(table)):
+        for backwards in (False,) if directed[index] else (False, True):
+            name = texts[index] + ("-r" if backwards else "")
+            if backwards and name in ids:
+                table.fault(index, f"is undirected, so its other direction is called {name!r}, but that id is taken")
+            position.setdefault(name, len(order))
+            order.append(index)
+            reverse.append(backwards)
+    at, back = np.array(order, np.int64), np.array(reverse, bool)
+    lanes = c.lanes[at]
+    empty = np.zeros((0, 2))
+    shape = [
+        empty if (line := lines[i]) is None else (line[::-1] if b else line) for i, b in zip(at, back, strict=True)
+    ]
+    for line in shape:
+        line.flags.writeable = False
+    names, names_zh = table.text("name"), table.text("name_zh")
+    capacity = c.capacity[at] * lanes
+    return Links(
+        position=position,
+        row=rows[at].astype(np.int32) if len(at) else np.zeros(0, np.int32),
+        from_node=np.where(back, ends[1][at], ends[0][at]).astype(np.int32),
+        to_node=np.where(back, ends[0][at], ends[1][at]).astype(np.int32),
+        length=c.length[at],
+        lanes=np.nan_to_num(lanes, nan=1.0).astype(np.int32),
+        free_speed=c.speed[at],
+        wave_speed=c.wave[at],
+        jam_density=c.jam[at] * lanes,
+        capacity=capacity,
+        priority=np.where(np.isnan(c.priority[at]), capacity, c.priority[at]),
+        link_class=c.classes[at],
+        names=tuple(names[i] for i in order),
+        names_zh=tuple(names_zh[i] for i in order),
+        assumed=tuple(tuple(dict.fromkeys(c.assumed[i])) for i in order),
+        geometry=tuple(shape),
+    )
