@@ -155,10 +155,10 @@ class Simulation:
 
     def settle(self) -> None:
         """Make the moves of this very instant too: a sample at t counts what happens at t."""
-        engine.run(self.roads, self.traffic, math.nextafter(self._time, math.inf))
+        engine.run(self.roads, self.traffic, self._time, math.nextafter(self._time, math.inf))
 
     def _run(self, until: float) -> None:
-        engine.run(self.roads, self.traffic, until)
+        engine.run(self.roads, self.traffic, self._time, until)
         self._time = until
 
     # --- vehicles -------------------------------------------------------------------------------------------------
