@@ -18,7 +18,9 @@ HEADWAY_S = 2.0
 class Street:
     """A small network made of links given as (id, from, to, {column: value})."""
 
-    def __init__(self, links: Sequence[tuple[str, str, str, dict[str, object]]], movements: Sequence[dict[str, object]] = ()):
+    def __init__(
+        self, links: Sequence[tuple[str, str, str, dict[str, object]]], movements: Sequence[dict[str, object]] = ()
+    ):
         names = sorted({name for _, a, b, _ in links for name in (a, b)})
         nodes = [{"node_id": n, "x_coord": 120 + k / 1000, "y_coord": 30 + (k % 3) / 1000} for k, n in enumerate(names)]
         rows = [
@@ -30,7 +32,9 @@ class Street:
             tables["movement"] = [{"mvmt_id": str(k), **row} for k, row in enumerate(movements)]
         self.network = Network.from_tables(tables)
 
-    def trips(self, *platoons: tuple[str, str, Sequence[float]], routes: dict[int, Sequence[str]] | None = None) -> Demand:
+    def trips(
+        self, *platoons: tuple[str, str, Sequence[float]], routes: dict[int, Sequence[str]] | None = None
+    ) -> Demand:
         """Return the demand of platoons (from, to, times); ``routes`` fixes the links of a platoon by its number."""
         rows = [(time, a, b, k) for k, (a, b, times) in enumerate(platoons) for time in times]
         return Demand.of_trips(

@@ -27,7 +27,9 @@ def test_each_lane_group_discharges_its_lanes_share(street):
         {"node_id": "M", "ib_link_id": "I", "ob_link_id": "L", "start_ib_lane": 1, "end_ib_lane": 1},
         {"node_id": "M", "ib_link_id": "I", "ob_link_id": "R", "start_ib_lane": 2, "end_ib_lane": 3},
     ]
-    road = street([("I", "A", "M", {"lanes": 3}), ("L", "M", "B", {"lanes": 3}), ("R", "M", "C", {"lanes": 3})], movements)
+    road = street(
+        [("I", "A", "M", {"lanes": 3}), ("L", "M", "B", {"lanes": 3}), ("R", "M", "C", {"lanes": 3})], movements
+    )
     result = road.run(road.trips(("A", "B", [0.0] * 60)))
     assert np.diff(result.trips.arrive)[-20:] == pytest.approx(2.0)  # one of three lanes
     result = road.run(road.trips(("A", "C", [0.0] * 60)))
@@ -40,7 +42,12 @@ def test_a_full_lane_group_holds_those_behind_it_at_the_entrance(street):
         {"node_id": "M", "ib_link_id": "I", "ob_link_id": "R", "start_ib_lane": 2, "end_ib_lane": 2},
     ]
     road = street(
-        [("F", "Z", "A", {"lanes": 2}), ("I", "A", "M", {"lanes": 2, "length": 100}), ("L", "M", "B", {}), ("R", "M", "C", {})],
+        [
+            ("F", "Z", "A", {"lanes": 2}),
+            ("I", "A", "M", {"lanes": 2, "length": 100}),
+            ("L", "M", "B", {}),
+            ("R", "M", "C", {}),
+        ],
         movements,
     )
     demand = road.trips(("Z", "B", [0.0] * 15), ("Z", "C", [100.0]), ("Z", "B", [101.0]), ("Z", "C", [102.0]))

@@ -65,7 +65,15 @@ def test_an_oversaturated_approach_keeps_what_it_cannot_serve(road, every):
 
 
 def test_a_movement_in_no_stage_is_never_green_and_routes_avoid_it(street):
-    road = street([("I", "A", "B", {}), ("O", "B", "C", {}), ("D1", "A", "D", {"length": 3000}), ("D2", "D", "C", {}), ("E", "B", "D", {})])
+    road = street(
+        [
+            ("I", "A", "B", {}),
+            ("O", "B", "C", {}),
+            ("D1", "A", "D", {"length": 3000}),
+            ("D2", "D", "C", {}),
+            ("E", "B", "D", {}),
+        ]
+    )
     text = '[[signal]]\nnode = "B"\ncycle_s = 60\n[[signal.stage]]\ngreen_s = 60\nmovements = [["I", "E"]]\n'
     result = road.run(road.trips(("A", "C", [0.0])), text)
     assert result.trips.distance[0] == 3000  # I, E, D2 instead of I, O

@@ -5,7 +5,9 @@ import pytest
 
 
 def test_a_lone_vehicle_takes_length_over_free_speed(street):
-    result = street([("L", "A", "B", {"length": 730})]).run(street([("L", "A", "B", {"length": 730})]).trips(("A", "B", [7.0])))
+    result = street([("L", "A", "B", {"length": 730})]).run(
+        street([("L", "A", "B", {"length": 730})]).trips(("A", "B", [7.0]))
+    )
     assert result.trips.arrive[0] - result.trips.depart[0] == pytest.approx(73.0, abs=1e-9)
     assert result.trips.delay[0] == 0.0
 
@@ -37,9 +39,7 @@ def test_links_of_every_length_carry_their_capacity(street, length, lanes):
 
 def test_a_blocked_link_stores_jam_density_times_length(street):
     road = street([("I", "A", "B", {}), ("J", "B", "C", {"length": 200}), ("O", "C", "D", {})])
-    result = road.run(
-        road.trips(("A", "D", [0.0] * 300)), '[[close]]\nlinks = ["O"]', horizon_s=2000
-    )
+    result = road.run(road.trips(("A", "D", [0.0] * 300)), '[[close]]\nlinks = ["O"]', horizon_s=2000)
     on = dict(zip(result.links.link_ids, result.links.on_link[-1].tolist(), strict=True))
     assert on["J"] == 30  # 0.15 veh/m x 200 m
     assert on["I"] == 150
