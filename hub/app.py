@@ -239,8 +239,8 @@ class App:
             self._twin.assimilate(self._before(now), now=now)
         snapshot = self._twin.assimilate(batch, now=now)
         self.board.publish(snapshot)
-        for alert in self.desk.update(evaluate(self.rules, snapshot, self.compiled), now=now):
-            self.fan.message("alert", alert=alert)
+        for event in self.desk.update(evaluate(self.rules, snapshot, self.compiled), now=now):
+            self.fan.message("alert", alert=event.alert.to_json())
         return snapshot
 
     def _before(self, now: float) -> Batch:
