@@ -4,13 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 
-from hub.api.problem import number, numbers, parse_stamp, stamp
 from hub.app import App
+from hub.show import KMH, VEH_H, VEH_KM, link_attributes, number, numbers, parse_stamp, sensor_rows, stamp
 from twin.state import Snapshot, Source
-
-KMH = 3.6
-VEH_H = 3600.0
-VEH_KM = 1000.0
 
 
 def _snapshot(app: App) -> Snapshot:
@@ -55,7 +51,7 @@ def router(app: App) -> APIRouter:
         snapshot, index = _snapshot(app), position[link_id]
         history = app.board.history(index)
         return {
-            **app.link_attributes(index),
+            **link_attributes(app.network, index),
             "state": {
                 "time": stamp(snapshot.time),
                 "speed_kmh": number(snapshot.speed[index] * KMH),
@@ -66,7 +62,7 @@ def router(app: App) -> APIRouter:
                 "source": Source(snapshot.source[index]).name.lower(),
                 "measured_at": stamp(float(snapshot.measured_at[index])),
             },
-            "sensors": [row for row in app.sensor_rows(snapshot) if row["link_id"] == link_id],
+            "sensors": sensor_rows(app.network, snapshot, link_id=link_id),
             "history": {
                 "time": [stamp(time) for time in history.time],
                 "speed_kmh": numbers(history.speed, KMH),
@@ -80,7 +76,7 @@ def router(app: App) -> APIRouter:
     @routes.get("/sensors")
     def sensors() -> dict[str, Any]:
         """Return every sensor with its last values, and whether it is silent or stuck."""
-        return {"sensors": app.sensor_rows(_snapshot(app))}
+        return {"sensors": sensor_rows(app.network, _snapshot(app))}
 
     @routes.get("/readings")
     def readings(
