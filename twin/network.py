@@ -305,7 +305,8 @@ class Network:
 
     def _corner(self, node: int, street: str, language: str) -> str:
         """Return a node's name, else that of a street that crosses there, else its id."""
-        if own := _prefer(language, self.nodes.names[node], self.nodes.names_zh[node]):
+        own = _prefer(language, self.nodes.names[node], self.nodes.names_zh[node])
+        if own and own != street:
             return own
         compiled = self.compile()
         outs = compiled.out_link[compiled.out_start[node] : compiled.out_start[node + 1]].tolist()
@@ -314,7 +315,7 @@ class Network:
             crossing = _prefer(language, self.links.names[link], self.links.names_zh[link])
             if crossing and crossing != street:
                 return crossing
-        return self.nodes.ids[node]
+        return own or self.nodes.ids[node]
 
 
 def _prefer(language: str, english: str, chinese: str) -> str:
