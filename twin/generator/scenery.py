@@ -17,7 +17,7 @@ Float = npt.NDArray[np.float64]
 
 SHORE_M = 28.0  # between the riverside roads' axes and the water
 ROAD_HALF_WIDTH_M = (19.0, 16.0, 11.0, 7.0)  # with pavements, by class
-BUILDINGS_PER_JUNCTION = 8.0
+BUILDINGS_PER_JUNCTION = 9.0
 SMALL_PARKS_PER_JUNCTION = 0.04
 
 
@@ -107,7 +107,8 @@ def raise_buildings(rng: np.random.Generator, roads: Roads, jobs_density: Float,
     for area in areas:
         free &= ~_near_ring(place, area.ring, radius)
     order = np.flatnonzero(free)
-    order = order[rng.permutation(len(order))]
+    # Drawn without replacement, the built-up centre more often: the smallest exponential times win.
+    order = order[np.argsort(rng.exponential(size=len(order)) / roads.dense[node[order]] ** 0.7, kind="stable")]
     chosen = _apart(place[order], radius[order], limit=round(BUILDINGS_PER_JUNCTION * roads.n_nodes))
     picked = order[chosen]
     height = _heights(rng, roads, node[picked], jobs_density, second[picked])
@@ -120,7 +121,7 @@ def raise_buildings(rng: np.random.Generator, roads: Roads, jobs_density: Float,
 def _lots(
     rng: np.random.Generator, roads: Roads
 ) -> tuple[Float, Float, Float, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return candidate lots: middle, angle, size (along, deep), junction nearest along the road, whether in second row."""
+    """Return candidate lots: middle, angle, size (along, deep), nearest junction of the road, whether in second row."""
     places, angles, sizes, nodes, seconds = [], [], [], [], []
     links = np.unique(roads.road, return_index=True)[1]
     for link in links.tolist():
@@ -129,7 +130,7 @@ def _lots(
             continue
         shape = roads.link_shape(link)
         along = np.concatenate(([0.0], np.cumsum(np.hypot(*np.diff(shape, axis=0).T))))
-        spots = np.arange(38.0, along[-1] - 35.0, 46.0)
+        spots = np.arange(42.0, along[-1] - 40.0, 40.0)
         spots = spots + rng.uniform(-7.0, 7.0, len(spots))
         if not len(spots):
             continue
@@ -140,7 +141,8 @@ def _lots(
         for side in (-1.0, 1.0):
             for second in (False, True):
                 n = len(spots)
-                size = np.column_stack((rng.uniform(18.0, 40.0, n), rng.uniform(13.0, 26.0, n)))
+                long = np.where(roads.dense[nearest] > OLD_DENSITY, 30.0, 62.0)
+                size = np.column_stack((rng.uniform(18.0, long), rng.uniform(13.0, 26.0, n)))
                 away = ROAD_HALF_WIDTH_M[kind] + 6.0 + size[:, 1] / 2 + (rng.uniform(45.0, 75.0, n) if second else 0.0)
                 places.append(middle + side * away[:, None] * np.column_stack((-np.sin(heading), np.cos(heading))))
                 angles.append(heading)
@@ -224,4 +226,6 @@ def _heights(
 def _rectangle(middle: Float, angle: float, size: Float) -> Float:
     cos, sin = math.cos(angle), math.sin(angle)
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size / 2
-    return middle + np.column_stack((corners[:, 0] * cos - corners[:, 1] * sin, corners[:, 0] * sin + corners[:, 1] * cos))
+    return middle + np.column_stack(
+        (corners[:, 0] * cos - corners[:, 1] * sin, corners[:, 0] * sin + corners[:, 1] * cos)
+    )
