@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from sensors import Batch, Reading, Sensor
 from sensors.reading import Quality
 from twin.compiled import CompiledNetwork
