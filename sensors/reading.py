@@ -40,6 +40,7 @@ class Quality(enum.IntFlag):
     CONTRADICTION = 8
     UNVERIFIED_SENSOR = 16
     LATE = 32
+    NO_VEHICLES = 64  # a mean over vehicles (speed, travel time) of an interval without any: it measures nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,29 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.sensor_id)
+
+    def take(self, positions: "npt.ArrayLike") -> "Batch":
+        """Return the readings at the given positions (or where a mask is true), without what was rejected.
+
+        Examples
+        --------
+        >>> both = Batch.of([Reading("D1", "speed_kmh", 0, 50.0), Reading("D2", "speed_kmh", 0, 60.0)], received_at=1.0)
+        >>> both.take([1]).sensor_id
+        ('D2',)
+        """
+        chosen = np.asarray(positions)
+        if chosen.dtype == np.bool_:
+            chosen = np.flatnonzero(chosen)
+        chosen = chosen.astype(np.intp)
+        rows = chosen.tolist()
+        return Batch(
+            sensor_id=tuple([self.sensor_id[row] for row in rows]),
+            quantity=tuple([self.quantity[row] for row in rows]),
+            time_ms=self.time_ms[chosen],
+            value=self.value[chosen],
+            quality=self.quality[chosen],
+            received_at=self.received_at,
+        )
 
     @classmethod
     def of(cls, readings: "list[Reading]", *, received_at: float, rejected: "tuple[Rejected, ...]" = ()) -> "Batch":

@@ -1,0 +1,182 @@
+"""The notebook's client of a running hub: live state, alerts, readings and what-if as DataFrames."""
+
+import json
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hub import ports
+from hub.settings import Settings
+from sensors import InputError, WorkError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["Hub", "WhatIf", "connect"]
+
+
+def connect(url: str | None = None) -> "Hub":
+    """Return a client of the hub that runs on this machine, or of the one at a URL.
+
+    Parameters
+    ----------
+    url
+        ``http://host:port``; without it, the hub of this state folder (`CITYTWIN_STATE`).
+
+    Raises
+    ------
+    WorkError
+        When no hub answers.
+    """
+    if url is None:
+        state = Settings.read(os.environ).state
+        url = ports.read(state).get("http")
+        if url is None:
+            raise WorkError(f"no hub runs on the state folder {state}: start one with 'make demo', or give its URL")
+    hub = Hub(url)
+    hub.get("/healthz")
+    return hub
+
+
+class Hub:
+    """A running hub, seen from a notebook.
+
+    Parameters
+    ----------
+    url
+        ``http://host:port``.
+    """
+
+    def __init__(self, url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise InputError(f"the hub's URL is {url!r}, must start with http:// or https://")
+        self.url = url.rstrip("/")
+
+    def __repr__(self) -> str:
+        return f"Hub({self.url!r})"
+
+    def get(self, path: str, **parameters: object) -> Any:
+        """Return the JSON document at a path.
+
+        Raises
+        ------
+        InputError
+            When the hub refuses the request, with its reason.
+        WorkError
+            When no hub answers.
+        """
+        given = {key.rstrip("_"): str(value) for key, value in parameters.items() if value is not None}
+        query = f"?{urllib.parse.urlencode(given)}" if given else ""
+        return self._send(urllib.request.Request(self.url + path + query))  # noqa: S310 - http by construction
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Send a JSON document to a path and return the answer; raises as `get` does."""
+        data = json.dumps(body).encode()
+        head = {"Content-Type": "application/json"}
+        return self._send(urllib.request.Request(self.url + path, data=data, headers=head, method="POST"))  # noqa: S310
+
+    def state(self) -> "DataFrame":
+        """Return the state of every link: speed, flow, density with deviation and source, by link id.
+
+        The city time of the snapshot is in ``attrs["time"]``.
+        """
+        from pandas import DataFrame
+
+        document = self.get("/api/v1/state")
+        columns = {key: value for key, value in document.items() if isinstance(value, list)}
+        frame = DataFrame(columns).set_index("link_ids").rename_axis("link_id")
+        frame.attrs.update(time=document["time"], network_sha256=document["network_sha256"])
+        return frame
+
+    def links(self) -> "DataFrame":
+        """Return the attributes of every link, by link id, with its line as ``coordinates`` (longitude, latitude)."""
+        from pandas import DataFrame
+
+        features = self.get("/api/v1/network/links")["features"]
+        rows = [{**row["properties"], "coordinates": row["geometry"]["coordinates"]} for row in features]
+        return DataFrame(rows).set_index("link_id")
+
+    def alerts(self, state: str = "firing") -> "DataFrame":
+        """Return alerts, ``firing``, ``resolved`` or ``all``."""
+        from pandas import DataFrame
+
+        return DataFrame(self.get("/api/v1/alerts", state=state)["alerts"])
+
+    def sensors(self) -> "DataFrame":
+        """Return every sensor with its last values, by sensor id."""
+        from pandas import DataFrame
+
+        return DataFrame(self.get("/api/v1/sensors")["sensors"]).set_index("sensor_id")
+
+    def readings(self, sensor_id: str, *, quantity: str | None = None, limit: int = 1000) -> "DataFrame":
+        """Return stored readings of a sensor, newest first."""
+        from pandas import DataFrame, to_datetime
+
+        document = self.get("/api/v1/readings", sensor_id=sensor_id, quantity=quantity, limit=limit)
+        frame = DataFrame(document["readings"], columns=["time", "quantity", "value", "quality", "received_at"])
+        return frame.assign(time=to_datetime(frame["time"]))
+
+    def link(self, link_id: str) -> Any:
+        """Return everything the hub says about one link."""
+        return self.get(f"/api/v1/links/{urllib.parse.quote(link_id, safe='')}")
+
+    def close(self, links: Sequence[str], *, minutes: float = 30.0, horizon_minutes: float = 60.0) -> "WhatIf":
+        """Return what closing links on a typical day would do; waits until both runs are done.
+
+        Raises
+        ------
+        InputError
+            When a link is not known or the run fails.
+        """
+        body = {"close": [{"links": list(links), "until_s": minutes * 60}], "horizon_s": horizon_minutes * 60}
+        run_id = self.post("/api/v1/scenarios", body)["run_id"]
+        while (document := self.get(f"/api/v1/runs/{run_id}"))["state"] == "running":
+            time.sleep(0.2)
+        if document["state"] == "failed":
+            raise InputError(document["error"])
+        return WhatIf(document)
+
+    def _send(self, request: urllib.request.Request) -> Any:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                body = error.read().decode("utf-8", "replace")
+            try:
+                detail = str(json.loads(body)["detail"])
+            except (ValueError, KeyError, TypeError):
+                detail = f"HTTP {error.code}"
+            raise InputError(detail) from None
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise WorkError(f"no hub answers at {self.url} ({reason}): start one with 'make demo'") from None
+
+
+class WhatIf:
+    """The answer to a what-if: both summaries, their difference, and the change on every link."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.document = document
+        self.basis: str = document["basis"]["en"]
+        self.difference: Mapping[str, float] = document["difference"]
+
+    def __repr__(self) -> str:
+        change = self.difference["total_time_spent_veh_h"]
+        return f"WhatIf({change:+.1f} vehicle-hours; {self.basis})"
+
+    def summary(self) -> "DataFrame":
+        """Return baseline and scenario side by side."""
+        from pandas import DataFrame
+
+        return DataFrame({"baseline": self.document["baseline"], "scenario": self.document["scenario"]})
+
+    def links(self) -> "DataFrame":
+        """Return the change of delay on every link in vehicle-hours, by link id."""
+        from pandas import DataFrame
+
+        return DataFrame(self.document["links"]).set_index("link_ids").rename_axis("link_id")

@@ -1,0 +1,46 @@
+"""Alerts and what people do with them."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, HTTPException
+from pydantic import BaseModel, ConfigDict, Field
+
+from hub.app import App
+
+
+class Acknowledgement(BaseModel):
+    """Who has seen an alert, and what they say about it."""
+
+    model_config = ConfigDict(extra="forbid")
+    author: Annotated[str, Field(min_length=1, max_length=100)] = "operator"
+    comment: Annotated[str, Field(max_length=2000)] = ""
+
+
+def router(app: App) -> APIRouter:
+    """Return the routes below ``/alerts``."""
+    routes = APIRouter(tags=["alerts"])
+
+    @routes.get("/alerts")
+    def alerts(state: Literal["firing", "resolved", "all"] = "firing") -> dict[str, Any]:
+        """Return alerts, the most severe first, then the newest."""
+        return {"alerts": app.desk.alerts(state)}
+
+    @routes.get("/alerts/{alert_id}")
+    def alert(alert_id: str) -> dict[str, Any]:
+        """Return one alert."""
+        found = app.desk.alert(alert_id)
+        if found is None:
+            raise HTTPException(404, f"alert {alert_id!r} is not known")
+        return found
+
+    @routes.post("/alerts/{alert_id}/acknowledge")
+    def acknowledge(
+        alert_id: str, said: Annotated[Acknowledgement, Body(default_factory=Acknowledgement)]
+    ) -> dict[str, Any]:
+        """Note that somebody has seen an alert; stored before this answers, and saying it twice changes nothing."""
+        found = app.desk.acknowledge(alert_id, author=said.author, comment=said.comment)
+        if found is None:
+            raise HTTPException(404, f"alert {alert_id!r} is not known")
+        return found
+
+    return routes

@@ -1,0 +1,49 @@
+"""The WebSocket that the cockpit listens to: a hello, a full frame, then frames and messages as they come."""
+
+import asyncio
+import json
+
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from hub.app import App
+from hub.origin import origin_allowed
+
+
+def router(app: App) -> APIRouter:
+    """Return the route ``/live``."""
+    routes = APIRouter()
+
+    @routes.websocket("/live")
+    async def live(socket: WebSocket) -> None:
+        if not origin_allowed(socket.headers.get("origin"), socket.headers.get("host")):
+            await socket.close(1008, "pages of other sites may not listen")
+            return
+        await socket.accept()
+        client = app.fan.join()
+        listener = asyncio.create_task(_until_closed(socket))
+        listener.add_done_callback(lambda _: app.fan.leave(client))
+        try:
+            await socket.send_text(json.dumps({"type": "hello", "network_sha256": app.network.sha256}))
+            if (frame := app.full_frame()) is not None:
+                await socket.send_bytes(frame)
+                await socket.send_text(json.dumps({"type": "summary", "summary": app.summary()}))
+            async for message in client.messages():
+                if isinstance(message, bytes):
+                    await socket.send_bytes(message)
+                else:
+                    await socket.send_text(message)
+        except (WebSocketDisconnect, RuntimeError):
+            pass  # the browser went away while we were sending
+        finally:
+            app.fan.leave(client)
+            listener.cancel()
+
+    return routes
+
+
+async def _until_closed(socket: WebSocket) -> None:
+    try:
+        while True:
+            await socket.receive()
+    except (WebSocketDisconnect, RuntimeError):
+        return

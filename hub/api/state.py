@@ -1,0 +1,122 @@
+"""The live state: all links, one link with its sensors and history, sensors and their readings."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query
+
+from hub.app import App
+from hub.show import KMH, VEH_H, VEH_KM, link_attributes, number, numbers, parse_stamp, sensor_rows, stamp
+from ingest.store import Store
+from twin.state import Snapshot, Source
+
+
+def _snapshot(app: App) -> Snapshot:
+    if app.board.snapshot is None:
+        raise HTTPException(503, "the twin has made no snapshot yet, try again in a second")
+    return app.board.snapshot
+
+
+def router(app: App) -> APIRouter:
+    """Return the routes ``/state``, ``/summary``, ``/links``, ``/sensors`` and ``/readings``."""
+    routes = APIRouter(tags=["state"])
+    position = {link_id: link for link, link_id in enumerate(app.compiled.link_ids)}
+
+    @routes.get("/state")
+    def state() -> dict[str, Any]:
+        """Return speed, flow and density of every link with deviation and source."""
+        snapshot = _snapshot(app)
+        return {
+            "time": stamp(snapshot.time),
+            "sequence": snapshot.sequence,
+            "network_sha256": snapshot.network_sha256,
+            "link_ids": list(app.compiled.link_ids),
+            "speed_kmh": numbers(snapshot.speed, KMH),
+            "speed_sd_kmh": numbers(snapshot.speed_deviation, KMH),
+            "flow_veh_h": numbers(snapshot.flow, VEH_H),
+            "flow_sd_veh_h": numbers(snapshot.flow_deviation, VEH_H),
+            "density_veh_km": numbers(snapshot.density, VEH_KM),
+            "source": [Source(value).name.lower() for value in snapshot.source],
+        }
+
+    @routes.get("/summary")
+    def summary() -> dict[str, Any]:
+        """Return the city in a few numbers: speed, congestion, delay, sensors, error of the estimate."""
+        _snapshot(app)
+        return app.summary()
+
+    @routes.get("/links/{link_id}")
+    def link(link_id: str) -> dict[str, Any]:
+        """Return one link: attributes, state, sensors and the last 90 minutes."""
+        if link_id not in position:
+            raise HTTPException(404, f"link {link_id!r} is not in this network")
+        snapshot, index = _snapshot(app), position[link_id]
+        history = app.board.history(index)
+        return {
+            **link_attributes(app.network, index),
+            "state": {
+                "time": stamp(snapshot.time),
+                "speed_kmh": number(snapshot.speed[index] * KMH),
+                "speed_sd_kmh": number(snapshot.speed_deviation[index] * KMH),
+                "flow_veh_h": number(snapshot.flow[index] * VEH_H),
+                "flow_sd_veh_h": number(snapshot.flow_deviation[index] * VEH_H),
+                "density_veh_km": number(snapshot.density[index] * VEH_KM),
+                "source": Source(snapshot.source[index]).name.lower(),
+                "measured_at": stamp(float(snapshot.measured_at[index])),
+            },
+            "sensors": sensor_rows(app.network, snapshot, link_id=link_id),
+            "history": {
+                "time": [stamp(time) for time in history.time],
+                "speed_kmh": numbers(history.speed, KMH),
+                "speed_sd_kmh": numbers(history.speed_deviation, KMH),
+                "flow_veh_h": numbers(history.flow, VEH_H),
+                "source": [Source(value).name.lower() for value in history.source],
+            },
+            "truth": app.truth.of_link(index),
+        }
+
+    @routes.get("/sensors")
+    def sensors() -> dict[str, Any]:
+        """Return every sensor with its last values, and whether it is silent or stuck."""
+        return {"sensors": sensor_rows(app.network, _snapshot(app))}
+
+    @routes.get("/readings")
+    def readings(
+        sensor_id: str,
+        quantity: str | None = None,
+        from_: Annotated[str | None, Query(alias="from")] = None,
+        until: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=100_000)] = 1000,
+    ) -> dict[str, Any]:
+        """Return stored readings of one sensor, newest first."""
+        since, end = parse_stamp(from_, name="from"), parse_stamp(until, name="until")
+        return {"sensor_id": sensor_id, "readings": readings_of(app.store, sensor_id, quantity, since, end, limit)}
+
+    return routes
+
+
+def readings_of(
+    store: Store, sensor_id: str, quantity: str | None, since: float | None, until: float | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return stored readings of a sensor, newest first; of one quantity or of all that it has."""
+    window = {key: value for key, value in (("since", since), ("until", until)) if value is not None}
+    quantities = [quantity] if quantity is not None else _quantities_of(store, sensor_id)
+    rows = []
+    for key in quantities:
+        series = store.series(sensor_id, key, limit=limit, **window)
+        rows += [
+            {"time": ms / 1000, "quantity": key, "value": value, "quality": quality, "received_at": received}
+            for ms, value, quality, received in zip(
+                series.time_ms.tolist(), series.value.tolist(), series.quality.tolist(), series.received_at.tolist(),
+                strict=True,
+            )
+        ]  # fmt: skip
+    rows.sort(key=lambda row: (-row["time"], row["quantity"]))
+    return [{**row, "time": stamp(row["time"]), "received_at": stamp(row["received_at"])} for row in rows[:limit]]
+
+
+def _quantities_of(store: Store, sensor_id: str) -> list[str]:
+    if "\0" in sensor_id:  # no text of the database holds it
+        return []
+    return [
+        str(row[0]) for row in store.database.fetch("SELECT quantity FROM series WHERE sensor_id = %s", (sensor_id,))
+    ]

@@ -1,0 +1,71 @@
+"""The board: the newest snapshot for all readers, and the last 90 minutes of every link."""
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from twin.state import Snapshot
+
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkHistory:
+    """State of one link over time, oldest first.
+
+    Parameters
+    ----------
+    time : (n,) s since 1970 UTC
+    speed, speed_deviation : (n,) m/s
+    flow : (n,) veh/s
+    source : (n,) of `twin.state.Source`
+    """
+
+    time: Float
+    speed: Float
+    speed_deviation: Float
+    flow: Float
+    source: npt.NDArray[np.uint8]
+
+
+class Board:
+    """Holds the newest snapshot; publishing swaps one reference, so that readers need no lock.
+
+    Parameters
+    ----------
+    history_s
+        City seconds that are kept for `history`.
+    sample_s
+        City seconds between two kept samples.
+    """
+
+    def __init__(self, *, history_s: float = 5400.0, sample_s: float = 30.0) -> None:
+        self._sample_s = sample_s
+        self._samples: deque[Snapshot] = deque(maxlen=int(history_s / sample_s) + 1)
+        self._lock = threading.Lock()
+        self.snapshot: Snapshot | None = None
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Make a snapshot the newest one and keep it when the last kept one is old enough."""
+        with self._lock:
+            if not self._samples or snapshot.time - self._samples[-1].time >= self._sample_s:
+                self._samples.append(snapshot)
+        self.snapshot = snapshot
+
+    def history(self, link: int) -> LinkHistory:
+        """Return what is kept of the link at a position."""
+        with self._lock:
+            kept = list(self._samples)
+        newest = self.snapshot
+        if newest is not None and (not kept or newest.time > kept[-1].time):
+            kept.append(newest)
+        return LinkHistory(
+            time=np.array([s.time for s in kept]),
+            speed=np.array([s.speed[link] for s in kept]),
+            speed_deviation=np.array([s.speed_deviation[link] for s in kept]),
+            flow=np.array([s.flow[link] for s in kept]),
+            source=np.array([s.source[link] for s in kept], np.uint8),
+        )

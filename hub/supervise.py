@@ -1,0 +1,185 @@
+"""Child processes of the hub: started with a pipe that ends them when the hub dies, restarted when they die."""
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sensors import WorkError
+
+log = logging.getLogger(__name__)
+
+
+class Child:
+    """A process of ours that says ``{"ready": ...}``-like JSON on its first line and ends when its stdin closes.
+
+    Parameters
+    ----------
+    name
+        For messages.
+    module, arguments
+        Run as ``python -m module arguments``.
+    on_line
+        Gets every further line of JSON that the child prints.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        on_line: Callable[[Mapping[str, Any]], None] | None = None,
+        start_timeout_s: float = 60.0,
+    ) -> None:
+        self.name = name
+        self._words = [sys.executable, "-m", module, *arguments]
+        self._on_line = on_line
+        self._start_timeout_s = start_timeout_s
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self.ready: Mapping[str, Any] = {}
+        self.starts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, None before the first start."""
+        return None if self._process is None else self._process.pid
+
+    def alive(self) -> bool:
+        """Tell whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def with_arguments(self, arguments: Sequence[str]) -> "Child":
+        """Use other arguments from the next start on and return the child."""
+        self._words = [*self._words[:3], *arguments]
+        return self
+
+    def start(self) -> Mapping[str, Any]:
+        """Start the process and return what it said when it was ready.
+
+        Raises
+        ------
+        WorkError
+            When it ends or says nothing in time, with its own last words.
+        """
+        process = subprocess.Popen(
+            self._words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        self._process = process
+        self.starts += 1
+        words: list[str] = []
+        complaint = threading.Thread(target=self._read_errors, args=(process, words), daemon=True)
+        complaint.start()
+        timer = threading.Timer(self._start_timeout_s, process.kill)
+        timer.start()
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        timer.cancel()
+        if not line.startswith("{"):
+            process.kill()
+            process.wait()
+            complaint.join(5.0)
+            said = words[-1] if words else line.strip() or "no reason given"
+            raise WorkError(f"the {self.name} did not start: {said}")
+        self.ready = json.loads(line)
+        self._reader = threading.Thread(
+            target=self._read_lines, args=(process,), name=f"{self.name}-lines", daemon=True
+        )
+        self._reader.start()
+        return self.ready
+
+    def stop(self, *, timeout_s: float = 10.0) -> None:
+        """End the process: close its stdin, then terminate it, then kill it; wait until its last line is read."""
+        process = self._process
+        if process is None:
+            return
+        assert process.stdin is not None
+        try:
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it was dead already
+        for end in (None, process.terminate, process.kill):
+            if end is not None:
+                end()
+            try:
+                process.wait(timeout_s)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        if self._reader is not None:
+            self._reader.join(timeout_s)
+
+    def _read_lines(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if self._on_line is not None and line.startswith("{"):
+                self._on_line(json.loads(line))
+
+    def _read_errors(self, process: "subprocess.Popen[str]", words: list[str]) -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.strip():
+                words.append(line.strip())
+                del words[:-20]
+                log.warning("%s: %s", self.name, line.rstrip())
+
+
+class Watch:
+    """Restarts what died: asks every part each second whether it lives, and waits longer after every failed start.
+
+    Parameters
+    ----------
+    parts
+        (name, alive, start) of each part.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[str, Callable[[], bool], Callable[[], object]]],
+        *,
+        every_s: float = 0.5,
+        longest_wait_s: float = 10.0,
+    ) -> None:
+        self._parts = parts
+        self._every_s = every_s
+        self._longest_wait_s = longest_wait_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self.restarts = 0
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching; returns when no restart is under way."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        wait = {name: (0.0, 0.0) for name, _, _ in self._parts}  # next try (monotonic), pause after it
+        while not self._stop.wait(self._every_s):
+            for name, alive, start in self._parts:
+                due, pause = wait[name]
+                if alive():
+                    wait[name] = (0.0, 0.0)
+                elif time.monotonic() >= due:
+                    log.warning("the %s died, it is started again", name)
+                    pause = min(self._longest_wait_s, max(0.5, 2 * pause))
+                    try:
+                        start()
+                        self.restarts += 1
+                    except WorkError as error:
+                        log.error("%s", error)
+                    wait[name] = (time.monotonic() + pause, pause)

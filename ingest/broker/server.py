@@ -1,0 +1,323 @@
+"""The broker: listens, knows the sessions, and keeps time (keep-alive, expiry, statistics)."""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable
+
+from ingest.broker.connection import Connection
+from ingest.broker.ledger import Ledger
+from ingest.broker.packets import LEVEL_311, Connack, ConnectPacket, MalformedPacketError
+from ingest.broker.router import Router
+from ingest.broker.session import Message, Session
+from ingest.broker.settings import Counters, Settings
+from ingest.broker.topics import topic_fault
+from sensors import InputError, WorkError
+
+log = logging.getLogger("ingest.broker")
+
+TICK_S = 0.5
+PORTS_TRIED = 200
+
+
+def check_loopback(host: str) -> str:
+    """Return the address to listen on; only this machine's own until the broker knows users.
+
+    Raises
+    ------
+    InputError
+        When the address is not a loopback address.
+
+    Examples
+    --------
+    >>> check_loopback("localhost")
+    '127.0.0.1'
+    """
+    if host == "localhost":
+        return "127.0.0.1"
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return host
+    except ValueError:
+        pass
+    raise InputError(
+        f"the embedded broker listens on this machine only, not on {host!r}: it has no sign-in yet; "
+        "give 127.0.0.1, or use a broker of your own with CITYTWIN_MQTT_URL"
+    )
+
+
+class Broker:
+    """An MQTT 3.1.1 broker that acknowledges through.
+
+    Parameters
+    ----------
+    settings
+        Durable topics and limits.
+
+    Examples
+    --------
+    >>> async def ports() -> bool:
+    ...     broker = Broker()
+    ...     port = await broker.listen("127.0.0.1", 0)
+    ...     await broker.close()
+    ...     return port > 0
+    >>> asyncio.run(ports())
+    True
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.counters = Counters()
+        self.ledger = Ledger()
+        self.router = Router(self.settings, self.counters, self.ledger)
+        self.sessions: dict[str, Session] = {}
+        self.connections: set[Connection] = set()
+        self.dirty: set[Connection] = set()
+        self._paused: set[Connection] = set()
+        self._flushing = False
+        self._made_up_ids = 0
+        self._server: asyncio.Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+        self._started = 0.0
+        self._statistics_due = 0.0
+
+    # life
+
+    async def listen(self, host: str = "127.0.0.1", port: int = 1883, *, next_free: bool = False) -> int:
+        """Open the port, or with ``next_free`` the first free one from there, and return it.
+
+        Raises
+        ------
+        InputError
+            When the host is not a loopback address.
+        WorkError
+            When the port is taken.
+        """
+        address = check_loopback(host)
+        self._loop = asyncio.get_running_loop()
+        candidates = range(port, min(port + PORTS_TRIED, 65_536)) if next_free and port else (port,)
+        for candidate in candidates:
+            try:
+                self._server = await self._loop.create_server(
+                    lambda: Connection(self), address, candidate, backlog=1024
+                )
+                break
+            except OSError as error:
+                reason = error.strerror or str(error)
+        else:
+            where = f"{host}:{port}" if len(candidates) == 1 else f"{host}:{port} to {candidates[-1]}"
+            raise WorkError(f"the broker cannot listen on {where} ({reason}): stop what uses it or give another port")
+        self._started = self.now()
+        self._tick()
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """Stop listening and close every connection; nothing unacknowledged is acknowledged by that."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(self.connections):
+            connection.will = None
+            connection.end("the broker stops", abort=True)
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    def now(self) -> float:
+        """Return the loop's clock, s."""
+        return self._loop.time() if self._loop else 0.0
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call after what is being handled now."""
+        assert self._loop is not None
+        self._loop.call_soon(call)
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call after a delay."""
+        assert self._loop is not None
+        self._loop.call_later(delay_s, call)
+
+    # connections
+
+    def opened(self, connection: Connection) -> None:
+        """Take a new connection, unless there are too many."""
+        self.connections.add(connection)
+        self.counters.connections += 1
+        if len(self.connections) > self.settings.limits.max_connections:
+            self.counters.refused += 1
+            limit = self.settings.limits.max_connections
+            connection.end(f"refused: {limit} connections are open", level=logging.WARNING, abort=True)
+
+    def connect(self, connection: Connection, packet: ConnectPacket) -> tuple[Connack, bool]:
+        """Answer CONNECT: the return code, and whether a session was present."""
+        if packet.level != LEVEL_311:
+            return Connack.UNACCEPTABLE_LEVEL, False
+        client_id = packet.client_id
+        if not client_id:
+            if not packet.clean_session:  # MQTT-3.1.3-8
+                return Connack.IDENTIFIER_REJECTED, False
+            self._made_up_ids += 1
+            client_id = f"auto-{self._made_up_ids}"
+        fault = packet.will and topic_fault(packet.will.topic, max_levels=self.settings.limits.max_topic_levels)
+        if fault:
+            raise MalformedPacketError(f"will: {fault}")
+        session = self.sessions.get(client_id)
+        if session is not None and isinstance(session.outlet, Connection):
+            session.outlet.end("its client identifier has connected anew")  # MQTT-3.1.4-2
+            session = self.sessions.get(client_id)  # a clean session ended with its connection
+        present = session is not None and not packet.clean_session
+        if session is not None and packet.clean_session:
+            self._forget(session)
+        if session is None or packet.clean_session:
+            session = Session(
+                client_id,
+                persistent=not packet.clean_session,
+                limits=self.settings.limits,
+                counters=self.counters,
+            )
+            self.sessions[client_id] = session
+        connection.session = session
+        connection.will = packet.will
+        connection.keep_alive_s = packet.keep_alive_s
+        if session.subscriptions:
+            session.passed_over = False
+            self.router.forget_routes()
+        return Connack.ACCEPTED, present
+
+    def closed(self, connection: Connection) -> None:
+        """Let go of a connection: its will, its session, what it waits for."""
+        self.connections.discard(connection)
+        self._paused.discard(connection)
+        self.dirty.discard(connection)
+        session = connection.session
+        for message in connection.receipts:
+            if message.qos == 2 and session is not None and not message.settled:
+                session.received.pop(message.packet_id, None)  # it comes again and is taken as new
+        if connection.receipts:
+            self.ledger.abandon(connection)
+            self._drop_orphans()
+        if session is not None and session.outlet is connection:
+            session.leave(self.now())
+            if not session.persistent:
+                self._forget(session)
+        will, connection.will = connection.will, None
+        if will is not None and session is not None:
+            self.publish(will.topic, will.payload, qos=will.qos, retain=will.retain)
+
+    def _drop_orphans(self) -> None:
+        # What a publisher left behind is delivered as a courtesy, up to the limits of a queue: it was not acknowledged,
+        # so the publisher has it and sends it again, and a queue must not grow with each of its attempts.
+        limits = self.settings.limits
+        for session in self.sessions.values():
+            if len(session.queue) > limits.max_queued_messages or session.queued_bytes > limits.max_queued_bytes:
+                session.keep(lambda delivery: not delivery.owed or delivery.message.publisher is not None)
+
+    def _forget(self, session: Session) -> None:
+        if self.sessions.get(session.client_id) is session:
+            del self.sessions[session.client_id]
+        self.router.forget(session)
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
+        """Publish in the broker's own name: wills and statistics."""
+        wire_topic = topic.encode()
+        message = Message(topic, wire_topic, payload, qos)
+        self.router.publish(message, self.router.route(wire_topic), retain=retain)
+
+    # flow
+
+    def pressed(self) -> bool:
+        """Return whether publishers are to wait, whoever they are."""
+        over = self.ledger.unacknowledged_bytes > self.settings.limits.max_unacknowledged_bytes_total
+        return over or bool(self.router.congested)
+
+    def pause(self, connection: Connection) -> None:
+        """Stop reading from a publisher until there is room."""
+        if not connection.paused:
+            connection.pause()
+            self._paused.add(connection)
+
+    def flush(self) -> None:
+        """Send the acknowledgements that are due, write what has gathered, let publishers go on where there is room."""
+        if self._flushing:  # ending a connection on the way publishes its will; the loop below takes that up
+            return
+        self._flushing = True
+        try:
+            ready, dirty = self.ledger.ready, self.dirty
+            while ready or dirty:
+                while ready:
+                    publisher = ready.pop()
+                    if isinstance(publisher, Connection):
+                        publisher.send_receipts()
+                while dirty:
+                    dirty.pop().write_out()
+        finally:
+            self._flushing = False
+        if self._paused:
+            self._resume_paused()
+
+    def _resume_paused(self) -> None:
+        limit = self.settings.limits.max_unacknowledged_bytes_total
+        if self.ledger.unacknowledged_bytes > limit * 0.75 or not self.router.relieved():
+            return
+        for connection in [c for c in self._paused if not c.over_limits(0.5)]:
+            self._paused.discard(connection)
+            connection.resume()
+
+    # time
+
+    def _tick(self) -> None:
+        now = self.now()
+        limits = self.settings.limits
+        for connection in tuple(self.connections):
+            if connection.session is None:
+                if now - connection.opened > limits.connect_within_s:
+                    connection.end(f"no CONNECT within {limits.connect_within_s:g} s", level=logging.INFO, abort=True)
+            elif connection.overdue(now):
+                connection.end(f"silent for 1.5 x {connection.keep_alive_s} s", level=logging.INFO, abort=True)
+        self._age_sessions(now)
+        if now >= self._statistics_due:
+            self._statistics_due = now + self.settings.statistics_interval_s
+            self._publish_statistics(now)
+        self.flush()
+        assert self._loop is not None
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+
+    def _age_sessions(self, now: float) -> None:
+        limits = self.settings.limits
+        away = [(s.away_since, s) for s in self.sessions.values() if s.away_since is not None]
+        if len(away) > limits.max_sessions:
+            away.sort(key=lambda pair: pair[0])
+            for _, session in away[: len(away) - limits.max_sessions]:
+                log.warning("client %r: its session is forgotten, %d clients are away", session.client_id, len(away))
+                self._forget(session)
+        for since, session in away:
+            if now - since > limits.session_expiry_s:
+                self._forget(session)
+            elif now - since > limits.absence_limit_s and not session.passed_over and session.subscriptions:
+                session.passed_over = True
+                self.router.forget_routes()
+                self.ledger.pass_over(session)
+
+    def _publish_statistics(self, now: float) -> None:
+        counters = self.counters
+        values: dict[str, int] = {
+            "uptime": int(now - self._started),
+            "clients/connected": sum(c.session is not None for c in self.connections),
+            "clients/total": len(self.sessions),
+            "clients/paused": len(self._paused),
+            "clients/malformed": counters.malformed,
+            "clients/cut_off": counters.cut_off,
+            "subscriptions/count": self.router.subscriptions,
+            "retained messages/count": self.router.retained_messages,
+            "publish/messages/received": counters.publish_received,
+            "publish/messages/sent": counters.publish_sent,
+            "publish/messages/dropped": counters.publish_dropped,
+            "publish/messages/acknowledged": counters.acknowledged,
+            "publish/messages/held": len(self.ledger.held),
+            "publish/bytes/unacknowledged": self.ledger.unacknowledged_bytes,
+            "bytes/received": counters.bytes_received,
+            "bytes/sent": counters.bytes_sent,
+        }
+        for name, value in values.items():
+            self.publish(f"$SYS/broker/{name}", str(value).encode(), retain=True)

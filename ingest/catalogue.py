@@ -1,0 +1,139 @@
+"""The catalogue of sensors and their series: who may be stored, under which number and at which scale."""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ingest.database import Connection, Database
+from sensors import Quantity, Reason, Sensor
+
+UNVERIFIED_LIMIT = 10_000
+SENSOR_ID_LIMIT = 255  # characters
+LOCK = 7_243_392_003
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One quantity of one sensor."""
+
+    series_id: int
+    scale: int
+    verified: bool
+
+
+class Catalogue:
+    """The catalogue of one database, remembered in this process.
+
+    Parameters
+    ----------
+    database
+        Where the catalogue lies.
+    quantities
+        What may be stored, by key.
+    unverified_limit
+        How many sensors that nobody registered are admitted: data is not lost for want of metadata, and whoever invents
+        sensor ids cannot fill the database.
+    """
+
+    def __init__(
+        self, database: Database, *, quantities: Mapping[str, Quantity], unverified_limit: int = UNVERIFIED_LIMIT
+    ) -> None:
+        self._database = database
+        self._quantities = quantities
+        self._unverified_limit = unverified_limit
+        self._known: dict[Key, Series] = {}
+        self._generation = database.generation
+        self._mutex = threading.Lock()
+
+    def resolve(self, keys: Iterable[Key]) -> Mapping[Key, Series | Reason]:
+        """Return for each (sensor_id, quantity) its series, made when new, or the reason why it gets none."""
+        with self._mutex:
+            if self._generation != self._database.generation:  # it may be another database by now
+                self._generation = self._database.generation
+                self._known.clear()
+            wanted = dict.fromkeys(keys)
+            missing = [key for key in wanted if key not in self._known]
+            refused: dict[Key, Reason] = {}
+            if missing:
+                for key in missing:
+                    if reason := self._refusal(key):
+                        refused[key] = reason
+                new = [key for key in missing if key not in refused]
+                if new:
+                    with self._database.connection() as connection:
+                        made = self._admit(connection, new)
+                    self._known |= made  # only now: the transaction is committed
+                    refused |= {key: Reason.TOO_MANY_SENSORS for key in new if key not in made}
+            return {key: refused[key] if key in refused else self._known[key] for key in wanted}
+
+    def register(self, sensors: Iterable[Sensor]) -> int:
+        """Write the sensors of a network, as verified ones, and return how many there are."""
+        rows = [
+            (s.sensor_id, s.kind, list(s.quantities), s.link_id, s.position_m, s.lanes, s.interval_s, s.owner,
+             s.asset_id)
+            for s in sensors
+        ]  # fmt: skip
+        names = "kind, quantities, link_id, position_m, lanes, interval_s, owner, asset_id"
+        updates = ", ".join(f"{name} = EXCLUDED.{name}" for name in names.split(", "))
+        with self._database.connection() as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+            connection.cursor().executemany(
+                f"INSERT INTO sensor (sensor_id, {names}, verified)"  # noqa: S608 - names are our own
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, true)"
+                f" ON CONFLICT (sensor_id) DO UPDATE SET verified = true, {updates}",
+                rows,
+            )
+        with self._mutex:
+            self._known.clear()
+        return len(rows)
+
+    def _refusal(self, key: Key) -> Reason | None:
+        sensor_id, quantity = key
+        if not sensor_id or len(sensor_id) > SENSOR_ID_LIMIT or not storable(sensor_id):
+            return Reason.BAD_SENSOR_ID
+        return None if quantity in self._quantities else Reason.UNKNOWN_QUANTITY
+
+    def _admit(self, connection: Connection, new: list[Key]) -> dict[Key, Series]:
+        sensor_ids = list(dict.fromkeys(sensor_id for sensor_id, _ in new))
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))  # or two workers together pass the limit
+        rows = connection.execute("SELECT sensor_id FROM sensor WHERE sensor_id = ANY(%s)", (sensor_ids,)).fetchall()
+        known = {row[0] for row in rows}
+        unknown = [sensor_id for sensor_id in sensor_ids if sensor_id not in known]
+        if unknown:
+            row = connection.execute("SELECT count(*) FROM sensor WHERE NOT verified").fetchone()
+            unknown = unknown[: max(0, self._unverified_limit - (int(row[0]) if row else 0))]
+            connection.execute(
+                "INSERT INTO sensor (sensor_id, verified) SELECT *, false FROM unnest(%s::text[])", (unknown,)
+            )
+            known.update(unknown)
+        admitted = [(sensor_id, quantity) for sensor_id, quantity in new if sensor_id in known]
+        columns = ([s for s, _ in admitted], [q for _, q in admitted], [self._quantities[q].scale for _, q in admitted])
+        connection.execute(
+            "INSERT INTO series (sensor_id, quantity, scale)"
+            " SELECT * FROM unnest(%s::text[], %s::text[], %s::int8[]) AS new (sensor_id, quantity, scale)"
+            " WHERE NOT EXISTS (SELECT FROM series AS old"
+            " WHERE old.sensor_id = new.sensor_id AND old.quantity = new.quantity)",
+            columns,
+        )
+        found = connection.execute(
+            "SELECT sensor_id, quantity, series_id, scale, verified FROM series JOIN sensor USING (sensor_id)"
+            " JOIN unnest(%s::text[], %s::text[]) AS new (sensor_id, quantity) USING (sensor_id, quantity)",
+            columns[:2],
+        ).fetchall()
+        return {(row[0], row[1]): Series(row[2], row[3], row[4]) for row in found}
+
+
+def storable(text: str) -> bool:
+    r"""Return whether PostgreSQL can keep a text: no NUL, no half of a surrogate pair.
+
+    Examples
+    --------
+    >>> storable("Kreuzung 7 südlich"), storable("a\0"), storable("\ud800")
+    (True, False, False)
+    """
+    try:
+        return b"\0" not in text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,242 @@
+"""The one file that speaks psycopg: a small pool of connections, and every error of it as one clear sentence."""
+
+import contextlib
+import enum
+import re
+import select
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import psycopg
+from psycopg import conninfo, errors
+
+from sensors import InputError, WorkError
+
+Row = tuple[Any, ...]
+Parameters = Sequence[Any] | Mapping[str, Any] | None
+Connection = psycopg.Connection[Row]
+UniqueViolation = errors.UniqueViolation
+CheckViolation = errors.CheckViolation  # also what a row without a partition raises
+
+DEFAULTS = {
+    "application_name": "citytwin",
+    "connect_timeout": "5",
+    "client_encoding": "UTF8",
+    # A server whose machine vanished is noticed within 20 s instead of two hours.
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "20000",
+}
+# Classes of SQLSTATE after which the same statement may succeed later: connection, resources, operator, system.
+PASSING_CLASSES = ("08", "53", "57", "58")
+PASSING_STATES = ("25006", "40001", "40P01", "55P03")  # standby, serialization, deadlock, lock not available
+
+
+class DatabaseAway(WorkError):  # noqa: N818 - a state of the world that passes, not a fault of the program
+    """The database cannot be reached or cannot work now; the same call may succeed later."""
+
+
+class Level(enum.StrEnum):
+    """What the database offers for time series, best first."""
+
+    COMMUNITY = "TimescaleDB (community licence)"
+    APACHE = "TimescaleDB (Apache licence)"
+    PLAIN = "plain PostgreSQL"
+
+
+class Database:
+    """A database and a pool of connections to it, for use by many threads.
+
+    Parameters
+    ----------
+    url
+        Any libpq URI.
+    max_connections
+        Callers beyond this number wait for a connection to come back.
+
+    Raises
+    ------
+    InputError
+        When the URL is none that libpq understands.
+
+    Examples
+    --------
+    >>> Database("mysql://city")
+    Traceback (most recent call last):
+    sensors.errors.InputError: database URL 'mysql://city' is not understood (missing "=" after "mysql://city" in ...
+    """
+
+    def __init__(self, url: str, *, max_connections: int = 10) -> None:
+        self.url = url
+        self._parameters = _parameters(url)
+        self._idle: list[Connection] = []
+        self._mutex = threading.Lock()
+        self._free = threading.BoundedSemaphore(max_connections)
+        self._closed = False
+        self.generation = 0  # grows whenever a connection was lost: what was cached about the database may be void
+
+    @property
+    def name(self) -> str:
+        """Who, what and where, without the password: for messages."""
+        shown = {key: str(value) for key, value in self._parameters.items()}
+        host = shown.get("host") or shown.get("hostaddr") or "this machine"
+        port = f":{shown['port']}" if "port" in shown and not host.startswith("/") else ""
+        return f"database {shown.get('dbname', 'of the same name')!r} at {host}{port}"
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend a connection within one transaction: committed at the end, rolled back when an exception passes.
+
+        Raises
+        ------
+        DatabaseAway
+            When the server is not there, went away meanwhile, or lacks resources.
+        WorkError
+            When rights or tables are missing.
+        """
+        with self._lent() as connection, connection.transaction():
+            yield connection
+
+    def fetch(self, sql: str, parameters: Parameters = None) -> list[Row]:
+        """Return the rows of one statement, which is its own transaction."""
+        with self._lent() as connection:
+            cursor = connection.execute(sql.encode(), parameters)
+            return cursor.fetchall() if cursor.description is not None else []
+
+    def execute(self, sql: str, parameters: Parameters = None) -> int:
+        """Run one statement as its own transaction and return how many rows it touched."""
+        with self._lent() as connection:
+            return connection.execute(sql.encode(), parameters).rowcount
+
+    def close(self) -> None:
+        """Close the idle connections; those still lent are closed when they come back."""
+        with self._mutex:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def level(self) -> Level:
+        """Return what the database offers: TimescaleDB by licence, or plain PostgreSQL."""
+        installed = self.fetch(
+            "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
+        )
+        if not installed:
+            return Level.PLAIN
+        return Level.APACHE if installed[0][0] == "apache" else Level.COMMUNITY
+
+    def enable_timescale(self) -> None:
+        """Create the extension where the server has it; without the right or the preloaded library, plain will do."""
+        offered = "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb' AND installed_version IS NULL"
+        if self.fetch(offered):
+            with contextlib.suppress(WorkError, psycopg.Error):
+                self.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+
+    def version(self) -> str:
+        """Return the server's version, for example ``18.4``."""
+        return str(self.fetch("SELECT current_setting('server_version')")[0][0])
+
+    @contextlib.contextmanager
+    def _lent(self) -> Iterator[Connection]:
+        with self._free:
+            with self._sentences(None):
+                connection = self._take() or self._connect()
+            try:
+                with self._sentences(connection):
+                    yield connection
+            finally:
+                self._give_back(connection)
+
+    @contextlib.contextmanager
+    def _sentences(self, connection: Connection | None) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raised = self._explained(error, lost=connection is None or connection.closed)
+            if raised is None:
+                raise
+            raise raised from error
+
+    def _take(self) -> Connection | None:
+        while True:
+            with self._mutex:
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+            # An idle connection has nothing to say: bytes on it are the goodbye of a server that went away.
+            if not connection.closed and not _readable(connection.fileno()):
+                return connection
+            connection.close()
+            self.generation += 1
+
+    def _connect(self) -> Connection:
+        connection = psycopg.connect(**self._parameters, autocommit=True)
+        try:
+            # A committed reading is on disk, whatever the server's default; stricter settings stay.
+            connection.execute(
+                "SELECT set_config('TimeZone', 'UTC', false), set_config('synchronous_commit', 'on', false)"
+                " FROM (SELECT current_setting('synchronous_commit') IN ('off', 'local') AS weak) AS setting"
+                " WHERE weak OR current_setting('TimeZone') <> 'UTC'"
+            )
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        usable = not connection.closed and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        with self._mutex:
+            if usable and not self._closed:
+                self._idle.append(connection)
+                return
+        if not usable:
+            self.generation += 1
+        connection.close()
+
+    def _explained(self, error: psycopg.Error, *, lost: bool) -> WorkError | None:
+        """Return the sentence of an error that the world is to blame for, or None when it is the program."""
+        said = " ".join((error.diag.message_primary or str(error)).split())
+        state = error.sqlstate or ""
+        role = self._parameters.get("user") or "of this login"
+        if isinstance(error, errors.InsufficientPrivilege):
+            return WorkError(f"{self.name}: role {role!r} lacks a right ({said}): GRANT it, or use the owner's URL")
+        if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.InvalidSchemaName):
+            return WorkError(f"{self.name}: {said}; it is not, or no longer, a database of citytwin: start again")
+        if lost and not state:
+            return DatabaseAway(f"{self.name} cannot be reached ({_last_line(error)})")
+        if lost or state[:2] in PASSING_CLASSES or state in PASSING_STATES:
+            return DatabaseAway(f"{self.name} cannot work now ({said})")
+        return None
+
+
+def _parameters(url: str) -> dict[str, Any]:
+    hidden = re.sub(r"(://[^:/@]*:)[^@]*@|(password=)\S+", r"\1\2***@", url)
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except (psycopg.ProgrammingError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"database URL {hidden!r} is not understood ({reason if hidden == url else 'libpq refuses it'}), "
+            "must look like postgresql://user:password@host:5432/citytwin"
+        ) from None
+    return DEFAULTS | {key: value for key, value in given.items() if value not in (None, "")}
+
+
+def _readable(descriptor: int) -> bool:
+    watch = select.poll()  # unlike select.select, it takes descriptors above 1023
+    watch.register(descriptor, select.POLLIN)
+    return bool(watch.poll(0))
+
+
+def _last_line(error: psycopg.Error) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].removeprefix("connection failed: ") if lines else "no reason given"

@@ -1,0 +1,391 @@
+"""The time store: writes batches of readings, each once, in one transaction a batch, and answers for them."""
+
+import json
+import math
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.catalogue import Catalogue, storable
+from ingest.catalogue import Series as Entry
+from ingest.database import CheckViolation, Connection, Database, DatabaseAway, UniqueViolation
+from ingest.rows import Integers, Rows
+from sensors import QUANTITIES, Batch, Quantity, Reason, Rejected, Sensor
+from sensors.reading import Quality
+
+PAYLOAD_LIMIT = 65_536  # bytes
+STAGED_AFTER_REPEAT = 20  # batches: repeats come in runs, and a failed COPY costs as much as a good one
+EARLIEST_MS, LATEST_MS = 0, 7_258_118_400_000  # 1970 and 2200: beyond, it is no time of a city's reading
+WEEK_MS = 7 * 86_400_000
+FIRST_MONDAY_MS = 946_857_600_000  # 2000-01-03
+SENDING_MS = "timestamptz 'epoch' + {} * interval '1 ms'"  # exact: below 2^53 µs until the year 2255
+
+Origin = Callable[[int], tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of a batch, in readings: received = stored + duplicate + conflict + rejected."""
+
+    received: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    conflict: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.received + other.received,
+            self.stored + other.stored,
+            self.duplicate + other.duplicate,
+            self.conflict + other.conflict,
+            self.rejected + other.rejected,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Stored readings of one quantity of one sensor, by time.
+
+    Parameters
+    ----------
+    time_ms
+        (n,) end of the measured interval, ms since 1970 UTC.
+    value
+        (n,) in the unit of the quantity.
+    quality
+        (n,) flags of `sensors.reading.Quality`.
+    received_at
+        (n,) city time of reception, s since 1970 UTC.
+    """
+
+    sensor_id: str
+    quantity: str
+    time_ms: Integers
+    value: npt.NDArray[np.float64]
+    quality: npt.NDArray[np.uint16]
+    received_at: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """How much a database holds."""
+
+    readings: int
+    rejected: Mapping[str, int]
+    series: int
+    sensors: int
+    unverified_sensors: int
+
+
+class Store:
+    """Readings in a database that `ingest.migration.migrate` has prepared.
+
+    Parameters
+    ----------
+    database
+        PostgreSQL, with or without TimescaleDB.
+    quantities
+        What may be stored, by key.
+    unverified_limit
+        How many sensors that nobody registered are admitted.
+
+    Notes
+    -----
+    Many threads may read; writes queue on a lock. Several processes may write to one database.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        quantities: Mapping[str, Quantity] = QUANTITIES,
+        unverified_limit: int = 10_000,
+    ) -> None:
+        self.database = database
+        self.catalogue = Catalogue(database, quantities=quantities, unverified_limit=unverified_limit)
+        self._writing = threading.Lock()
+        self._weeks: set[int] = set()
+        self._weeks_generation = database.generation
+        self._staged_batches = 0
+        self._pending: tuple[Batch, str, Counts] | None = None
+
+    def write(self, batch: Batch, *, origin: Origin | None = None) -> Counts:
+        """Write a batch in one transaction and return what became of it; when this returns, it is on disk.
+
+        The first value of a key (series, time) wins; the same value again is a duplicate, another one a conflict,
+        which goes to ``rejected``. When it raises `DatabaseAway`, call again with the same object: should the commit
+        have happened though its answer was lost, that is found out, and nothing is written or counted twice.
+
+        Parameters
+        ----------
+        origin
+            Topic and payload of the reading at a position of the batch, for ``rejected``; without it the reading is
+            written down there as JSON.
+
+        Raises
+        ------
+        DatabaseAway
+            When the database cannot be reached or cannot work now.
+        WorkError
+            When rights or tables are missing.
+        """
+        with self._writing:
+            counts = self._committed_before(batch)
+            if counts is not None:
+                return counts
+            origin = origin or _as_json(batch)
+            rows, refused = self._rows(batch, origin)
+            rejected = [*batch.rejected, *refused]
+            self._ensure_partitions(rows)
+            staged = self._staged_batches > 0
+            self._staged_batches -= staged
+            try:
+                return self._transact(batch, rows, rejected, origin, staged=staged)
+            except UniqueViolation:
+                self._staged_batches = STAGED_AFTER_REPEAT
+            except CheckViolation:  # retention dropped a week between our look and our write
+                self._weeks.clear()
+                self._ensure_partitions(rows)
+            return self._transact(batch, rows, rejected, origin, staged=True)
+
+    def register(self, sensors: Iterable[Sensor]) -> int:
+        """Write the sensors of a network, as verified ones, and return how many there are."""
+        return self.catalogue.register(sensors)
+
+    def latest(self, *, received_after: float = -math.inf) -> Batch:
+        """Return the newest reading of each series, or of those whose newest was received after a time (s)."""
+        rows = self.database.fetch(
+            "SELECT sensor_id, quantity, (extract(epoch FROM time) * 1000)::int8, value, latest.quality"
+            " FROM latest JOIN series USING (series_id) WHERE latest.received_at > to_timestamp(%s)"
+            " ORDER BY series_id",
+            (received_after,),
+        )
+        sensor_ids, quantities, times, values, qualities = zip(*rows, strict=True) if rows else ((),) * 5
+        return Batch(
+            sensor_id=sensor_ids,
+            quantity=quantities,
+            time_ms=np.array(times, np.int64),
+            value=np.array(values, np.float64),
+            quality=np.array(qualities, np.uint16),
+        )
+
+    def series(
+        self,
+        sensor_id: str,
+        quantity: str,
+        *,
+        since: float = EARLIEST_MS / 1000,
+        until: float = LATEST_MS / 1000,
+        limit: int = 10_000,
+    ) -> Series:
+        """Return the newest ``limit`` readings of a series with since <= time < until (s since 1970), by time."""
+        rows: list[tuple[int, float, int, float]] = []
+        if storable(sensor_id) and storable(quantity):
+            found = self.database.fetch(
+                "SELECT (extract(epoch FROM time) * 1000)::int8, value, quality,"
+                " extract(epoch FROM received_at)::float8"
+                " FROM reading WHERE series_id = (SELECT series_id FROM series WHERE sensor_id = %s AND quantity = %s)"
+                " AND time >= to_timestamp(%s) AND time < to_timestamp(%s) ORDER BY time DESC LIMIT %s",
+                (sensor_id, quantity, since, until, limit),
+            )
+            rows = [(row[0], row[1], row[2], row[3]) for row in reversed(found)]
+        return Series(
+            sensor_id,
+            quantity,
+            time_ms=np.array([row[0] for row in rows], np.int64),
+            value=np.array([row[1] for row in rows], np.float64),
+            quality=np.array([row[2] for row in rows], np.uint16),
+            received_at=np.array([row[3] for row in rows], np.float64),
+        )
+
+    def contents(self) -> Contents:
+        """Return how much the database holds; it counts every reading, which takes a second for 20 million."""
+        readings, series, sensors, unverified = self.database.fetch(
+            "SELECT (SELECT count(*) FROM reading_raw), (SELECT count(*) FROM series), (SELECT count(*) FROM sensor),"
+            " (SELECT count(*) FROM sensor WHERE NOT verified)"
+        )[0]
+        reasons = self.database.fetch("SELECT reason, count(*) FROM rejected GROUP BY reason ORDER BY reason")
+        rejected = dict[str, int]((str(name), int(n)) for name, n in reasons)
+        return Contents(readings, rejected, series, sensors, unverified)
+
+    def retain(self, *, since: float) -> int:
+        """Drop the weeks of readings that ended before a time (s since 1970 UTC), and return how many."""
+        with self._writing:
+            self._weeks.clear()
+            return int(self.database.fetch("SELECT drop_readings_before(to_timestamp(%s))", (since,))[0][0])
+
+    def _rows(self, batch: Batch, origin: Origin) -> tuple[Rows, list[Rejected]]:
+        """Return the rows that can be stored, sorted, and what cannot with its reason."""
+        keys = list(zip(batch.sensor_id, batch.quantity, strict=True))
+        series = self.catalogue.resolve(keys)
+        found = [series[key] for key in keys]
+        refused = Entry(0, 1, verified=True)
+        entries = [entry if isinstance(entry, Entry) else refused for entry in found]
+        scale = np.array([entry.scale for entry in entries], np.int64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = np.rint(batch.value * scale)
+            fits = np.abs(scaled) < 2.0**63
+        in_time = (batch.time_ms >= EARLIEST_MS) & (batch.time_ms < LATEST_MS)
+        known = np.array([entry is not refused for entry in entries], bool)
+        good = known & fits & in_time
+        rejected: list[Rejected] = []
+        for i in np.flatnonzero(~good).tolist():
+            entry = found[i]
+            if isinstance(entry, Reason):
+                reason = entry
+            elif not np.isfinite(batch.value[i]):
+                reason = Reason.NOT_A_NUMBER
+            elif not fits[i]:
+                reason = Reason.OUT_OF_STORAGE_RANGE
+            else:
+                reason = Reason.TIME_TOO_OLD if batch.time_ms[i] < EARLIEST_MS else Reason.TIME_IN_FUTURE
+            rejected.append(Rejected(*origin(i), reason, _described(batch, i)))
+        unverified = np.array([not entry.verified for entry in entries], bool)
+        quality = batch.quality.astype(np.int64) | np.where(unverified, int(Quality.UNVERIFIED_SENSOR), 0)
+        rows = Rows(
+            position=np.arange(len(batch)),
+            series=np.array([entry.series_id for entry in entries], np.int64),
+            time_ms=batch.time_ms,
+            raw=np.where(good, scaled, 0.0).astype(np.int64),
+            quality=quality & 0x7FFF,  # the column is a signed 16-bit integer
+            scale=scale,
+        )
+        return rows.take(good).sorted(), rejected
+
+    def _ensure_partitions(self, rows: Rows) -> None:
+        if self._weeks_generation != self.database.generation:
+            self._weeks_generation = self.database.generation
+            self._weeks.clear()
+        weeks = np.unique((rows.time_ms - FIRST_MONDAY_MS) // WEEK_MS).tolist()
+        for week in weeks:
+            if week not in self._weeks:
+                start_ms = FIRST_MONDAY_MS + week * WEEK_MS
+                self.database.fetch(f"SELECT ensure_reading_partition({SENDING_MS.format('%s')})", (start_ms,))
+                self._weeks.add(week)
+
+    def _committed_before(self, batch: Batch) -> Counts | None:
+        """Return the counts of this very batch when an earlier call committed it and did not learn so."""
+        if self._pending is None or self._pending[0] is not batch:
+            return None
+        _, transaction, counts = self._pending
+        status = self.database.fetch("SELECT pg_xact_status(%s::xid8)", (transaction,))[0][0]
+        if status == "in progress":
+            raise DatabaseAway(f"{self.database.name} is still at the last commit")
+        self._pending = None
+        return counts if status == "committed" else None
+
+    def _transact(self, batch: Batch, rows: Rows, rejected: list[Rejected], origin: Origin, *, staged: bool) -> Counts:
+        received_us = round(batch.received_at * 1e6)
+        firsts = rows.firsts()
+        with self.database.connection() as connection:
+            if staged:
+                stored, kept = _insert_new(connection, firsts, received_us)
+            else:
+                stored, kept = _copy(connection, firsts, received_us), firsts.raw
+            kept_of_row = kept[rows.groups()]
+            conflicts = [
+                Rejected(
+                    *origin(int(rows.position[i])),
+                    Reason.CONFLICT,
+                    f"{_described(batch, int(rows.position[i]))}, before it was {kept_of_row[i] / rows.scale[i]}",
+                )
+                for i in np.flatnonzero(rows.raw != kept_of_row).tolist()
+            ]
+            _update_latest(connection, firsts.take(firsts.raw == kept).newest(), received_us)
+            _insert_rejected(connection, rejected + conflicts, received_us)
+            counts = Counts(
+                received=len(batch) + len(batch.rejected),
+                stored=stored,
+                duplicate=len(rows) - stored - len(conflicts),
+                conflict=len(conflicts),
+                rejected=len(rejected),
+            )
+            row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
+            assert row is not None
+            self._pending = (batch, row[0], counts)
+        self._pending = None
+        return counts
+
+
+def _copy(connection: Connection, rows: Rows, received_us: int) -> int:
+    """Copy rows that are all new; a known key among them raises UniqueViolation."""
+    if len(rows):
+        with connection.cursor().copy("COPY reading_raw FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(rows.packed(received_us))
+    return len(rows)
+
+
+def _insert_new(connection: Connection, rows: Rows, received_us: int) -> tuple[int, Integers]:
+    """Insert the rows whose key is new; return how many, and (n,) the raw value that is stored under each key."""
+    connection.execute(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS stage (series_id int, time timestamptz(3), raw int8, quality int2,"
+        " received_at timestamptz) ON COMMIT DELETE ROWS"
+    )
+    with connection.cursor().copy("COPY stage FROM STDIN (FORMAT BINARY)") as copy:
+        copy.write(rows.packed(received_us))
+    stored = connection.execute(
+        "INSERT INTO reading_raw SELECT * FROM stage ORDER BY series_id, time ON CONFLICT (series_id, time) DO NOTHING"
+    ).rowcount
+    kept = rows.raw.copy()
+    if stored < len(rows):
+        others = connection.execute(
+            "SELECT series_id, (extract(epoch FROM time) * 1000)::int8, old.raw"
+            " FROM stage JOIN reading_raw AS old USING (series_id, time) WHERE old.raw <> stage.raw"
+        ).fetchall()
+        index = {key: i for i, key in enumerate(zip(rows.series.tolist(), rows.time_ms.tolist(), strict=True))}
+        for series_id, time_ms, raw in others:
+            kept[index[series_id, time_ms]] = raw
+    return stored, kept
+
+
+def _update_latest(connection: Connection, rows: Rows, received_us: int) -> None:
+    if not len(rows):
+        return
+    connection.execute(
+        "INSERT INTO latest AS old (series_id, time, value, quality, received_at)"  # noqa: S608 - no value inside
+        f" SELECT series_id, {SENDING_MS.format('time_ms')}, value, quality,"
+        " timestamptz 'epoch' + %s * interval '1 us'"
+        " FROM unnest(%s::int4[], %s::int8[], %s::float8[], %s::int2[]) AS new (series_id, time_ms, value, quality)"
+        " ORDER BY series_id ON CONFLICT (series_id) DO UPDATE SET time = EXCLUDED.time, value = EXCLUDED.value,"
+        " quality = EXCLUDED.quality, received_at = EXCLUDED.received_at WHERE old.time < EXCLUDED.time",
+        (received_us, rows.series.tolist(), rows.time_ms.tolist(), rows.value.tolist(), rows.quality.tolist()),
+    )
+
+
+def _insert_rejected(connection: Connection, rejected: list[Rejected], received_us: int) -> None:
+    if not rejected:
+        return
+    received_at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=received_us)
+    with connection.cursor().copy("COPY rejected (received_at, topic, payload, reason, detail) FROM STDIN") as copy:
+        for item in rejected:
+            reason, size = item.reason.value, len(item.payload)
+            if size > PAYLOAD_LIMIT:
+                reason = f"{reason} (cut, {size} bytes)"
+            copy.write_row(
+                (received_at, _text(item.topic), item.payload[:PAYLOAD_LIMIT], reason, _text(item.detail[:2000]))
+            )
+
+
+def _text(text: str) -> str:
+    """Return a text that PostgreSQL can keep, with a sign where something cannot be."""
+    return text if storable(text) else text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _described(batch: Batch, i: int) -> str:
+    return f"{batch.quantity[i]} of {batch.sensor_id[i]} at {int(batch.time_ms[i])} ms is {float(batch.value[i])}"
+
+
+def _as_json(batch: Batch) -> Origin:
+    def origin(i: int) -> tuple[str, bytes]:
+        reading = {"t": int(batch.time_ms[i]), batch.quantity[i]: float(batch.value[i])}
+        return batch.sensor_id[i], json.dumps(reading).encode()
+
+    return origin

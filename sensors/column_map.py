@@ -1,0 +1,217 @@
+"""Column maps: which columns of a recorded table are the sensor, the time and the quantities, and in which units."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sensors.errors import InputError
+from sensors.quantity import QUANTITIES
+from sensors.toml import read_toml, unknown_keys
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FORMATS = ("iso", "epoch_s", "epoch_ms")
+_KEYS = ("sensor_id", "time", "time_format", "time_zone", "offset_s", "district", "prefix", "delimiter", "quantities")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The column of one quantity; a value in the quantity's unit is ``factor`` times what the cell says."""
+
+    name: str
+    factor: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnMap:
+    """How to read a table with one row a sensor and time.
+
+    Parameters
+    ----------
+    sensor_id, time
+        Names of columns.
+    quantities
+        Column by quantity key.
+    time_format
+        ``iso`` (``2014-08-01T07:50``), ``epoch_s`` or ``epoch_ms``.
+    zone
+        Zone of ISO times that name none; without it such times are faults.
+    offset_s
+        Added to every time: payloads carry the end of the measured interval, many tables its start.
+    district, prefix
+        The topic is ``city/<district>/<prefix><sensor_id>``.
+    delimiter
+        Between cells.
+    """
+
+    sensor_id: str
+    time: str
+    quantities: Mapping[str, Column]
+    time_format: str = "iso"
+    zone: tzinfo | None = None
+    offset_s: float = 0.0
+    district: str = "replay"
+    prefix: str = ""
+    delimiter: str = ","
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of all columns that are read: sensor, time, quantities."""
+        return (self.sensor_id, self.time, *(column.name for column in self.quantities.values()))
+
+    def time_ms(self, text: str) -> int:
+        """Return ms since 1970 UTC of a cell.
+
+        Raises
+        ------
+        ValueError
+            When the cell is no time of the map's format.
+
+        Examples
+        --------
+        >>> ColumnMap("id", "t", {}, zone=UTC).time_ms("2014-08-01T07:50")
+        1406879400000
+        """
+        if self.time_format == "iso":
+            instant = datetime.fromisoformat(text)
+            if instant.tzinfo is None:
+                if self.zone is None:
+                    raise ValueError("a time without a zone")
+                instant = instant.replace(tzinfo=self.zone)
+            exact = (instant - _EPOCH) // timedelta(milliseconds=1)
+        else:
+            number = float(text)
+            if not abs(number) < 1e15:
+                raise ValueError("no time")
+            exact = round(number if self.time_format == "epoch_ms" else number * 1000)
+        return exact + round(self.offset_s * 1000)
+
+    @classmethod
+    def read(cls, path: Path) -> "ColumnMap":
+        """Return the map of a TOML file, for example::
+
+            sensor_id = "detector"
+            time = "local_time"
+            time_zone = "Europe/Rome"
+            offset_s = 300              # the table gives the start of 5-minute intervals
+            district = "bologna"
+            [quantities]
+            count_veh = "vehicles"
+            speed_kmh = { column = "speed_mph", factor = 1.609344 }
+
+        Raises
+        ------
+        InputError
+            With every fault of the file: unknown keys, missing ones, wrong types.
+        """
+        return _Parsed(path.name, read_toml(path)).column_map()
+
+
+class _Parsed:
+    """The table of a map file, with the faults found in it so far."""
+
+    def __init__(self, name: str, table: Mapping[str, object]) -> None:
+        self._name = name
+        self._table = table
+        self._faults = unknown_keys(table, _KEYS, where=name)
+
+    def column_map(self) -> ColumnMap:
+        """Return the map, or raise all faults at once."""
+        time_format = self._text("time_format", "iso")
+        if time_format not in _FORMATS:
+            self._fault("time_format", time_format, f"one of {', '.join(_FORMATS)}")
+        delimiter = self._text("delimiter", ",")
+        if len(delimiter) != 1:
+            self._fault("delimiter", delimiter, "one character")
+        offset = self._table.get("offset_s", 0.0)
+        if isinstance(offset, bool) or not isinstance(offset, int | float) or not abs(offset) < 1e9:
+            self._fault("offset_s", offset, "seconds")
+            offset = 0.0
+        found = ColumnMap(
+            sensor_id=self._text("sensor_id"),
+            time=self._text("time"),
+            quantities=self._quantities(),
+            time_format=time_format,
+            zone=self._zone(),
+            offset_s=offset,
+            district=self._text("district", "replay"),
+            prefix=self._text("prefix", ""),
+            delimiter=delimiter,
+        )
+        if self._faults:
+            raise InputError(self._faults)
+        return found
+
+    def _fault(self, key: str, value: object, right: str) -> None:
+        self._faults.append(f"{self._name}: {key} is {value!r}, must be {right}")
+
+    def _text(self, key: str, default: str | None = None) -> str:
+        value = self._table.get(key, default)
+        if isinstance(value, str) and (value or default is not None):
+            return value
+        self._fault(key, value, "the name of a column" if default is None else "text")
+        return default or ""
+
+    def _zone(self) -> tzinfo | None:
+        name = self._text("time_zone", "")
+        if not name:
+            return None
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError):
+            self._fault("time_zone", name, "a name as in the time zone database, for example Europe/Rome, or UTC")
+            return None
+
+    def _quantities(self) -> dict[str, Column]:
+        table = self._table.get("quantities")
+        if not isinstance(table, dict) or not table:
+            self._fault("quantities", table, "a table with at least one column, for example speed_kmh = 'speed'")
+            return {}
+        where = f"{self._name}: [quantities]"
+        self._faults += unknown_keys(table, QUANTITIES, where=where)
+        columns = {}
+        for key, value in table.items():
+            if isinstance(value, str):
+                columns[key] = Column(value)
+            elif isinstance(value, dict) and isinstance(value.get("column"), str):
+                factor = value.get("factor", 1.0)
+                if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < abs(factor) < 1e12:
+                    self._fault(f"quantities.{key}.factor", factor, "a number that is not 0")
+                    factor = 1.0
+                self._faults += unknown_keys(value, ("column", "factor"), where=f"{where} {key}")
+                columns[key] = Column(value["column"], float(factor))
+            else:
+                self._fault(f"quantities.{key}", value, "a column name or { column = ..., factor = ... }")
+        return columns
+
+
+# CityPulse / ODAA traffic of Aarhus: 5-minute intervals between two Bluetooth sensors, times are UTC.
+AARHUS = ColumnMap(
+    sensor_id="report_id",
+    time="timestamp_utc",
+    quantities={
+        "count_veh": Column("vehicle_count"),
+        "speed_kmh": Column("avg_speed_kmh"),
+        "travel_time_s": Column("avg_travel_time_s"),
+    },
+    zone=UTC,
+    district="aarhus",
+)
+
+
+def recognise(header: Sequence[str]) -> ColumnMap | None:
+    """Return the map of a known table layout: that of Aarhus, or columns named as in our payloads.
+
+    Examples
+    --------
+    >>> recognise(["sensor_id", "time", "speed_kmh"]).quantities
+    {'speed_kmh': Column(name='speed_kmh', factor=1.0)}
+    """
+    if set(AARHUS.columns) <= set(header):
+        return AARHUS
+    time = next((name for name in ("t", "time") if name in header), None)
+    quantities = {key: Column(key) for key in header if key in QUANTITIES}
+    if "sensor_id" in header and time is not None and quantities:
+        return ColumnMap("sensor_id", time, quantities)
+    return None
