@@ -5,7 +5,7 @@ made from the one before.
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from twin.signal import SignalPlan
 from twin.tables import Table
 from twin.timing import read_signals
 from twin.units import Units
+from twin.validate import Fault, validate
 
 
 @dataclass(frozen=True)
@@ -269,6 +270,10 @@ class Network:
                 assumed=links.assumed[i],
             )
         return graph
+
+    def validate(self, *, owners: Collection[str] = ()) -> list[Fault]:
+        """Return what is doubtful about the network, see `twin.validate.validate`."""
+        return validate(self, owners=owners)
 
     def geometry(self, position: int) -> Float:
         """Return the points of a link from its upstream to its downstream end, (k, 2) degrees."""
