@@ -50,6 +50,8 @@ class Roads:
         Road of each link, and its junctions.
     forward : (n_links,) bool
         Whether the link runs in the order of the road's shape.
+    link_class : (n_links,)
+        Road class of each link.
     length : (n_links,) m
     lanes : (n_links,)
     n_streets
@@ -69,6 +71,7 @@ class Roads:
     start: Int
     end: Int
     forward: npt.NDArray[np.bool_]
+    link_class: Int
     length: Float
     lanes: Int
     n_streets: int
@@ -83,15 +86,11 @@ class Roads:
         """Number of links."""
         return len(self.road)
 
-    @property
-    def link_class(self) -> Int:
-        """Road class of each link."""
-        return np.take(self.road_class, self.road)
-
     def link_shape(self, link: int) -> Float:
         """Return the points (k, 2) m of a link in its direction."""
-        shape = self.shapes[self.road[link]]
-        return shape if self.forward[link] else shape[::-1]
+        shape = self.shapes[int(self.road[link])]
+        along: Float = shape if self.forward[link] else shape[::-1]
+        return along
 
     def free_time(self) -> Float:
         """Return the free-flow travel time of each link, s."""
@@ -147,6 +146,7 @@ def lay_roads(rng: np.random.Generator, plan: Plan, ground: Ground) -> Roads:
         start=np.where(forward, ends[road, 0], ends[road, 1]),
         end=np.where(forward, ends[road, 1], ends[road, 0]),
         forward=forward,
+        link_class=road_class[road],
         length=length[road],
         lanes=lanes[road],
         n_streets=n_streets,
@@ -158,13 +158,15 @@ def _shapes(plan: Plan, ground: Ground, paths: list[list[int]]) -> list[Float]:
     mesh = plan.mesh
     x, y, stops = [], [], [0]
     for path in paths:
+        count = 1
         for a, b in itertools.pairwise(path):
             share = np.linspace(0.0, 1.0, max(2, int(mesh.length(a, b) // 30.0) + 2))[:-1]
             x.append(mesh.x[a] + share * (mesh.x[b] - mesh.x[a]))
             y.append(mesh.y[a] + share * (mesh.y[b] - mesh.y[a]))
+            count += len(share)
         x.append(np.array([mesh.x[path[-1]]]))
         y.append(np.array([mesh.y[path[-1]]]))
-        stops.append(sum(map(len, x)))
+        stops.append(stops[-1] + count)
     points = np.column_stack(ground.place(np.concatenate(x), np.concatenate(y)))
     return [simplified(points[a:b], 2.0) for a, b in itertools.pairwise(stops)]
 
