@@ -80,7 +80,7 @@ class StubCity:
         distance = np.hypot(middles[:, 0] - 400, middles[:, 1] - 200)
         jam = 0.75 * np.exp(-((distance / 700) ** 2)) * (0.85 + 0.15 * math.sin(time_s / 60))
         noise = 0.06 * np.sin(time_s / 20 + np.arange(self.n_links) * 2.4)
-        slow = 0.22 * (np.asarray(self.link_class) < 2)
+        slow = 0.12 * (np.asarray(self.link_class) < 2)
         ratio = np.clip(0.97 - jam - slow - np.abs(noise), 0.02, 1.0)
         self.ratio = np.round(250 * ratio).astype(np.uint8)
         self.ratio[np.arange(self.n_links) % 41 == 5] = 255

@@ -25,8 +25,10 @@ export const city = signal<City | null>(null);
 /** Why there is no city yet, in the hub's words. */
 export const trouble = signal<string | null>(null);
 export const summary = signal<Summary | null>(null);
-/** Counts frames applied to the picture. */
+/** Counts frames; heartbeats without a change are frames too. */
 export const frames = signal(0);
+/** Counts the pictures that differ from the one before. */
+export const pictures = signal(0);
 export const slowest = signal<{ link: number; ratio: number }[]>([]);
 
 export const cityName = computed(() => {
@@ -53,6 +55,7 @@ function applyFrame(frame: LinkFrame): void {
   now.picture.apply(frame);
   feel(frame);
   frames.value += 1;
+  if (frame.index === null || frame.index.length > 0) pictures.value += 1;
   if (performance.now() - slowestAt > SLOWEST_EVERY_MS) {
     slowestAt = performance.now();
     slowest.value = slowestLinks(now.picture.ratio, SLOWEST_SHOWN).map((link) => ({ link, ratio: now.picture.ratio[link] }));

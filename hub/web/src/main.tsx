@@ -11,9 +11,11 @@ import './cockpit.css';
 import { leadArrowsIntoList } from './view/alertlist';
 import { Cockpit } from './view/cockpit';
 import { followRuns } from './whatif';
+import { openHandle } from './window';
 
 bindAddress();
 startPulse();
+openHandle();
 followLink();
 followRuns();
 leadArrowsIntoList();

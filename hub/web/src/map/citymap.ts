@@ -19,6 +19,8 @@ maplibre.setWorkerUrl(workerUrl);
 const REACH_PX = 14; // how far from a link a click still means it
 const REACH_TOUCH_PX = 22;
 const LOCATE_ZOOM = 15;
+/** Room for the buttons and the legend. */
+const PADDING = { top: 24, left: 24, right: 56, bottom: 128 };
 
 export interface Choices {
   onLink(link: number): void;
@@ -47,7 +49,7 @@ export class CityMap {
       container,
       style: emptyStyle(language),
       bounds: city.network.bounds,
-      fitBoundsOptions: { padding: 24 },
+      fitBoundsOptions: { padding: PADDING },
       attributionControl: false, // the network's own notes are shown beside the legend
       fadeDuration: 0,
       maxPitch: 0,
@@ -61,9 +63,10 @@ export class CityMap {
     this.listen();
   }
 
-  /** Resolves when the first whole picture has been drawn. */
-  drawn(): Promise<void> {
-    return new Promise((done) => void this.map.once('idle', () => done()));
+  /** Resolves when the first picture with links has been drawn. */
+  async drawn(): Promise<void> {
+    await this.map.once('load');
+    await this.map.once('render');
   }
 
   paint(step: ArrayLike<number>, source: ArrayLike<number> | null, palette: Palette): void {
@@ -91,7 +94,7 @@ export class CityMap {
   }
 
   wholeCity(): void {
-    this.map.fitBounds(this.city.network.bounds, { padding: 24, duration: 400 });
+    this.map.fitBounds(this.city.network.bounds, { padding: PADDING, duration: 400 });
   }
 
   setAlerts(alerts: readonly Alert[]): void {

@@ -6,7 +6,7 @@ import 'uplot/dist/uPlot.min.css';
 import type { LinkHistory } from '../contract';
 import { number, t, timezone } from '../language';
 
-const HEIGHT = 168;
+const HEIGHT = 150;
 const INK = '#1C2226';
 const QUIET = '#4D5960';
 type Row = (number | null)[];
@@ -75,8 +75,8 @@ function options(width: number, freeSpeed: number): uPlot.Options {
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), timezone.value),
     scales: { y: { range: (_plot, _low, high) => [0, Math.max(10, 1.1 * Math.max(freeSpeed, high ?? 0))] } },
     axes: [
-      { font, stroke: QUIET, grid: { show: false }, ticks: grid, values: '{HH}:{mm}', space: 70 },
-      { font, stroke: QUIET, grid, ticks: { show: false }, size: 38, space: 36 },
+      { font, stroke: QUIET, grid: { show: false }, ticks: grid, values: '{HH}:{mm}', space: 70, size: 28 },
+      { font, stroke: QUIET, grid, ticks: { show: false }, size: 38, space: 28 },
     ],
     series: [
       {},

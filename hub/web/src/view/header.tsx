@@ -4,13 +4,13 @@ import { city, cityName } from '../city';
 import { clock, day, language, number, speak, t } from '../language';
 import { connection } from '../live';
 import { age, cityTime, factor, OLD_S } from '../pulse';
+import { wide } from '../screen';
 
 export function Header() {
   return (
     <header class="header">
       <h1>{cityName.value || t('product')}</h1>
-      {city.value?.network.demo && <span class="demo">{t('demoBadge')}</span>}
-      <span class="gap" />
+      {city.value?.network.demo && <span class="demo">{t(wide.value ? 'demoBadge' : 'demoShort')}</span>}
       <Clock />
       <Age />
       <button

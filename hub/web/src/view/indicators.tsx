@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact';
 import { city, summary } from '../city';
-import { number, t, type Language, language } from '../language';
+import { number, t } from '../language';
 
 export function Indicators() {
   const now = summary.value;
@@ -17,7 +17,7 @@ export function Indicators() {
         value={now ? number(now.sensors_reporting) : null}
         unit={now ? t('ofSensors', { total: number(now.sensors_total) }) : ''}
       />
-      {city.value?.network.demo && <EstimateError key={language.value satisfies Language} />}
+      {city.value?.network.demo && <EstimateError />}
     </dl>
   );
 }
@@ -29,7 +29,7 @@ function EstimateError() {
       wide
       name={t('estimateError')}
       value={error?.speed_kmh_mae == null ? null : `${number(error.speed_kmh_mae, 1)} km/h`}
-      unit={error?.flow_veh_h_mae == null ? '' : `${number(error.flow_veh_h_mae)} veh/h`}
+      unit={error?.flow_veh_h_mae == null ? '' : `· ${number(error.flow_veh_h_mae)} veh/h`}
       note={t('estimateErrorNote')}
     />
   );

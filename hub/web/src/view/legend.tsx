@@ -2,16 +2,18 @@
 
 import { useSignal } from '@preact/signals';
 import { number, t } from '../language';
+import { wide } from '../screen';
 import { DIFFERENCE_COLOURS, NO_CHANGE, NO_DATA_COLOUR, STEPS } from '../speed';
 import { difference, differenceShown } from '../whatif';
 
 export function Legend() {
   // Folded on a phone, where it would cover the map.
-  const open = useSignal(window.matchMedia('(min-width: 900px)').matches);
+  const open = useSignal(wide.peek());
   const changed = differenceShown.value ? difference.value : null;
   return (
     <details class="legend" open={open.value} onToggle={(event) => (open.value = event.currentTarget.open)}>
-      <summary>{changed ? t('differenceLegend') : t('legend')}</summary>
+      <summary>{t('legendTitle')}</summary>
+      <p>{t(changed ? 'differenceLegend' : 'legend')}</p>
       {changed ? <DifferenceKey bounds={changed.bounds} /> : <SpeedKey />}
     </details>
   );
@@ -36,7 +38,8 @@ function SpeedKey() {
           {t('noData')}
         </li>
       </ol>
-      <ol aria-label={t('legendSource')}>
+      <p>{t('legendSource')}</p>
+      <ol>
         {(['measured', 'estimated', 'guessed'] as const).map((source) => (
           <li key={source}>
             <svg width="40" height="8" aria-hidden="true">

@@ -2,10 +2,11 @@
 
 import { firing, keyOf } from '../alertbook';
 import { city } from '../city';
-import type { LinkDetail } from '../contract';
+import type { Alert, LinkDetail } from '../contract';
 import { change, clock, language, number, pick, t } from '../language';
 import { detail, missing } from '../linkdetail';
 import { chooseLink, linkId } from '../place';
+import { wordingOf } from '../quantity';
 import type { Word } from '../words/en';
 import { SpeedChart } from './chart';
 import { LinkFinder } from './linkfinder';
@@ -53,9 +54,8 @@ function OneLink({ id }: { id: string }) {
       ) : known === null ? (
         <p class="empty">{t('loadingLink')}</p>
       ) : (
-        <Known link={known} />
+        <Known link={known} position={position} />
       )}
-      {position !== undefined && <WhatIf link={position} />}
       <LinkFinder />
       <SlowestTable />
     </>
@@ -77,7 +77,7 @@ function LinkTitle({ id, known }: { id: string; known: LinkDetail | null }) {
   );
 }
 
-function Known({ link }: { link: LinkDetail }) {
+function Known({ link, position }: { link: LinkDetail; position: number | undefined }) {
   const { state } = link;
   return (
     <>
@@ -91,13 +91,14 @@ function Known({ link }: { link: LinkDetail }) {
         <Value name={t('density')} value={state.density_veh_km} deviation={null} unit="veh/km" digits={0} />
       </dl>
       <AlertsHere id={link.link_id} />
-      <Truth link={link} />
       <h3>{t('history')} (km/h)</h3>
       {link.history.time.length > 1 ? (
         <SpeedChart history={link.history} freeSpeed={link.free_speed_kmh} />
       ) : (
         <p class="empty">{t('historyEmpty')}</p>
       )}
+      {position !== undefined && <WhatIf link={position} />}
+      <Truth link={link} />
       <h3>{t('sensors')}</h3>
       <SensorTable sensors={link.sensors} />
       <h3>{t('about')}</h3>
@@ -119,8 +120,11 @@ function Value({ name, value, deviation, unit, digits }: ValueProps) {
     <div>
       <dt>{name}</dt>
       <dd>
-        <b>{number(value, digits)}</b> {deviation !== null && value !== null && <span>± {number(deviation, deviation < 1 ? 1 : digits)} </span>}
-        <span>{unit}</span>
+        <b>{number(value, digits)}</b>
+        <span>
+          {deviation !== null && value !== null && `± ${number(deviation, deviation < 1 ? 1 : digits)} `}
+          {unit}
+        </span>
       </dd>
     </div>
   );
@@ -169,12 +173,27 @@ function AlertsHere({ id }: { id: string }) {
       <ul class="here">
         {here.map((alert) => (
           <li key={keyOf(alert)}>
-            <PriorityMark severity={alert.severity} filled={alert.handling === 'new'} /> {pick(alert.summary)}, {t('since', { time: clock(alert.since) })}
+            <PriorityMark severity={alert.severity} filled={alert.handling === 'new'} />
+            <div>
+              {pick(alert.summary)}, {t('since', { time: clock(alert.since) })}
+              {evidenceText(alert) && <div class="quiet">{t('evidence', { values: evidenceText(alert) })}</div>}
+            </div>
           </li>
         ))}
       </ul>
     </>
   );
+}
+
+/** The plain values of the evidence; what is nested is for other programs. */
+function evidenceText(alert: Alert): string {
+  const parts: string[] = [];
+  for (const [key, value] of Object.entries(alert.evidence ?? {})) {
+    const { name, unit, digits, factor } = wordingOf(key);
+    if (typeof value === 'number') parts.push(`${name} ${number(value * factor, digits)} ${unit}`.trimEnd());
+    else if (typeof value === 'string') parts.push(`${name} ${value}`);
+  }
+  return parts.join(', ');
 }
 
 function About({ link }: { link: LinkDetail }) {

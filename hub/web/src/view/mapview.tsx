@@ -3,15 +3,16 @@
 import { effect, signal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { firing, keyOf } from '../alertbook';
-import { city, frames, nameOfLink, type City } from '../city';
+import { city, nameOfLink, pictures, type City } from '../city';
 import { RATIO_SCALE } from '../frame';
 import { language, number, t } from '../language';
 import { locateAlert, target } from '../locate';
 import type { CityMap } from '../map/citymap';
 import { chooseLink, goTo, linkId, view } from '../place';
+import { wide } from '../screen';
 import { DIFFERENCE_COLOURS, NO_DATA_COLOUR, stepOf, STEPS } from '../speed';
 import { backToLive, difference, differenceShown, run } from '../whatif';
-import { publish } from '../window';
+import { tellOf } from '../window';
 import { Legend } from './legend';
 
 type Device = 'waiting' | 'drawn' | 'missing' | 'lost';
@@ -26,9 +27,17 @@ const SPEED_PALETTE = {
 const DIFFERENCE_PALETTE = { colours: DIFFERENCE_COLOURS, stretch: [1.7, 1.4, 1.1, 0.8, 1.1, 1.4, 1.7], absent: -1 };
 const STEP_OF_RATIO = Uint8Array.from({ length: 256 }, (_, ratio) => stepOf(ratio));
 
-const hasWebGl = (): boolean => document.createElement('canvas').getContext('webgl2') !== null;
+function hasWebGl(): boolean {
+  const context = document.createElement('canvas').getContext('webgl2');
+  context?.getExtension('WEBGL_lose_context')?.loseContext(); // browsers allow few contexts
+  return context !== null;
+}
+
+/** On a phone the map lies behind a tab. */
+const visible = (): boolean => wide.value || view.value === 'map';
 
 async function makeMap(container: HTMLElement, now: City): Promise<void> {
+  device.value = 'waiting';
   if (!hasWebGl()) {
     device.value = 'missing';
     return;
@@ -44,7 +53,7 @@ async function makeMap(container: HTMLElement, now: City): Promise<void> {
     onDevice: (present) => (device.value = present ? 'drawn' : 'lost'),
   });
   map.value = made;
-  publish(now, made);
+  tellOf(made);
   const chosen = linkId.value === null ? undefined : now.position.get(linkId.value);
   if (chosen !== undefined) made.locateLink(chosen);
   await made.drawn();
@@ -56,7 +65,8 @@ function feed(made: CityMap, now: City): () => void {
   const steps = new Uint8Array(now.geometry.nLinks);
   const stops = [
     effect(() => {
-      void frames.value;
+      if (!visible()) return;
+      void pictures.value;
       const changed = differenceShown.value ? difference.value : null;
       if (changed) {
         made.paint(changed.step, null, DIFFERENCE_PALETTE);
@@ -82,8 +92,7 @@ export function MapView() {
   const container = useRef<HTMLDivElement>(null);
   const now = city.value;
   const seen = useRef(false);
-  const wide = window.matchMedia('(min-width: 900px)').matches;
-  seen.current ||= wide || view.value === 'map';
+  seen.current ||= visible();
 
   useEffect(() => {
     if (now && seen.current && container.current) void makeMap(container.current, now);
@@ -92,6 +101,7 @@ export function MapView() {
     () => () => {
       map.value?.remove();
       map.value = null;
+      tellOf(null);
     },
     [now],
   );
@@ -149,7 +159,7 @@ function DifferenceBar() {
 
 /** On a phone the panel is behind a tab: the chosen link's name and speed stay with the map. */
 function Chosen() {
-  void frames.value;
+  void pictures.value;
   const now = city.value;
   const link = linkId.value === null ? undefined : now?.position.get(linkId.value);
   if (!now || link === undefined) return null;

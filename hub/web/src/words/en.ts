@@ -6,6 +6,7 @@ export const en = {
   otherLanguage: '中文',
   otherLanguageLabel: '切换到中文',
   demoBadge: 'Demo: simulated street',
+  demoShort: 'Demo',
   skipToAlerts: 'Skip to alerts',
   skipToLink: 'Skip to link',
 
@@ -71,7 +72,7 @@ export const en = {
   mapMissing: 'This browser cannot draw the map (WebGL is missing). Lists, values and alerts work as usual.',
   mapLost: 'The map lost its graphics device and will be drawn again when it is back.',
   legend: 'Speed over free-flow speed',
-  legendShow: 'Legend',
+  legendTitle: 'Legend',
   free: 'Free',
   slow: 'Slow',
   busy: 'Busy',
@@ -128,6 +129,7 @@ export const en = {
   truthTwin: 'Twin',
   truthError: 'Error',
   alertsHere: 'Alerts here',
+  evidence: 'Evidence: {values}',
   details: 'Details',
 
   // what-if

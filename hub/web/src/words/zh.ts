@@ -8,6 +8,7 @@ export const zh: Record<Word, string> = {
   otherLanguage: 'English',
   otherLanguageLabel: 'Switch to English',
   demoBadge: '演示：模拟街道',
+  demoShort: '演示',
   skipToAlerts: '跳到告警',
   skipToLink: '跳到路段',
 
@@ -69,7 +70,7 @@ export const zh: Record<Word, string> = {
   mapMissing: '此浏览器无法绘制地图（缺少 WebGL）。列表、数值和告警照常可用。',
   mapLost: '地图失去图形设备，恢复后将重新绘制。',
   legend: '速度与自由流速度之比',
-  legendShow: '图例',
+  legendTitle: '图例',
   free: '畅通',
   slow: '缓行',
   busy: '拥挤',
@@ -125,6 +126,7 @@ export const zh: Record<Word, string> = {
   truthTwin: '孪生',
   truthError: '误差',
   alertsHere: '此处告警',
+  evidence: '依据：{values}',
   details: '详情',
 
   whatIf: '假设推演',
