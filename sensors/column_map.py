@@ -1,7 +1,5 @@
 """Column maps: which columns of a recorded table are the sensor, the time and the quantities, and in which units."""
 
-import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -10,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sensors.errors import InputError
 from sensors.quantity import QUANTITIES
+from sensors.toml import read_toml, unknown_keys
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FORMATS = ("iso", "epoch_s", "epoch_ms")
@@ -106,13 +105,7 @@ class ColumnMap:
         InputError
             With every fault of the file: unknown keys, missing ones, wrong types.
         """
-        try:
-            table = tomllib.loads(path.read_text("utf-8-sig"))
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise InputError(f"{path.name}: is no TOML: {error}") from None
-        return _Parsed(path.name, table).column_map()
+        return _Parsed(path.name, read_toml(path)).column_map()
 
 
 class _Parsed:
@@ -121,7 +114,7 @@ class _Parsed:
     def __init__(self, name: str, table: Mapping[str, object]) -> None:
         self._name = name
         self._table = table
-        self._faults = [_unknown(name, key, _KEYS) for key in table if key not in _KEYS]
+        self._faults = unknown_keys(table, _KEYS, where=name)
 
     def column_map(self) -> ColumnMap:
         """Return the map, or raise all faults at once."""
@@ -175,28 +168,22 @@ class _Parsed:
         if not isinstance(table, dict) or not table:
             self._fault("quantities", table, "a table with at least one column, for example speed_kmh = 'speed'")
             return {}
+        where = f"{self._name}: [quantities]"
+        self._faults += unknown_keys(table, QUANTITIES, where=where)
         columns = {}
         for key, value in table.items():
-            if key not in QUANTITIES:
-                self._faults.append(_unknown(self._name, f"quantities.{key}", [f"quantities.{k}" for k in QUANTITIES]))
-            elif isinstance(value, str):
+            if isinstance(value, str):
                 columns[key] = Column(value)
             elif isinstance(value, dict) and isinstance(value.get("column"), str):
                 factor = value.get("factor", 1.0)
                 if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < abs(factor) < 1e12:
                     self._fault(f"quantities.{key}.factor", factor, "a number that is not 0")
                     factor = 1.0
-                unknown = [name for name in value if name not in ("column", "factor")]
-                self._faults += [_unknown(self._name, f"quantities.{key}.{k}", ["column", "factor"]) for k in unknown]
+                self._faults += unknown_keys(value, ("column", "factor"), where=f"{where} {key}")
                 columns[key] = Column(value["column"], float(factor))
             else:
                 self._fault(f"quantities.{key}", value, "a column name or { column = ..., factor = ... }")
         return columns
-
-
-def _unknown(name: str, key: str, known: Sequence[str]) -> str:
-    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-    return f"{name}: unknown key {key!r}, the nearest valid one is {nearest!r}"
 
 
 # CityPulse / ODAA traffic of Aarhus: 5-minute intervals between two Bluetooth sensors, times are UTC.

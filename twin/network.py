@@ -5,7 +5,7 @@ made from the one before.
 """
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from twin.signal import SignalPlan
 from twin.tables import Table
 from twin.timing import read_signals
 from twin.units import Units
+from twin.validate import Fault, validate
 
 
 @dataclass(frozen=True)
@@ -270,6 +271,10 @@ class Network:
             )
         return graph
 
+    def validate(self, *, owners: Collection[str] = ()) -> list[Fault]:
+        """Return what is doubtful about the network, see `twin.validate.validate`."""
+        return validate(self, owners=owners)
+
     def geometry(self, position: int) -> Float:
         """Return the points of a link from its upstream to its downstream end, (k, 2) degrees."""
         return self.links.geometry[position]
@@ -305,7 +310,8 @@ class Network:
 
     def _corner(self, node: int, street: str, language: str) -> str:
         """Return a node's name, else that of a street that crosses there, else its id."""
-        if own := _prefer(language, self.nodes.names[node], self.nodes.names_zh[node]):
+        own = _prefer(language, self.nodes.names[node], self.nodes.names_zh[node])
+        if own and own != street:
             return own
         compiled = self.compile()
         outs = compiled.out_link[compiled.out_start[node] : compiled.out_start[node + 1]].tolist()
@@ -314,7 +320,7 @@ class Network:
             crossing = _prefer(language, self.links.names[link], self.links.names_zh[link])
             if crossing and crossing != street:
                 return crossing
-        return self.nodes.ids[node]
+        return own or self.nodes.ids[node]
 
 
 def _prefer(language: str, english: str, chinese: str) -> str:

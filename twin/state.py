@@ -1,12 +1,13 @@
 """The state of the city at one instant: a snapshot of every link and sensor, frozen so that readers need no lock."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 Float = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
 
 
 class Source(enum.IntEnum):
@@ -33,6 +34,13 @@ class SensorState:
         Since when the value repeats; readings without vehicles do not count as repeats.
     expected_since : (n_series,) s since 1970 UTC
         Since when the sensor is expected to report: the start of the twin or the sensor's first sight.
+    repeats : (n_series,)
+        How many readings in a row repeated the value before them.
+    silent, stuck : (n_series,)
+        No reading for several intervals; more repeats than this series' own past makes likely. Neither is used as a
+        measurement.
+    registered : (n_series,)
+        The network's table of sensors has this sensor; others are admitted as unverified.
     """
 
     sensor_ids: tuple[str, ...]
@@ -43,6 +51,17 @@ class SensorState:
     interval_s: Float
     unchanged_since: Float
     expected_since: Float
+    repeats: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    silent: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
+    stuck: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
+    registered: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+    def __post_init__(self) -> None:
+        n = len(self.sensor_ids)
+        for name, value in (("repeats", 0), ("silent", False), ("stuck", False), ("registered", True)):
+            given = getattr(self, name)
+            if len(given) != n:  # left out
+                object.__setattr__(self, name, np.full(n, value, given.dtype))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +79,12 @@ class Snapshot:
     flow, flow_deviation : (n_links,) veh/s
     density : (n_links,) veh/m, flow / speed
     source : (n_links,) uint8 of `Source`
+        The better one of speed and flow.
     measured_at : (n_links,) s since 1970 UTC of the newest reading used, NaN without one
     sensors
         What is known of each sensor.
+    speed_source, flow_source : (n_links,) uint8 of `Source`
+        A detector that saw no vehicle measures a flow of 0 and no speed, so that the two may differ.
     """
 
     time: float
@@ -76,8 +98,13 @@ class Snapshot:
     source: npt.NDArray[np.uint8]
     measured_at: Float
     sensors: SensorState
+    speed_source: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    flow_source: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     def __post_init__(self) -> None:
+        for name in ("speed_source", "flow_source"):
+            if len(getattr(self, name)) != len(self.source):  # left out
+                object.__setattr__(self, name, self.source)
         for holder in (self, self.sensors):
             for name in holder.__slots__:
                 value = getattr(holder, name)

@@ -1,0 +1,218 @@
+"""The estimator: speed and flow of every link, with deviation and source, from the few links that are measured.
+
+Both are fields on the road graph. Standardised by its prior, a field is a Gaussian Markov random field: movements pull
+the two links that they join together, the more the shorter, straighter and more alike they are; every link is pulled to
+the level of its class, the classes to the level of the city, and that to the prior. Far from every measurement the
+prior is all there is.
+
+Notes
+-----
+Sources: Rue and Held (2005), Gaussian Markov random fields, doi:10.1201/9780203492024; the weights are those of a
+Whittle-Matern field on the road graph, Bolin, Simas and Wallin (2024), doi:10.3150/23-BEJ1647.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from twin.compiled import CompiledNetwork
+from twin.estimate_solve import Precision
+from twin.state import Source
+
+Float = npt.NDArray[np.float64]
+Sources = npt.NDArray[np.uint8]
+
+# Posterior deviation over prior deviation up to which neighbours, not the prior, make the estimate.
+ESTIMATED_RATIO = 0.7
+# Free flow without knowledge; a deviation of a quarter puts a street at walking pace three to four deviations away.
+SPEED_RATIO_PRIOR, SPEED_RATIO_DEVIATION = 1.0, 0.25
+# Assumed mean share of the capacity that flows by day, by class; the deviation is as large as the mean.
+FLOW_SHARE_PRIOR = (0.35, 0.25, 0.15, 0.05)
+# Length over which the field forgets, by class.
+RANGE_M = (3000.0, 1000.0, 600.0, 400.0)
+# Variance of the levels of city and class, as shares of a link's own. Small enough that a level alone never
+# turns "guessed" into "estimated": sqrt(1 - 0.4 / 1.4) = 0.85.
+CITY_SHARE, CLASS_SHARE = 0.2, 0.2
+SHORTEST_M = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is expected of each link before any measurement; deviations are positive.
+
+    Parameters
+    ----------
+    speed, speed_deviation : (n_links,) m/s
+    flow, flow_deviation : (n_links,) veh/s over all lanes
+    """
+
+    speed: Float
+    speed_deviation: Float
+    flow: Float
+    flow_deviation: Float
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """What detectors say of their links, NaN without one.
+
+    Parameters
+    ----------
+    speed, speed_deviation : (n_links,) m/s
+    flow, flow_deviation : (n_links,) veh/s over all lanes
+    """
+
+    speed: Float
+    speed_deviation: Float
+    flow: Float
+    flow_deviation: Float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Posterior of every link.
+
+    Parameters
+    ----------
+    speed, speed_deviation : (n_links,) m/s
+    flow, flow_deviation : (n_links,) veh/s over all lanes
+    speed_source, flow_source : (n_links,) uint8 of `Source`
+    """
+
+    speed: Float
+    speed_deviation: Float
+    flow: Float
+    flow_deviation: Float
+    speed_source: Sources
+    flow_source: Sources
+
+
+def free_flow_prior(compiled: CompiledNetwork) -> Prior:
+    """Return the prior without history: free flow, and a share of the capacity by class."""
+    flow = np.array(FLOW_SHARE_PRIOR)[np.clip(compiled.link_class, 0, 3)] * compiled.capacity
+    return Prior(
+        speed=SPEED_RATIO_PRIOR * compiled.free_speed,
+        speed_deviation=SPEED_RATIO_DEVIATION * compiled.free_speed,
+        flow=flow,
+        flow_deviation=flow.copy(),
+    )
+
+
+def affinity(compiled: CompiledNetwork, link: npt.NDArray[np.intp], other: npt.NDArray[np.intp]) -> Float:
+    """Return how alike the two links of each movement are, 0..1: straight on in one class is 1.
+
+    A turn leaves the queue behind it to other traffic; a right angle keeps a fifth. Each step of class halves.
+    """
+    xy = compiled.node_xy
+    heading = xy[compiled.to_node] - xy[compiled.from_node]
+    heading = heading / np.maximum(np.hypot(heading[:, 0], heading[:, 1]), 1e-9)[:, None]
+    cosine = np.sum(heading[link] * heading[other], axis=1)
+    step = np.abs(compiled.link_class[link] - compiled.link_class[other])
+    return np.asarray((0.2 + 0.8 * np.clip(cosine, 0.0, 1.0) ** 2) * 0.5**step, np.float64)
+
+
+def _own_precision(compiled: CompiledNetwork) -> sp.csc_array:
+    """Return the precision (n_links, n_links) of the field around its levels."""
+    n = compiled.n_links
+    length = np.maximum(compiled.length, SHORTEST_M)
+    reach = np.array(RANGE_M)[np.clip(compiled.link_class, 0, 3)]
+    link = np.repeat(np.arange(n), np.diff(compiled.movement_start))
+    other = compiled.movement_out.astype(np.intp)
+    link, other = link[link != other], other[link != other]
+    distance = (length[link] + length[other]) / 2
+    weight = affinity(compiled, link, other) * np.sqrt(reach[link] * reach[other]) / distance
+    diagonal = length / reach + np.bincount(link, weight, n) + np.bincount(other, weight, n)
+    every = np.arange(n)
+    values = np.concatenate((diagonal, -weight, -weight))
+    places = (np.concatenate((every, link, other)), np.concatenate((every, other, link)))
+    return sp.csc_array(sp.coo_array((values, places), shape=(n, n)))
+
+
+def _joint_precision(compiled: CompiledNetwork) -> tuple[Precision, int, Float]:
+    """Return the precision of links, classes and city (in this order), the number of levels, and the links' deviations.
+
+    With e the field around its levels and h the levels, a link is x = e + B h, hence the precision of (x, h) is
+    ``[[Q, -Q B], [-B'Q, B'Q B + H]]``. B gives every link the same share of level, whatever its deviation in the field.
+    """
+    n = compiled.n_links
+    own = _own_precision(compiled)
+    nothing = np.zeros(n)
+    deviation = np.sqrt(Precision(own).posterior(nothing, nothing)[1])
+    classes, place = np.unique(np.clip(compiled.link_class, 0, 3), return_inverse=True)
+    k = len(classes)
+    share = sp.csc_array(sp.coo_array((deviation, (np.arange(n), place)), shape=(n, k + 1)))
+    levels = np.zeros((k + 1, k + 1))  # each class around the city, the city around the prior
+    levels[np.arange(k), np.arange(k)] = 1 / CLASS_SHARE
+    levels[:k, k] = levels[k, :k] = -1 / CLASS_SHARE
+    levels[k, k] = k / CLASS_SHARE + 1 / CITY_SHARE
+    across = own @ share
+    joint = sp.block_array([[own, -across], [-across.T, share.T @ across + sp.csc_array(levels)]], format="csc")
+    return Precision(sp.csc_array(joint), n_dense=k + 1), k + 1, deviation * np.sqrt(1 + CLASS_SHARE + CITY_SHARE)
+
+
+class Estimator:
+    """Estimates every link of one network; `estimate` depends on its arguments only.
+
+    Parameters
+    ----------
+    compiled
+        The network.
+    prior
+        What to expect of each link; free flow unless given.
+    """
+
+    def __init__(self, compiled: CompiledNetwork, *, prior: Prior | None = None) -> None:
+        self.compiled = compiled
+        self.prior = prior or free_flow_prior(compiled)
+        self._precision, self._n_levels, self._scale = _joint_precision(compiled)
+
+    def estimate(self, measurements: Measurements, *, prior: Prior | None = None) -> Estimate:
+        """Return the posterior of speed and flow given what is measured now.
+
+        Parameters
+        ----------
+        measurements
+            NaN where nothing is measured; deviations must be positive where something is.
+        prior
+            Replaces the estimator's own, for example the profile of this time of the week.
+        """
+        prior = prior or self.prior
+        speed, speed_deviation, speed_source = self._field(
+            prior.speed, prior.speed_deviation, measurements.speed, measurements.speed_deviation
+        )
+        flow, flow_deviation, flow_source = self._field(
+            prior.flow, prior.flow_deviation, measurements.flow, measurements.flow_deviation
+        )
+        # Beyond measurement nothing runs faster than its free speed by more than a tenth, or above capacity.
+        top_speed = np.fmax(1.1 * self.compiled.free_speed, measurements.speed)
+        top_flow = np.fmax(self.compiled.capacity, measurements.flow)
+        return Estimate(
+            speed=np.clip(speed, 0.0, top_speed),
+            speed_deviation=speed_deviation,
+            flow=np.clip(flow, 0.0, top_flow),
+            flow_deviation=flow_deviation,
+            speed_source=speed_source,
+            flow_source=flow_source,
+        )
+
+    def _field(
+        self, mean: Float, deviation: Float, measured: Float, measured_deviation: Float
+    ) -> tuple[Float, Float, Sources]:
+        """Return posterior mean, deviation and source of one field, all in its own unit."""
+        n = self.compiled.n_links
+        source = np.full(n, Source.GUESSED, np.uint8)
+        known = np.isfinite(measured) & np.isfinite(measured_deviation) & (measured_deviation > 0)
+        if not known.any():
+            return mean.copy(), deviation.copy(), source
+        unit = self._scale / deviation  # the standardised field has this deviation before any measurement
+        precision = np.zeros(n + self._n_levels)
+        information = np.zeros(n + self._n_levels)
+        precision[:n][known] = (unit[known] * measured_deviation[known]) ** -2.0
+        information[:n][known] = precision[:n][known] * unit[known] * (measured - mean)[known]
+        z, variance = self._precision.posterior(precision, information)
+        ratio = np.sqrt(np.clip(variance[:n], 0.0, None)) / self._scale
+        source[ratio <= ESTIMATED_RATIO] = Source.ESTIMATED
+        source[known] = Source.MEASURED
+        return mean + z[:n] / unit, ratio * deviation, source

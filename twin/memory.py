@@ -1,0 +1,227 @@
+"""What the twin remembers of each series (sensor and quantity), as columns that grow; vectorised over a batch."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sensors import Batch, Sensor
+from sensors.reading import Quality
+from twin.state import SensorState
+
+Float = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+# A value with these flags is not evidence. A jump (RATE) is what the head of a queue looks like, lateness and an
+# unverified sensor say nothing about the value: those are used.
+UNUSABLE = int(Quality.RANGE | Quality.STUCK | Quality.CONTRADICTION)
+# A series is stuck when its run of repeats has less than this chance, given how often it repeats otherwise.
+STUCK_CHANCE = 1e-9
+# Before anything is known, three of ten readings are taken to repeat the one before (whole km/h repeat that often).
+REPEATS_PRIOR, READINGS_PRIOR = 3.0, 10.0
+UNKNOWN_INTERVAL_S = 60.0
+# Short counts swing with every signal cycle; flows are averaged over about a cycle.
+AVERAGING_S = 90.0
+AVERAGED = frozenset({"flow_veh_h", "count_veh", "occupancy", "density_veh_km"})
+# Zero is the ordinary value of these when no vehicle comes.
+COUNTS = frozenset({"flow_veh_h", "count_veh"})
+EMPTY_AT_ZERO = COUNTS | {"occupancy", "density_veh_km", "queue_veh"}
+# These do not exist without a vehicle; feeds repeat the last one then.
+NEED_VEHICLES = frozenset({"speed_kmh", "travel_time_s"})
+N_GAPS = 7
+
+_COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
+    **dict.fromkeys(("time", "value", "valid_time", "valid_value", "unchanged_since"), (np.float64, ())),
+    **dict.fromkeys(("expected_since", "interval"), (np.float64, ())),
+    "gaps": (np.float64, (N_GAPS,)),
+    # Repeats in the present run; repeats and readings before it, from which the chance of a repeat is learned.
+    **dict.fromkeys(("repeats", "habit", "readings"), (np.int64, ())),
+    "sensor": (np.int64, ()),
+    **dict.fromkeys(("registered", "fixed_interval", "averaged"), (np.bool_, ())),
+    **dict.fromkeys(("needs_vehicles", "is_count", "zero_is_empty", "is_occupancy"), (np.bool_, ())),
+}
+
+
+class Memory:
+    """Last readings, repeats and intervals of every series.
+
+    Parameters
+    ----------
+    sensors
+        Those of the network; others join when they first report.
+    started_at
+        City time from which the sensors of the network are expected to report, s since 1970 UTC.
+    """
+
+    def __init__(self, sensors: Iterable[Sensor], *, started_at: float) -> None:
+        self.sensor_ids: list[str] = []
+        self.quantities: list[str] = []
+        self.link_ids: list[str] = []
+        self.late = 0  # readings not newer than what was known; they change nothing here
+        self._row: dict[tuple[str, str], int] = {}
+        self._sensors: dict[str, tuple[int, Sensor | None]] = {}
+        self._columns: dict[str, npt.NDArray[Any]] = {
+            name: np.zeros((0, *shape), dtype) for name, (dtype, shape) in _COLUMNS.items()
+        }
+        self._empty_ms = np.zeros(0, np.int64)  # by sensor: newest time at which it counted no vehicle, -1 never
+        for sensor in sensors:
+            self._sensors[sensor.sensor_id] = (len(self._sensors), sensor)
+            for quantity in sensor.quantities:
+                self._add(sensor.sensor_id, quantity, since=started_at)
+
+    def __len__(self) -> int:
+        return len(self.sensor_ids)
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return one column, (n_series, ...), as it stands."""
+        return self._columns[name][: len(self)]
+
+    def _add(self, sensor_id: str, quantity: str, *, since: float) -> int:
+        row = self._row.get((sensor_id, quantity))
+        if row is not None:
+            return row
+        row = len(self)
+        if row >= len(self._columns["time"]):
+            for name, old in self._columns.items():
+                new = np.zeros((max(64, 2 * row), *old.shape[1:]), old.dtype)
+                new[:row] = old
+                self._columns[name] = new
+        position, sensor = self._sensors.setdefault(sensor_id, (len(self._sensors), None))
+        self._row[sensor_id, quantity] = row
+        self.sensor_ids.append(sensor_id)
+        self.quantities.append(quantity)
+        self.link_ids.append(sensor.link_id if sensor else "")
+        known = sensor is not None and math.isfinite(sensor.interval_s) and sensor.interval_s > 0
+        first = {
+            "time": math.nan,
+            "value": math.nan,
+            "valid_time": math.nan,
+            "valid_value": math.nan,
+            "unchanged_since": math.nan,
+            "expected_since": since,
+            "interval": sensor.interval_s if sensor is not None and known else UNKNOWN_INTERVAL_S,
+            "fixed_interval": known,
+            "gaps": math.nan,
+            "sensor": position,
+            "registered": sensor is not None,
+            "needs_vehicles": quantity in NEED_VEHICLES,
+            "is_occupancy": quantity == "occupancy",
+            "is_count": quantity in COUNTS,
+            "zero_is_empty": quantity in EMPTY_AT_ZERO,
+            "averaged": quantity in AVERAGED,
+        }
+        for name, value in first.items():
+            self._columns[name][row] = value
+        return row
+
+    def learn(self, batch: Batch, *, now: float) -> None:
+        """Take the readings of a batch in the order of their time; those not newer than what is known count as late."""
+        if not len(batch):
+            return
+        keys = zip(batch.sensor_id, batch.quantity, strict=True)
+        rows = np.array([self._row.get(key, -1) for key in keys], np.int64)
+        for i in np.flatnonzero(rows < 0).tolist():
+            rows[i] = self._add(batch.sensor_id[i], batch.quantity[i], since=now)
+        usable = (batch.quality & UNUSABLE == 0) & np.isfinite(batch.value)
+        zero = self.column("zero_is_empty")[rows] & (batch.value <= 0)
+        void = self.column("needs_vehicles")[rows] & self._empty(rows, batch)
+        usable &= ~void
+        # An empty street and a fully covered detector repeat their value for good reason.
+        full = self.column("is_occupancy")[rows] & (batch.value >= 1)
+        absent = zero | void | full
+        order = np.lexsort((batch.time_ms, rows))
+        start = np.flatnonzero(np.diff(rows[order], prepend=-1))
+        rank = np.arange(len(order)) - np.repeat(start, np.diff(start, append=len(order)))
+        for turn in range(int(rank.max()) + 1):  # each turn has every series at most once
+            at = order[rank == turn]
+            self._learn_once(rows[at], batch.time_ms[at] / 1000.0, batch.value[at], usable[at], absent[at])
+
+    def _empty(self, rows: Int64, batch: Batch) -> Bool:
+        """Return which readings belong to an interval in which their sensor counted no vehicle."""
+        sensor = self.column("sensor")[rows]
+        counted = self.column("is_count")[rows] & (batch.value <= 0)
+        new = len(self._sensors) - len(self._empty_ms)
+        self._empty_ms = np.concatenate((self._empty_ms, np.full(new, -1)))
+        np.maximum.at(self._empty_ms, sensor[counted], batch.time_ms[counted])
+        key = (sensor << 42) | batch.time_ms  # 2 ** 42 ms lasts until 2109
+        return np.asarray(np.isin(key, key[counted]) | (self._empty_ms[sensor] == batch.time_ms), np.bool_)
+
+    def _learn_once(self, rows: Int64, time: Float, value: Float, usable: Bool, absent: Bool) -> None:
+        """Take at most one reading of each series."""
+        newer = ~(time <= self.column("time")[rows])
+        self.late += int(np.count_nonzero(~newer))
+        rows, time, value, usable, absent = rows[newer], time[newer], value[newer], usable[newer], absent[newer]
+        gap = time - self.column("time")[rows]
+        self._learn_interval(rows, gap)
+        run, habit, readings = (self.column(name)[rows] for name in ("repeats", "habit", "readings"))
+        again = (value == self.column("value")[rows]) & ~absent
+        # A run joins the habit when it breaks off, and not at all if it was taken for stuck.
+        ended = ~again & ~self._stuck(rows)
+        self.column("habit")[rows] = habit + np.where(ended, run, 0)
+        self.column("readings")[rows] = readings + np.where(ended, run + ~absent, 0)
+        self.column("repeats")[rows] = np.where(again, run + 1, 0)
+        self.column("unchanged_since")[rows] = np.where(again, self.column("unchanged_since")[rows], time)
+        self.column("time")[rows] = time
+        self.column("value")[rows] = value
+        self._learn_valid(rows[usable], time[usable], value[usable])
+
+    def _learn_interval(self, rows: Int64, gap: Float) -> None:
+        """Learn the interval of series that no table gives as the median of the last gaps."""
+        learns = np.isfinite(gap) & ~self.column("fixed_interval")[rows]
+        rows, gap = rows[learns], gap[learns]
+        if len(rows):
+            gaps = np.concatenate((gap[:, None], self.column("gaps")[rows, :-1]), axis=1)
+            self.column("gaps")[rows] = gaps
+            self.column("interval")[rows] = np.nanmedian(gaps, axis=1)
+
+    def _learn_valid(self, rows: Int64, time: Float, value: Float) -> None:
+        """Keep the newest value that is evidence; counts of short intervals as a moving average."""
+        since = time - self.column("valid_time")[rows]
+        old = self.column("valid_value")[rows]
+        average = self.column("averaged")[rows] & (self.column("interval")[rows] < AVERAGING_S) & np.isfinite(since)
+        share = -np.expm1(-since[average] / AVERAGING_S)
+        value = value.copy()
+        value[average] = old[average] + share * (value[average] - old[average])
+        self.column("valid_value")[rows] = value
+        self.column("valid_time")[rows] = time
+
+    def _stuck(self, rows: Int64 | slice) -> Bool:
+        repeats, habit, readings = (self.column(name)[rows] for name in ("repeats", "habit", "readings"))
+        chance = (habit + REPEATS_PRIOR) / (readings + READINGS_PRIOR)
+        return np.asarray(repeats * np.log(chance) < math.log(STUCK_CHANCE), np.bool_)
+
+    def contradicted(self) -> Bool:
+        """Return which series' newest valid value is of an interval that turned out, later, to be without vehicles."""
+        if not len(self._empty_ms):
+            return np.zeros(len(self), np.bool_)
+        empty = self._empty_ms[self.column("sensor")]
+        newest = np.nan_to_num(self.column("valid_time") * 1000.0, nan=-2.0).round().astype(np.int64)
+        return np.asarray((newest == empty) & self.column("needs_vehicles"), np.bool_)
+
+    def state(self, *, now: float, silent_intervals: float, silent_s: float) -> SensorState:
+        """Return what is known of every series at city time ``now``.
+
+        A sensor is silent when none of its series has reported for ``silent_intervals`` and for ``silent_s``.
+        """
+        sensor = self.column("sensor")
+        newest = np.full(len(self._sensors), -np.inf)
+        heard = np.fmax(self.column("time"), self.column("expected_since"))
+        np.fmax.at(newest, sensor, heard)
+        limit = np.maximum(silent_intervals * self.column("interval"), silent_s)
+        return SensorState(
+            sensor_ids=tuple(self.sensor_ids),
+            quantities=tuple(self.quantities),
+            link_ids=tuple(self.link_ids),
+            time=self.column("time").copy(),
+            value=self.column("value").copy(),
+            interval_s=self.column("interval").copy(),
+            unchanged_since=self.column("unchanged_since").copy(),
+            expected_since=self.column("expected_since").copy(),
+            repeats=self.column("repeats").copy(),
+            silent=np.asarray(now - newest[sensor] > limit, np.bool_),
+            stuck=self._stuck(slice(None)),
+            registered=self.column("registered").copy(),
+        )

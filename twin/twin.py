@@ -1,0 +1,108 @@
+"""The live twin: takes each interval's batch and returns the state of the whole city, silence included."""
+
+import itertools
+from typing import Protocol
+
+import numpy as np
+
+from sensors import Batch, Sensor
+from twin.compiled import CompiledNetwork
+from twin.estimate import Estimator, Prior
+from twin.measure import LinkSensors
+from twin.memory import Memory
+from twin.state import Snapshot
+
+# A value serves as a measurement for this many of its intervals and at least so long; then the sensor is silent.
+MAXIMUM_AGE_INTERVALS, MAXIMUM_AGE_S = 3.0, 60.0
+# Below this speed a density is no longer flow over speed, but a standing queue.
+SLOWEST_SPEED = 0.5
+
+
+class TwinNetwork(Protocol):
+    """What the twin needs of a network; `twin.network.Network` has it."""
+
+    @property
+    def sensors(self) -> tuple[Sensor, ...]:
+        """The table of sensors."""
+
+    @property
+    def sha256(self) -> str:
+        """Which network this is."""
+
+    def compile(self) -> CompiledNetwork:
+        """Return the arrays of the network."""
+
+
+class Twin:
+    """Holds what is known of each sensor, and turns it into snapshots.
+
+    Parameters
+    ----------
+    network
+        Links and sensors.
+    started_at
+        City time, s since 1970 UTC: from then on the network's sensors are expected to report.
+    estimator
+        Fills what is not measured; a new one for the network unless given.
+    maximum_age_intervals
+        A value older than this many intervals of its sensor, and older than a minute, is no measurement any more.
+
+    Examples
+    --------
+    ::
+
+        twin = Twin(network, started_at=clock.now())
+        snapshot = twin.assimilate(batch, now=clock.now())
+    """
+
+    def __init__(
+        self,
+        network: TwinNetwork,
+        *,
+        started_at: float,
+        estimator: Estimator | None = None,
+        maximum_age_intervals: float = MAXIMUM_AGE_INTERVALS,
+    ) -> None:
+        self.compiled = network.compile()
+        self.estimator = estimator or Estimator(self.compiled)
+        self._sha256 = network.sha256
+        self._memory = Memory(network.sensors, started_at=started_at)
+        self._links = LinkSensors(self.compiled, network.sensors)
+        self._maximum_age_intervals = maximum_age_intervals
+        self._sequence = itertools.count(1)
+
+    @property
+    def n_late(self) -> int:
+        """How many readings came too late to change the snapshot."""
+        return self._memory.late
+
+    def assimilate(self, batch: Batch, *, now: float, prior: Prior | None = None) -> Snapshot:
+        """Take a batch, which may be empty, and return the state of the city at city time ``now``.
+
+        A reading that is not newer than the last one of its series changes nothing. A speed without vehicles, a flagged
+        value, and the values of stuck or silent sensors are not measurements; their links fall back to what the
+        neighbours say.
+        """
+        memory = self._memory
+        memory.learn(batch, now=now)
+        sensors = memory.state(now=now, silent_intervals=self._maximum_age_intervals, silent_s=MAXIMUM_AGE_S)
+        limit = np.maximum(self._maximum_age_intervals * sensors.interval_s, MAXIMUM_AGE_S)
+        fresh = now - memory.column("valid_time") <= limit  # false before the first valid value
+        measurements, measured_at = self._links.measure(memory, fresh & ~sensors.stuck & ~memory.contradicted())
+        estimate = self.estimator.estimate(measurements, prior=prior)
+        density = estimate.flow / np.maximum(estimate.speed, SLOWEST_SPEED)
+        return Snapshot(
+            time=now,
+            sequence=next(self._sequence),
+            network_sha256=self._sha256,
+            speed=estimate.speed,
+            speed_deviation=estimate.speed_deviation,
+            flow=estimate.flow,
+            flow_deviation=estimate.flow_deviation,
+            density=np.minimum(density, self.compiled.jam_density),
+            source=np.maximum(estimate.speed_source, estimate.flow_source),
+            measured_at=measured_at,
+            sensors=sensors,
+            speed_source=estimate.speed_source,
+            flow_source=estimate.flow_source,
+        )
