@@ -49,7 +49,7 @@ class Table(Recording):
         self._factors = np.array([column.factor for column in column_map.quantities.values()])
         self._within = (from_ms, until_ms)
         self._sensors: dict[str, int] = {}
-        self._topics: list[str] = []
+        self.topics: list[str] = []
         self._times: dict[str, int] = {}
         chunks = [_no_rows(len(self._keys)), *self._chunks(path)]
         self.sensor, self.time_ms, self.values = (np.concatenate(column) for column in zip(*chunks, strict=True))
@@ -69,7 +69,7 @@ class Table(Recording):
             for sensor, time, *values in zip(sensors, times, *columns, strict=True):
                 # A number that is not equal to itself is NaN: nothing was measured.
                 present = {key: value for key, value in zip(self._keys, values, strict=True) if value == value}
-                yield Message(time, self._topics[sensor], _encode({"t": time, **present}))
+                yield Message(time, self.topics[sensor], _encode({"t": time, **present}))
 
     def _count_duplicates(self) -> int:
         before, after = self._order[:-1], self._order[1:]
@@ -153,8 +153,8 @@ class Table(Recording):
             sensor_id = text.strip()
             if not sensor_id or any(sign in sensor_id for sign in "/+#\0"):
                 raise ValueError("the sensor's id must not be empty or hold / + #")
-            code = self._sensors[text] = len(self._topics)
-            self._topics.append(f"city/{self._map.district}/{self._map.prefix}{sensor_id}")
+            code = self._sensors[text] = len(self.topics)
+            self.topics.append(f"city/{self._map.district}/{self._map.prefix}{sensor_id}")
         return code
 
     def _time(self, text: str) -> int:

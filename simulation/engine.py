@@ -59,7 +59,7 @@ def wake(traffic: Traffic, node: int, time: float) -> None:
 def earliest_green(roads: Roads, node: int, movement: int, time: float) -> float:
     """Return the first instant at or after ``time`` at which ``movement`` has green; infinite when it never has."""
     cycle = roads.node[node].cycle
-    if cycle <= 0.0:
+    if cycle <= 0.0 or time == math.inf:  # a full link accepts nobody: the arithmetic below would make that a number
         return time
     first, end = roads.movement[movement].green, roads.movement[movement].end_green
     if first == end:

@@ -199,17 +199,21 @@ def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used:
 
 @njit(cache=True)
 def compact(path: Int, step: npt.NDArray[np.int64], order: npt.NDArray[np.int64], out: Int) -> int:
-    """Copy what is left of the routes at ``step`` to ``out``, in rising ``order`` of step, and return its length."""
-    used, last, begin = 0, -1, 0
+    """Copy what is left of the routes at ``step`` to ``out``, in rising ``order`` of step, and return its length.
+
+    Vehicles share routes, one further on than the other: each cell is copied once, so that ``out`` is long enough.
+    """
+    used, first, end, begin = 0, -1, -1, 0
     for k in order:
         place = step[k]
-        if place != last:
-            last, begin = place, used
-            while path[place] >= 0:
-                out[used] = path[place]
+        if place >= end:
+            first, begin, end = place, used, place
+            while path[end] >= 0:
+                out[used] = path[end]
                 used += 1
-                place += 1
+                end += 1
             out[used] = -1
             used += 1
-        step[k] = begin
+            end += 1
+        step[k] = begin + place - first
     return used
