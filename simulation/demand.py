@@ -257,23 +257,50 @@ class Demand:
         """
         if self.fixed is not None:
             return self.fixed if math.isinf(until_s) else self.fixed.subset(self.fixed.depart <= until_s)
+        rows = np.arange(len(self.flows))
+        phase = (GOLDEN * rows) % 1.0
+        volume = np.array([flow.volume for flow in self.flows], float)
+        start = np.array([flow.start_s for flow in self.flows], float)
+        length = np.array([flow.end_s for flow in self.flows], float) - start
+        count = np.maximum(0, np.ceil(volume - phase - 1e-9)).astype(np.int64)
+        surged: dict[int, Float] = {}
+        for row, flow in enumerate(self.flows) if surges else ():
+            if covering := [surge for surge in surges if surge.covers(flow)]:
+                surged[row] = _departures(flow, covering, float(phase[row]))
+                count[row] = len(surged[row])
+        row_of = np.repeat(rows, count)
+        number = np.arange(len(row_of)) - np.repeat(np.cumsum(count) - count, count)
+        depart = start[row_of] + (number + phase[row_of]) * (length / np.maximum(volume, 1e-300))[row_of]
+        for row, times in surged.items():
+            depart[np.searchsorted(row_of, row) :][: len(times)] = times
+        origin, destination = self._ends(row_of, number)
+        keep = np.flatnonzero((depart <= until_s) & (origin != destination))
+        order = keep[np.argsort(depart[keep], kind="stable")]
+        places = zip((row_of[order] + 1).tolist(), (number[order] + 1).tolist(), strict=True)
+        names = tuple(f"{row}-{k}" for row, k in places)
+        return Trips(names, depart[order], origin[order], destination[order])
+
+    def _ends(self, row_of: npt.NDArray[np.int64], number: npt.NDArray[np.int64]) -> tuple[Int, Int]:
+        """Return the nodes of vehicle ``number`` of each row: spread evenly over both zones' shares (low discrepancy)."""
         position = {name: k for k, name in enumerate(self.node_ids)}
-        departs, origins, destinations, ids = [], [], [], []
-        for row, flow in enumerate(self.flows):
-            time = _departures(flow, [surge for surge in surges if surge.covers(flow)], (GOLDEN * row) % 1.0)
-            time = time[time <= until_s]
-            origin, destination = _ends(self.zones[flow.origin], self.zones[flow.destination], row, len(time), position)
-            stays = origin == destination
-            departs.append(time[~stays])
-            origins.append(origin[~stays])
-            destinations.append(destination[~stays])
-            ids.append(np.stack([np.full(len(time), row), np.arange(len(time))], axis=1)[~stays])
-        if not departs:
-            return Trips((), np.zeros(0), np.zeros(0, np.int32), np.zeros(0, np.int32))
-        depart = np.concatenate(departs)
-        order = np.argsort(depart, kind="stable")
-        names = tuple(f"{row + 1}-{k + 1}" for row, k in np.concatenate(ids)[order].tolist())
-        return Trips(names, depart[order], np.concatenate(origins)[order], np.concatenate(destinations)[order])
+        names = list(self.zones)
+        zone = {name: k for k, name in enumerate(names)}
+        found = []
+        for side, end in enumerate(("origin", "destination")):
+            of_row = np.array([zone[getattr(flow, end)] for flow in self.flows], np.int64)
+            point = (0.5 + GOLDEN * row_of + PLASTIC[side] * number) % 1.0
+            of_vehicle = of_row[row_of]
+            order = np.argsort(of_vehicle, kind="stable")
+            bounds = np.searchsorted(of_vehicle[order], np.arange(len(names) + 1))
+            node = np.zeros(len(row_of), np.int32)
+            for k, name in enumerate(names):
+                mine = order[bounds[k] : bounds[k + 1]]
+                places = np.array([position[node_id] for node_id, _ in self.zones[name]], np.int32)
+                edges = np.cumsum([share for _, share in self.zones[name]])
+                if len(mine):
+                    node[mine] = places[np.minimum(np.searchsorted(edges, point[mine], "right"), len(places) - 1)]
+            found.append(node)
+        return found[0], found[1]
 
 
 def _named(fault: str, name: str, path: Path) -> str:
@@ -320,20 +347,3 @@ def _departures(flow: Flow, surges: Sequence[Surge], phase: float) -> Float:
     number = phase + np.arange(max(0, math.ceil(done[-1] - phase - 1e-9)))
     rising = np.concatenate([[True], np.diff(done) > 0])
     return np.interp(number, done[rising], times[rising]) if len(number) else np.zeros(0)
-
-
-def _ends(
-    origin: tuple[tuple[str, float], ...],
-    destination: tuple[tuple[str, float], ...],
-    row: int,
-    n: int,
-    position: dict[str, int],
-) -> tuple[Int, Int]:
-    """Return the nodes of ``n`` vehicles of a row: spread evenly over both zones' shares by a low-discrepancy sequence."""
-    found = []
-    for side, nodes in enumerate((origin, destination)):
-        places = np.array([position[name] for name, _ in nodes], dtype=np.int32)
-        edges = np.cumsum([share for _, share in nodes])
-        point = (0.5 + GOLDEN * row + PLASTIC[side] * np.arange(n)) % 1.0
-        found.append(places[np.minimum(np.searchsorted(edges, point, side="right"), len(places) - 1)])
-    return found[0], found[1]
