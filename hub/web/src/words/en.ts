@@ -22,7 +22,6 @@ export const en = {
   connectionLostEarly: 'No connection to the hub yet.',
   tryingAgain: 'Trying again in {s} s.',
   tryingNow: 'Trying now.',
-  connectionBack: 'Connected again.',
   waitingForHub: 'Waiting for the hub',
   hubSays: 'The hub says: {reason}',
 
@@ -58,7 +57,6 @@ export const en = {
   priority: 'Priority {n}',
   stateNew: 'new',
   stateAcknowledged: 'acknowledged',
-  stateResolved: 'resolved',
   alertKeys: 'Keys: ↑ ↓ choose · Enter show on map · A acknowledge',
   moreAlerts: 'Show {n} more',
 
@@ -89,7 +87,6 @@ export const en = {
   link: 'Link',
   links: 'Links',
   slowestLinks: 'Slowest links now',
-  slowestCaption: 'Speed as a share of free-flow speed',
   ratio: 'Speed, % of free flow',
   noSlowest: 'No link has data yet.',
   findLink: 'Find a street or link',
@@ -147,8 +144,6 @@ export const en = {
   backToLive: 'Back to live',
   differenceOnMap: 'Map shows the difference, not live speed',
   differenceLegend: 'Change of delay, veh·h',
-  lessDelay: 'less',
-  moreDelay: 'more',
   noChange: 'none',
   mostChanged: 'Links with the largest change',
   nothingChanged: 'No link changes.',
