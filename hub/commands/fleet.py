@@ -40,9 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from twin import Network  # slow to import, and not needed to refuse a wrong option
 
     settings = Settings.read(os.environ)
-    url = broker_url(settings)
-    network = Network.read(args.network)
-    sensors = chosen(network.sensors, args.sensors, rate=args.rate, factor=args.speed)
+    sensors = chosen(Network.read(args.network).sensors, args.sensors, rate=args.rate, factor=args.speed)
     base = CityClock.parse(settings.clock, wall=time.time)
     if not base.started:
         raise InputError("CITYTWIN_CLOCK is 'replay': virtual sensors need 'live' or a time and a factor")
@@ -54,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         rng = np.random.default_rng(args.seed)
         faults = draw_faults([s.sensor_id for s in sensors], rng=rng, from_s=start, until_s=until)
     fleet = Fleet(sensors, seed=args.seed, faults=faults, start_s=start)
+    url = broker_url(settings)
     publisher = Publisher(url, client_id=f"citytwin-fleet-{os.getpid()}")
     print(f"citytwin fleet: {len(sensors)} sensors publish to {url.rpartition('@')[2]}", file=sys.stderr)
     try:
