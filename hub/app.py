@@ -123,7 +123,7 @@ class App:
             self._thread.join()
             if self.failure is None:
                 self._turn()
-        self.desk.close()
+        self.desk.save()
 
     def close(self) -> None:
         """Let go of everything; also of an app that never started."""
@@ -132,7 +132,6 @@ class App:
             self.intake.stop()
         if self._thread.is_alive():
             self._thread.join()
-        self.desk.close()
         self.runs.close()
         self.store.database.close()
 
@@ -147,7 +146,7 @@ class App:
         if snapshot is None:
             return None
         state = frames.link_bytes(snapshot, self.compiled.free_speed)
-        return frames.full_frame(state, sequence=snapshot.sequence, city_time=snapshot.time, wall_time=time.time())
+        return frames.full_frame(state, frames.Stamps(snapshot.sequence, snapshot.time, time.time()))
 
     def summary(self) -> dict[str, Any]:
         """Return the city in a few numbers, for the API and the cockpit."""
@@ -239,8 +238,8 @@ class App:
             self._twin.assimilate(self._before(now), now=now)
         snapshot = self._twin.assimilate(batch, now=now)
         self.board.publish(snapshot)
-        for alert in self.desk.update(evaluate(self.rules, snapshot, self.compiled), now=now):
-            self.fan.message("alert", alert=alert)
+        for event in self.desk.update(evaluate(self.rules, snapshot, self.compiled), now=now):
+            self.fan.message("alert", alert=event.alert.to_json())
         return snapshot
 
     def _before(self, now: float) -> Batch:
@@ -256,12 +255,12 @@ class App:
         """Send the newest snapshot to the browsers: what changed, and everything now and then."""
         wall, monotonic = time.time(), time.monotonic()
         state = frames.link_bytes(snapshot, self.compiled.free_speed)
-        said = {"sequence": snapshot.sequence, "city_time": snapshot.time, "wall_time": wall}
-        full = frames.full_frame(state, **said)
+        stamps = frames.Stamps(snapshot.sequence, snapshot.time, wall)
+        full = frames.full_frame(state, stamps)
         if self._sent is None or monotonic - self._full_at >= FULL_FRAME_EVERY_S:
             delta, self._full_at = full, monotonic
         else:
-            delta = frames.delta_frame(self._sent, state, **said)
+            delta = frames.delta_frame(self._sent, state, stamps)
         self._sent = state
         self.fan.frame(delta, full)
         self.fan.message("summary", summary=self.summary())

@@ -3,8 +3,10 @@
 import time
 from dataclasses import replace
 
+from hub.alerts import AlertBook
 from hub.app import App, Demo
 from hub.desk import Desk
+from hub.evidence import NetworkPlaces
 from hub.feed import CommittedFeed, PolledFeed
 from hub.intake import Intake, client_id
 from hub.rules import load
@@ -36,7 +38,7 @@ def assemble(
         network = replace(network, sensors=place_detectors(network.compile()))
     store.register(network.sensors)
     clock = _demo_clock(store, demo) if demo is not None else CityClock.parse(settings.clock, wall=time.time)
-    desk = Desk(database, network, now=clock.now)
+    desk = Desk(database, AlertBook(rules, places=NetworkPlaces(network)), now=clock.now, wall=time.time)
     intake = None
     feed: CommittedFeed | PolledFeed = PolledFeed(store, clock)
     if ingest:

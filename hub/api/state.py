@@ -6,6 +6,7 @@ from fastapi import APIRouter, HTTPException, Query
 
 from hub.app import App
 from hub.show import KMH, VEH_H, VEH_KM, link_attributes, number, numbers, parse_stamp, sensor_rows, stamp
+from ingest.store import Store
 from twin.state import Snapshot, Source
 
 
@@ -87,13 +88,35 @@ def router(app: App) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=100_000)] = 1000,
     ) -> dict[str, Any]:
         """Return stored readings of one sensor, newest first."""
-        rows = app.readings(
-            sensor_id,
-            quantity=quantity,
-            from_s=parse_stamp(from_, name="from"),
-            until_s=parse_stamp(until, name="until"),
-            limit=limit,
-        )
-        return {"sensor_id": sensor_id, "readings": rows}
+        since, end = parse_stamp(from_, name="from"), parse_stamp(until, name="until")
+        return {"sensor_id": sensor_id, "readings": readings_of(app.store, sensor_id, quantity, since, end, limit)}
 
     return routes
+
+
+def readings_of(
+    store: Store, sensor_id: str, quantity: str | None, since: float | None, until: float | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return stored readings of a sensor, newest first; of one quantity or of all that it has."""
+    window = {key: value for key, value in (("since", since), ("until", until)) if value is not None}
+    quantities = [quantity] if quantity is not None else _quantities_of(store, sensor_id)
+    rows = []
+    for key in quantities:
+        series = store.series(sensor_id, key, limit=limit, **window)
+        rows += [
+            {"time": ms / 1000, "quantity": key, "value": value, "quality": quality, "received_at": received}
+            for ms, value, quality, received in zip(
+                series.time_ms.tolist(), series.value.tolist(), series.quality.tolist(), series.received_at.tolist(),
+                strict=True,
+            )
+        ]  # fmt: skip
+    rows.sort(key=lambda row: (-row["time"], row["quantity"]))
+    return [{**row, "time": stamp(row["time"]), "received_at": stamp(row["received_at"])} for row in rows[:limit]]
+
+
+def _quantities_of(store: Store, sensor_id: str) -> list[str]:
+    if "\0" in sensor_id:  # no text of the database holds it
+        return []
+    return [
+        str(row[0]) for row in store.database.fetch("SELECT quantity FROM series WHERE sensor_id = %s", (sensor_id,))
+    ]

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.frames import LinkBytes, delta_frame, full_frame
+from hub.frames import LinkBytes, Stamps, delta_frame, full_frame
 
-said = {"sequence": 7, "city_time": 1000.5, "wall_time": 2000.25}
+said = Stamps(7, 1000.5, 2000.25)
 
 
 def decode(frame: bytes, before: LinkBytes | None) -> LinkBytes:
@@ -36,7 +36,7 @@ states = st.integers(0, 50).flatmap(lambda n: st.lists(st.binary(min_size=n, max
 def test_a_delta_on_the_state_before_gives_the_state_after(columns: list[bytes]) -> None:
     ratio, source, ratio_after, source_after = (np.frombuffer(column, np.uint8) for column in columns)
     before, after = LinkBytes(ratio, source), LinkBytes(ratio_after, source_after)
-    for frame in (full_frame(after, **said), delta_frame(before, after, **said)):
+    for frame in (full_frame(after, said), delta_frame(before, after, said)):
         got = decode(frame, before)
         assert np.array_equal(got.ratio, after.ratio)
         assert np.array_equal(got.source, after.source)
@@ -44,4 +44,4 @@ def test_a_delta_on_the_state_before_gives_the_state_after(columns: list[bytes])
 
 def test_nothing_changed_is_a_heartbeat_without_links() -> None:
     state = LinkBytes(np.array([1, 2], np.uint8), np.array([0, 1], np.uint8))
-    assert len(delta_frame(state, state, **said)) == 36
+    assert len(delta_frame(state, state, said)) == 36
