@@ -24,7 +24,7 @@ class Source(Protocol[M]):
     def payloads(self, timeout_s: float) -> list[M]:
         """Return what has come in, waiting so long for a first message; empty when none came."""
 
-    def acknowledge(self, messages: Sequence[M]) -> None:
+    def acknowledge(self, messages: Sequence[M]) -> object:
         """Tell the broker that these messages are safe."""
 
 

@@ -186,11 +186,11 @@ class Demand:
         volume = table.numbers("volume", least=0.0, required=True)
         start = table.numbers("start_s", least=0.0, required=True)
         end = table.numbers("end_s", least=0.0, required=True)
-        for row in np.flatnonzero(end <= start):
-            table.fault(int(row), f"end_s is {end[row]:g}, must be > start_s, which is {start[row]:g}")
+        for row in np.flatnonzero(end <= start).tolist():
+            table.fault(row, f"end_s is {end[row]:g}, must be > start_s, which is {start[row]:g}")
         zones = network.zones
         names = list(zones)
-        for row, zone in [(r, z) for pair in (origin, destination) for r, z in enumerate(pair) if z >= 0]:
+        for row, zone in [(r, z) for ends in (origin, destination) for r, z in enumerate(ends.tolist()) if z >= 0]:
             if not zones[names[zone]]:
                 table.fault(row, f"zone {names[zone]} has no node with a share > 0")
         if faults:

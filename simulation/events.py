@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import simpy
+from simpy.core import EventPriority
 
 from simulation.demand import Demand, Trips
 from simulation.failures import dark_nodes
@@ -29,7 +30,7 @@ class Late(simpy.Event):
     def __init__(self, env: simpy.Environment, delay: float, rank: int = 0) -> None:
         super().__init__(env)
         self._ok, self._value = True, None
-        env.schedule(self, priority=2 + rank, delay=delay)
+        env.schedule(self, priority=cast(EventPriority, 2 + rank), delay=delay)
 
 
 def cuts_of(scenario: Scenario, roads: CompiledNetwork) -> dict[int, list[float]]:
@@ -47,19 +48,20 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]
     """Return every fault that a scenario has on a network, one sentence each."""
     roads = network.compile()
     position = {name: k for k, name in enumerate(roads.link_ids)}
-    faults = []
+    faults: list[str] = []
 
     def check_links(where: str, names: Iterable[str]) -> None:
         faults.extend(f"{where}: link {name!r} is not in link.csv" for name in names if name not in position)
 
     label = scenario.name or "scenario"
-    for kind, entries in (
-        ("close", scenario.close),
-        ("capacity", scenario.capacity),
-        ("speed_limit", scenario.speed_limit),
-    ):
-        for number, entry in enumerate(entries, 1):
-            check_links(f"{label}: [[{kind}]] {number}", entry.links)
+    with_links = (
+        ("close", [entry.links for entry in scenario.close]),
+        ("capacity", [entry.links for entry in scenario.capacity]),
+        ("speed_limit", [entry.links for entry in scenario.speed_limit]),
+    )
+    for kind, lists in with_links:
+        for number, names in enumerate(lists, 1):
+            check_links(f"{label}: [[{kind}]] {number}", names)
     for number, incident in enumerate(scenario.incident, 1):
         where = f"{label}: [[incident]] {number}"
         check_links(where, [incident.link])

@@ -20,7 +20,7 @@ from simulation.demand import Demand, Trips
 from simulation.measure import Cumulative, LinkMeasure
 from simulation.scenario import Routing, Scenario
 from simulation.signals import GreenTable, green_table, merged, never_green
-from simulation.street import Roads, Traffic, empty_traffic, lay_roads
+from simulation.street import Roads, Traffic, empty_traffic, lay_roads, no_vehicles
 from twin import Network
 from twin.compiled import Float, Int
 
@@ -119,11 +119,11 @@ class Simulation:
         self.env = environment or simpy.Environment(initial_time=self._start)
         self.traffic: Traffic = empty_traffic(self.roads, len(self.trips) if repeat_s is None else 1024)
         self.control = Control(self.city, self.roads, self.traffic)
-        self._trip = np.full(len(self.traffic.vehicle_depart), -1, np.int64)
-        self._informed = np.zeros(len(self.traffic.vehicle_depart), np.bool_)
+        self._trip = np.full(len(self.traffic.vehicle), -1, np.int64)
+        self._informed = np.zeros(len(self.traffic.vehicle), np.bool_)
         self._used, self._path_used, self._due, self._gone = 0, 0, 0, 0
         self._planned = self._start  # departures before are planned
-        self._cost = self.roads.link_free_time.copy()
+        self._cost = self.roads.link["free_time"].copy()
         self._costed: Cumulative | None = None
         self._time = self._start
         self.rings: dict[tuple[int, ...], None] = {}
@@ -172,7 +172,7 @@ class Simulation:
         if not len(trips):
             return trips, 0
         pairs, back = np.unique(np.stack([trips.origin, trips.destination]), axis=1, return_inverse=True)
-        free = self.roads.link_free_time
+        free = self.roads.link["free_time"]
         routes = routing.plan_routes(chart, free, pairs[0], pairs[1], np.full(1024, -1, np.int32), 0)
         lost = routes.first[back.ravel()] < 0
         for row in trips.routes:
@@ -193,18 +193,13 @@ class Simulation:
             self._used += n
             return np.arange(self._used - n, self._used, dtype=np.int32)
         traffic = self.traffic
-        done = np.flatnonzero(np.isfinite(traffic.vehicle_arrive) & (self._trip >= 0))
+        done = np.flatnonzero(np.isfinite(traffic.vehicle["arrive"]) & (self._trip >= 0))
         self._gone += len(done)
         self._trip[done] = -1
         free = np.flatnonzero(self._trip < 0)
         if len(free) < n:
             more = max(n, len(self._trip))
-            grown = {
-                name: np.concatenate([getattr(traffic, name), np.zeros(more, getattr(traffic, name).dtype)])
-                for name in traffic._fields
-                if name.startswith("vehicle_")
-            }
-            self.traffic = traffic._replace(**grown)
+            self.traffic = traffic._replace(vehicle=np.concatenate([traffic.vehicle, no_vehicles(more)]))
             self.control.bind(self.roads, self.traffic)
             free = np.concatenate([free, np.arange(len(self._trip), len(self._trip) + more)])
             self._trip = np.concatenate([self._trip, np.full(more, -1, np.int64)])
@@ -241,11 +236,8 @@ class Simulation:
         self._planned = now + interval_s
         vehicles = self._take(len(rows))
         traffic = self.traffic
-        traffic.vehicle_depart[vehicles] = times
-        traffic.vehicle_enter[vehicles] = np.nan
-        traffic.vehicle_arrive[vehicles] = np.nan
-        traffic.vehicle_distance[vehicles] = 0.0
-        traffic.vehicle_free_time[vehicles] = 0.0
+        traffic.vehicle[vehicles] = no_vehicles(len(rows))
+        traffic.vehicle["depart"][vehicles] = times
         self._trip[vehicles] = rows
         day = 0 if self.repeat_s is None else math.floor(now / self.repeat_s)
         draw = uniform(self.seed, INFORMED, rows + len(self.trips) * (day % 2**20))
@@ -263,7 +255,7 @@ class Simulation:
             for k, row in enumerate(rows.tolist()):
                 if row in self.trips.routes:
                     first[k] = self._follow(int(vehicles[k]), self.trips.routes[row])
-        parts = np.flatnonzero(self.roads.part_first)[first].astype(np.int32)
+        parts = np.flatnonzero(self.roads.part["first"])[first].astype(np.int32)
         engine.join_origins(self.roads, self.traffic, vehicles, parts)
 
     def _plan(self, vehicles: Int, start: Int, node: Int) -> Int:
@@ -272,7 +264,7 @@ class Simulation:
         cost = self._cost + routing.CLOSED_S * (self.control.closed > 0)
         routes = routing.plan_routes(self._map, cost, start, node, self.traffic.path, self._path_used)
         self._keep_path(routes.path, routes.used)
-        self.traffic.vehicle_step[vehicles] = routes.step
+        self.traffic.vehicle["step"][vehicles] = routes.step
         return routes.first
 
     def _follow(self, vehicle: int, links: tuple[int, ...]) -> int:
@@ -284,7 +276,7 @@ class Simulation:
         path, used = self.traffic.path, self._path_used
         path[used : used + len(rows)] = rows
         path[used + len(rows)] = -1
-        self.traffic.vehicle_step[vehicle] = used
+        self.traffic.vehicle["step"][vehicle] = used
         self._path_used = used + len(rows) + 1
         return links[0]
 
@@ -302,12 +294,15 @@ class Simulation:
     def forget_routes(self) -> None:
         """Keep only what is left of the routes of vehicles that have not arrived."""
         traffic = self.traffic
-        alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle_arrive))
+        alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle["arrive"]))
         if self.repeat_s is None:
             alive = alive[alive < self._used]
-        order = alive[np.argsort(traffic.vehicle_step[alive], kind="stable")]
+        order = alive[np.argsort(traffic.vehicle["step"][alive], kind="stable")]
         path = np.full(len(traffic.path), -1, np.int32)
-        self._keep_path(path, routing.compact(traffic.path, traffic.vehicle_step, order, path))
+        step = traffic.vehicle["step"].copy()
+        used = routing.compact(traffic.path, step, order, path)
+        traffic.vehicle["step"] = step
+        self._keep_path(path, used)
 
     # --- routes under way -------------------------------------------------------------------------------------------
 
@@ -319,7 +314,7 @@ class Simulation:
         if self._costed is not None:
             passed = 0.5 * ((now.entered - self._costed.entered) + (now.left - self._costed.left))
             spent = now.vehicle_seconds - self._costed.vehicle_seconds
-            self._cost = np.maximum(self.roads.link_free_time, spent / np.maximum(passed, 0.5))
+            self._cost = np.maximum(self.roads.link["free_time"], spent / np.maximum(passed, 0.5))
         self._costed = now
 
     def _reroute_under_way(self) -> None:
@@ -334,10 +329,10 @@ class Simulation:
         if not len(vehicles):
             return
         roads, rows = self.roads, self._trip[vehicles]
-        before = self.traffic.vehicle_step[vehicles].copy()
-        links = roads.part_link[roads.queue_part[queues]]
+        before = self.traffic.vehicle["step"][vehicles].copy()
+        links = roads.part["link"][roads.queue["part"][queues]]
         self._make_room()
-        before = self.traffic.vehicle_step[vehicles].copy()
+        before = self.traffic.vehicle["step"][vehicles].copy()
         cost = self._cost + routing.CLOSED_S * (self.control.closed > 0)
         start = (-1 - links).astype(np.int32)
         routes = routing.plan_routes(
@@ -349,21 +344,21 @@ class Simulation:
             old, new = int(path[before[k]]), int(path[routes.step[k]])
             if old < 0 or new < 0 or routes.total[k] >= routing.CLOSED_S:
                 continue  # on its last link, or no way round
-            queue = int(roads.movement_queue[new])
-            if roads.part_next[roads.queue_part[queues[k]]] < 0 and queue != queues[k]:
+            queue = int(roads.movement["queue"][new])
+            if roads.part["next"][roads.queue["part"][queues[k]]] < 0 and queue != queues[k]:
                 if not engine_riders.change_queue(roads, traffic, vehicle, int(queues[k]), queue, self._time):
                     continue  # no room in that lane: it stays on its way
-            traffic.vehicle_step[vehicle] = routes.step[k]
-        for node in np.unique(roads.part_to[roads.queue_part[queues]]).tolist():
-            if self._time < traffic.node_wake[node]:
+            traffic.vehicle["step"][vehicle] = routes.step[k]
+        for node in np.unique(roads.part["to_node"][roads.queue["part"][queues]]).tolist():
+            if self._time < traffic.wake[node]:
                 engine.wake(traffic, node, self._time)
 
     def closures_changed(self, reroute: Sequence[int] = ()) -> None:
         """Plan anew the vehicles that have not left yet; with ``reroute`` also those that have one of these links before them."""
         now, traffic = self._time, self.traffic
-        alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle_enter)).astype(np.int32)
-        pending = alive[traffic.vehicle_depart[alive] >= now]
-        waiting = alive[traffic.vehicle_depart[alive] < now]
+        alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle["enter"])).astype(np.int32)
+        pending = alive[traffic.vehicle["depart"][alive] >= now]
+        waiting = alive[traffic.vehicle["depart"][alive] < now]
         if reroute:
             vehicles, queues = engine_riders.riders(self.roads, traffic)
             hit = np.array([self._passes(int(v), reroute) for v in vehicles], np.bool_)
@@ -372,13 +367,13 @@ class Simulation:
             now = -math.inf
         if not len(pending):
             return
-        for part in np.flatnonzero(self.roads.part_first).tolist():
+        for part in np.flatnonzero(self.roads.part["first"]).tolist():
             engine.withdraw(self.traffic, part, now)
-        order = np.lexsort((pending, self.traffic.vehicle_depart[pending]))
+        order = np.lexsort((pending, self.traffic.vehicle["depart"][pending]))
         self._send(pending[order])
 
     def _passes(self, vehicle: int, links: Sequence[int]) -> bool:
-        path, step = self.traffic.path, int(self.traffic.vehicle_step[vehicle])
+        path, step = self.traffic.path, int(self.traffic.vehicle["step"][vehicle])
         while path[step] >= 0:
             if self.city.movement_out[path[step]] in links:
                 return True
@@ -390,10 +385,10 @@ class Simulation:
     def cumulative(self) -> Cumulative:
         """Return what has entered and left every link so far, and the time spent there."""
         roads, traffic = self.roads, self.traffic
-        first = np.flatnonzero(roads.part_first)
-        last = np.concatenate([first[1:], [len(roads.part_link)]]) - 1
-        entered, left = traffic.part_entered[first], traffic.part_left[last]
-        spent = traffic.part_left_sum[last] - traffic.part_entered_sum[first] + (entered - left) * self._time
+        first = np.flatnonzero(roads.part["first"])
+        last = np.concatenate([first[1:], [len(roads.part)]]) - 1
+        entered, left = traffic.part["entered"][first], traffic.part["left"][last]
+        spent = traffic.part["left_sum"][last] - traffic.part["entered_sum"][first] + (entered - left) * self._time
         return Cumulative(self._time, entered, left, spent)
 
     def measure(self, since: Cumulative) -> LinkMeasure:
@@ -409,11 +404,11 @@ class Simulation:
             When a vehicle was lost or made up: the engine is wrong.
         """
         traffic, used = self.traffic, self._trip >= 0
-        due = used & (traffic.vehicle_depart <= self._time)
-        entered = used & np.isfinite(traffic.vehicle_enter)
-        arrived = used & np.isfinite(traffic.vehicle_arrive)
-        on_links = int((traffic.queue_entered - traffic.queue_left).sum())
-        assert on_links == int((traffic.part_entered - traffic.part_left).sum())
+        due = used & (traffic.vehicle["depart"] <= self._time)
+        entered = used & np.isfinite(traffic.vehicle["enter"])
+        arrived = used & np.isfinite(traffic.vehicle["arrive"])
+        on_links = int((traffic.queue["entered"] - traffic.queue["left"]).sum())
+        assert on_links == int((traffic.part["entered"] - traffic.part["left"]).sum())
         assert int(entered.sum()) == on_links + int(arrived.sum()), "a vehicle was lost or made up"
         demanded, inside, gone = int(due.sum()), int(entered.sum()), int(arrived.sum())
         return Counts(demanded + self._gone, inside + self._gone, gone + self._gone, on_links, demanded - inside)
