@@ -1,20 +1,33 @@
-"""The app wires one city: store, twin, rules, alerts and what the API shows; its loop is the life of the twin."""
+"""The app of one city: what was committed becomes snapshots, snapshots become alerts, and all of it is shown."""
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
 
+import numpy as np
+
+from hub import frames
 from hub.board import Board
 from hub.desk import Desk
+from hub.feed import CommittedFeed, PolledFeed, instants
+from hub.intake import Intake
 from hub.live import Fan
-from hub.rules import load
+from hub.rules import RuleSet, evaluate
 from hub.settings import Settings
+from hub.show import number, sensor_counts, stamp
+from hub.summary import summarise
 from hub.truth import Truth
-from hub.whatif import Runs
-from ingest.database import Database
+from hub.whatif import Run, Runs
+from ingest.database import DatabaseAway
 from ingest.store import Store
-from twin import Network
+from sensors import Batch
+from sensors.clock import CityClock
+from twin import Network, Snapshot
 from twin.twin import Twin
 
 log = logging.getLogger(__name__)
@@ -41,22 +54,16 @@ class Demo:
 
 
 class App:
-    """One city: what was committed becomes snapshots, snapshots become alerts, and all of it is shown.
+    """Holds the parts of one running city and turns the twin's loop; made by `hub.running`.
 
     Parameters
     ----------
-    settings
-        Of this process.
-    network
-        The city's network.
-    clock
-        The city's clock.
-    database_url, mqtt_url
-        Where the store and the broker are.
+    settings, network, clock, store, rules, desk
+        What the city is made of.
+    intake
+        Takes readings in within this process, None when others do.
     demo
         How the street is played, None when the sensors are real.
-    ingest
-        Whether this process takes readings in; else the database is asked for them.
     """
 
     def __init__(
@@ -64,26 +71,197 @@ class App:
         settings: Settings,
         network: Network,
         *,
-        database_url: str,
-        mqtt_url: str,
+        clock: CityClock,
+        store: Store,
+        rules: RuleSet,
+        desk: Desk,
+        runs: Runs,
+        intake: Intake | None,
+        feed: CommittedFeed | PolledFeed,
         demo: Demo | None = None,
-        ingest: bool = True,
     ) -> None:
         self.settings = settings
         self.network = network
-        self.demo = demo
         self.compiled = network.compile()
-        self.database = Database(database_url)
-        self.store = Store(self.database)
-        self.clock = self._clock()
-        self.twin = Twin(network, started_at=self.clock.now())
-        self.rules = load(settings.config / "rules.toml")
-        self.desk = Desk(self.database, network, settings.city)
+        self.clock = clock
+        self.store = store
+        self.rules = rules
+        self.desk = desk
+        self.runs = runs
+        self.intake = intake
+        self.demo = demo
         self.board = Board()
         self.fan = Fan()
         self.truth = Truth()
-        self.runs = Runs(network)
         self.on_serving: Callable[[], None] = lambda: None
+        self._feed = feed
+        self._twin: Twin | None = None
         self._stop = threading.Event()
-        self._sent = None
-        self._full_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="twin", daemon=True)
+        self._since = float("-inf")
+        self._sent: frames.LinkBytes | None = None
+        self._full_at = float("-inf")
+        self._step_s = 0.0
+        self._published_at: float | None = None
+        self.failure: BaseException | None = None
+        self.on_failure: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Take up what earlier runs left, and begin to live."""
+        self.desk.restore()
+        self._thread.start()
+        if self.intake is not None:
+            self.intake.on_failure = lambda: self.on_failure()
+            self.intake.start()
+
+    def finish(self) -> None:
+        """Take in what has arrived, make the last snapshot and stop; the street must have stopped before."""
+        if self.intake is not None:
+            self.intake.stop()
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+            if self.failure is None:
+                self._turn()
+        self.desk.save()
+
+    def close(self) -> None:
+        """Let go of everything; also of an app that never started."""
+        self._stop.set()
+        if self.intake is not None:
+            self.intake.stop()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.runs.close()
+        self.store.database.close()
+
+    def fail(self, error: BaseException) -> None:
+        """Note that a part cannot go on, and have the hub stopped."""
+        self.failure = error
+        self.on_failure()
+
+    def full_frame(self) -> bytes | None:
+        """Return the state of every link as one frame, None before the first snapshot."""
+        snapshot = self.board.snapshot
+        if snapshot is None:
+            return None
+        state = frames.link_bytes(snapshot, self.compiled.free_speed)
+        return frames.full_frame(state, frames.Stamps(snapshot.sequence, snapshot.time, time.time()))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the city in a few numbers, for the API and the cockpit."""
+        snapshot = self.board.snapshot
+        assert snapshot is not None, "asked before the first snapshot"
+        summary, error = summarise(snapshot, self.compiled), self.truth.error
+        reporting, total = sensor_counts(snapshot)
+        return {
+            "time": stamp(snapshot.time),
+            "speed_ratio": number(summary.speed_ratio),
+            "congested_km": number(summary.congested_km),
+            "delay_veh_h_per_h": number(summary.delay_veh_h_per_h, 1),
+            "vehicles": number(summary.vehicles, 1),
+            "sensors_reporting": reporting,
+            "sensors_total": total,
+            "estimate_error": None
+            if error is None
+            else {"speed_kmh_mae": number(error.speed_kmh_mae, 2), "flow_veh_h_mae": number(error.flow_veh_h_mae, 1)},
+            "typical": None,
+        }
+
+    def ask(self, question: dict[str, Any], *, name: str, horizon_s: float, seed: int) -> Run:
+        """Start a what-if run of the typical day, from the time of day that it is in the city."""
+        start_s = self._second_of_day(self.clock.now())
+        return self.runs.start(question, name=name, start_s=start_s, horizon_s=horizon_s, seed=seed)
+
+    def health(self) -> dict[str, dict[str, Any]]:
+        """Return each part with whether it works."""
+        age = None if self._published_at is None else time.monotonic() - self._published_at
+        parts: dict[str, dict[str, Any]] = {
+            "twin": {"ok": self.failure is None and age is not None and age < 10.0, "snapshot_age_s": age},
+            "alerts": {"ok": self.desk.unsaved == 0, "unsaved": self.desk.unsaved},
+        }
+        if self.intake is not None:
+            parts["ingest"] = self.intake.health()
+        return parts
+
+    def metrics(self) -> str:
+        """Return the counters of ingest, twin, alerts and cockpit in Prometheus text format."""
+        snapshot = self.board.snapshot
+        own = {
+            "citytwin_snapshots_total": 0 if snapshot is None else snapshot.sequence,
+            "citytwin_step_seconds": self._step_s,
+            "citytwin_browsers": self.fan.n_clients,
+        }
+        lines = [
+            f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}\n{name} {value}"
+            for name, value in own.items()
+        ]
+        parts = [self.intake.metrics.as_prometheus()] if self.intake is not None else []
+        return "\n".join([*lines, self.desk.as_prometheus(), *parts])
+
+    def _second_of_day(self, now: float) -> float:
+        if self.demo is not None:  # the street of a demo has a day of its own
+            return (self.demo.hour * 3600 + now - self.clock.city_start) % 86_400.0
+        local = datetime.fromtimestamp(now, ZoneInfo(self.settings.city.timezone))
+        return local.hour * 3600.0 + local.minute * 60.0 + local.second
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                started = time.monotonic()
+                self._turn()
+                self._step_s = time.monotonic() - started
+                self._stop.wait(max(0.0, self.settings.city.snapshot_every_s - self._step_s))
+        except BaseException as error:
+            log.exception("the twin stopped")
+            self.fail(error)
+
+    def _turn(self) -> None:
+        """Take what was committed, one snapshot for each instant, and show the last of them."""
+        try:
+            batch = self._feed.take()
+        except DatabaseAway as error:
+            log.warning("%s; the twin goes on without news", error)
+            batch = Batch()
+        snapshot = None
+        for now, part in instants(batch, self.clock, since=self._since):
+            snapshot = self._step(part, now)
+            self._since = now
+        if snapshot is not None:
+            self.truth.compare(snapshot)
+            self._show(snapshot)
+        self.desk.save()
+
+    def _step(self, batch: Batch, now: float) -> Snapshot:
+        if self._twin is None:
+            self._twin = Twin(self.network, started_at=now)
+            self._twin.assimilate(self._before(now), now=now)
+        snapshot = self._twin.assimilate(batch, now=now)
+        self.board.publish(snapshot)
+        for event in self.desk.update(evaluate(self.rules, snapshot, self.compiled), now=now):
+            self.fan.message("alert", alert=event.alert.to_json())
+        return snapshot
+
+    def _before(self, now: float) -> Batch:
+        """Return the newest reading of every series that an earlier run stored, so that a restart is not blind."""
+        try:
+            latest = self.store.latest()
+        except DatabaseAway as error:
+            log.warning("%s; the twin starts without what was stored", error)
+            return Batch()
+        return latest.take(np.flatnonzero(latest.time_ms <= now * 1000))
+
+    def _show(self, snapshot: Snapshot) -> None:
+        """Send the newest snapshot to the browsers: what changed, and everything now and then."""
+        wall, monotonic = time.time(), time.monotonic()
+        state = frames.link_bytes(snapshot, self.compiled.free_speed)
+        stamps = frames.Stamps(snapshot.sequence, snapshot.time, wall)
+        full = frames.full_frame(state, stamps)
+        if self._sent is None or monotonic - self._full_at >= FULL_FRAME_EVERY_S:
+            delta, self._full_at = full, monotonic
+        else:
+            delta = frames.delta_frame(self._sent, state, stamps)
+        self._sent = state
+        self.fan.frame(delta, full)
+        self.fan.message("summary", summary=self.summary())
+        self._published_at = monotonic

@@ -28,6 +28,19 @@ class LinkBytes:
     source: Bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Stamps:
+    """Number and times of a frame, s since 1970 UTC."""
+
+    sequence: int
+    city_time: float
+    wall_time: float
+
+    def header(self, kind: int, n_links: int) -> bytes:
+        """Return the first 32 bytes of a frame."""
+        return _HEADER.pack(b"CTF1", kind, self.sequence & 0xFFFFFFFF, n_links, self.city_time, self.wall_time)
+
+
 def link_bytes(snapshot: Snapshot, free_speed: npt.NDArray[np.float64]) -> LinkBytes:
     """Return speed over free-flow speed in steps of 1/250, capped at 1, 255 where there is no speed.
 
@@ -45,19 +58,16 @@ def link_bytes(snapshot: Snapshot, free_speed: npt.NDArray[np.float64]) -> LinkB
     )
 
 
-def full_frame(state: LinkBytes, *, sequence: int, city_time: float, wall_time: float) -> bytes:
+def full_frame(state: LinkBytes, stamps: Stamps) -> bytes:
     """Return the frame that says the state of every link."""
-    header = _HEADER.pack(b"CTF1", 0, sequence & 0xFFFFFFFF, len(state.ratio), city_time, wall_time)
-    return header + state.ratio.tobytes() + state.source.tobytes()
+    return stamps.header(0, len(state.ratio)) + state.ratio.tobytes() + state.source.tobytes()
 
 
-def delta_frame(before: LinkBytes, after: LinkBytes, *, sequence: int, city_time: float, wall_time: float) -> bytes:
+def delta_frame(before: LinkBytes, after: LinkBytes, stamps: Stamps) -> bytes:
     """Return the frame that says what changed; with nothing changed it is a heartbeat."""
     changed = np.flatnonzero((before.ratio != after.ratio) | (before.source != after.source)).astype("<u4")
-    header = _HEADER.pack(b"CTF1", 1, sequence & 0xFFFFFFFF, len(after.ratio), city_time, wall_time)
-    body: bytes = changed.tobytes() + after.ratio[changed].tobytes() + after.source[changed].tobytes()
-    count = struct.pack("<I", len(changed))
-    return header + count + body
+    head = stamps.header(1, len(after.ratio)) + struct.pack("<I", len(changed))
+    return head + bytes(changed.tobytes() + after.ratio[changed].tobytes() + after.source[changed].tobytes())
 
 
 def geometry(compiled: CompiledNetwork, lines: list[npt.NDArray[np.float64]]) -> bytes:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from hub import ports
+from hub.origin import LOOPBACK
 from hub.settings import Settings
 from hub.supervise import Child
 from ingest.postgres import EmbeddedPostgres
@@ -18,7 +19,6 @@ from sensors import InputError, WorkError
 
 log = logging.getLogger(__name__)
 Part = tuple[str, Callable[[], bool], Callable[[], object]]
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class StateFolder:

@@ -4,19 +4,22 @@ import contextlib
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import uvicorn
 
 from hub import ports
-from hub.app import App, Demo
+from hub.app import Demo
+from hub.assemble import assemble
 from hub.log import configure_log
 from hub.parts import Part, Parts, StateFolder, listen
+from hub.report import Report, report
 from hub.server import create_server
 from hub.settings import Settings
 from hub.street_child import StreetChild
 from hub.supervise import Watch
+from sensors import WorkError
 from twin import Network
 
 log = logging.getLogger(__name__)
@@ -27,8 +30,16 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-class Running:
-    """Everything that one `citytwin demo` or `citytwin serve` runs; leaves nothing behind.
+def run(
+    settings: Settings,
+    network: Callable[[], Network],
+    *,
+    demo: Demo | None = None,
+    ingest: bool = True,
+    fresh: bool = False,
+    for_s: float | None = None,
+) -> int:
+    """Run a hub until a signal, or for some wall seconds, and return the exit code; leaves no process behind.
 
     Parameters
     ----------
@@ -40,80 +51,68 @@ class Running:
         How the street is played, None without one.
     ingest
         Whether readings are taken in by this process.
+    fresh
+        Forget what earlier runs stored in the state folder.
+    for_s
+        Wall seconds after which to stop by itself.
+
+    Raises
+    ------
+    InputError, WorkError
+        When something cannot start, one sentence on what to do; what was started before is stopped again.
     """
-
-    def __init__(
-        self,
-        settings: Settings,
-        network: Callable[[], Network],
-        *,
-        demo: Demo | None = None,
-        ingest: bool = True,
-        fresh: bool = False,
-    ) -> None:
-        self._settings = settings
-        self._network = network
-        self._demo = demo
-        self._ingest = ingest
-        self._fresh = fresh
-
-    def run(self, *, for_s: float | None = None) -> int:
-        """Run until a signal, or for some wall seconds after the start, and return the exit code."""
-        configure_log(self._settings.log)
-        with contextlib.ExitStack() as stack:
-            state = StateFolder(self._settings.state)
-            state.hold()
-            stack.callback(state.release)
-            if self._fresh:
-                state.clear()
-            sock = listen(self._settings.host, self._settings.port)
-            stack.callback(sock.close)
-            host, port = sock.getsockname()[:2]
-            url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-            parts = Parts(self._settings)
-            stack.callback(parts.stop)
-            network = _while_starting(parts, self._network)
-
-            app = App(
-                self._settings,
-                network,
-                database_url=parts.database_url,
-                mqtt_url=parts.mqtt_url,
-                demo=self._demo,
-                ingest=self._ingest,
-            )
-            stack.callback(app.stop)
+    configure_log(settings.log)
+    with contextlib.ExitStack() as stack:
+        state = StateFolder(settings.state)
+        state.hold()
+        stack.callback(state.release)
+        if fresh:
+            state.clear()
+        sock = stack.enter_context(listen(settings.host, settings.port))
+        parts = Parts(settings)
+        stack.callback(parts.stop)
+        made = _while_starting(parts, network)
+        app = assemble(
+            settings, made, database_url=parts.database_url, mqtt_url=parts.mqtt_url, demo=demo, ingest=ingest
+        )
+        stack.callback(app.close)
+        watched: list[Part] = parts.watched()
+        street = None if demo is None else StreetChild(app, demo, mqtt_url=parts.mqtt_url)
+        if street is not None:
+            stack.callback(street.stop)
+            watched.append(("street", street.alive, street.start))
+        watch = Watch(watched)
+        stack.callback(watch.stop)
+        url = _url(sock.getsockname())
+        ports.write(state.path, http=url, mqtt=parts.mqtt_url, postgres=parts.database_url)
+        server = create_server(app)
+        app.on_failure = lambda: _stop(server)
+        app.on_serving = lambda: say(f"citytwin: {url}")
+        with _until_signal(server), _stopped_after(server, for_s):
             app.start()
-            watched: list[Part] = parts.watched()
-            street: StreetChild | None = None
-            if self._demo is not None:
-                street = StreetChild(app, self._demo, mqtt_url=parts.mqtt_url)
-                stack.callback(street.stop)
-                watched.append(("street", street.alive, street.start))
-            watch = Watch(watched)
-            stack.callback(watch.stop)
-            ports.write(state.path, http=url, mqtt=parts.mqtt_url, postgres=parts.database_url)
-            server = create_server(app)
-            with _until_signal(server):
-                if street is not None:
-                    street.start_soon(watch.start)
-                else:
-                    watch.start()
-                if for_s is not None:
-                    _stop_after(server, for_s)
-                app.on_serving = lambda: say(f"citytwin: {url}")
-                server.run(sockets=[sock])
-            watch.stop()
             if street is not None:
-                street.stop()
-            app.stop()
-            good = app.report(street.report() if street is not None else None, say=say)
-        return 0 if good else 1
+                street.begin()
+            watch.start()
+            server.run(sockets=[sock])
+        watch.stop()
+        told = street.finish() if street is not None else None
+        app.finish()
+        failure = app.failure or (app.intake.failure if app.intake is not None else None)
+        if failure is not None:
+            raise failure if isinstance(failure, WorkError) else WorkError(f"a part stopped: {failure}")
+        outcome: Report = report(app, told)
+        for line in outcome.lines:
+            say(line)
+    return 0 if outcome.good else 1
+
+
+def _url(address: tuple[str, int]) -> str:
+    host, port = address[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _while_starting(parts: Parts, network: Callable[[], Network]) -> Network:
-    """Start the parts and make the network meanwhile."""
+    """Start the parts and make the network meanwhile; a fault of either is raised here."""
     failures: list[BaseException] = []
 
     def start() -> None:
@@ -133,12 +132,16 @@ def _while_starting(parts: Parts, network: Callable[[], Network]) -> Network:
     return made
 
 
+def _stop(server: uvicorn.Server) -> None:
+    server.should_exit = True
+
+
 @contextlib.contextmanager
-def _until_signal(server: uvicorn.Server):  # type: ignore[no-untyped-def]
-    """Let SIGTERM and SIGINT stop the server once, quietly, also before it serves."""
+def _until_signal(server: uvicorn.Server) -> Iterator[None]:
+    """Let SIGTERM and SIGINT stop the server, also before it serves."""
 
     def stop(_: int, __: FrameType | None) -> None:
-        server.should_exit = True
+        _stop(server)
 
     before = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -148,10 +151,13 @@ def _until_signal(server: uvicorn.Server):  # type: ignore[no-untyped-def]
             signal.signal(name, handler)
 
 
-def _stop_after(server: uvicorn.Server, seconds: float) -> None:
-    def stop() -> None:
-        server.should_exit = True
-
-    timer = threading.Timer(seconds, stop)
+@contextlib.contextmanager
+def _stopped_after(server: uvicorn.Server, seconds: float | None) -> Iterator[None]:
+    timer = threading.Timer(seconds if seconds is not None else 0.0, _stop, [server])
     timer.daemon = True
-    timer.start()
+    if seconds is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -16,6 +16,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 from hub.api import alerts, live, network, operations, problem, state, whatif
 from hub.app import App
 from hub.docs_page import docs_page
+from hub.origin import host_allowed, origin_allowed
 
 STATIC = Path(__file__).parent / "static"
 _MISSING = """<!doctype html><meta charset="utf-8"><title>citytwin</title>
@@ -28,7 +29,7 @@ def create_api(app: App) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         app.fan.bind(asyncio.get_running_loop())
-        app.serving()
+        app.on_serving()
         yield
 
     try:
@@ -39,7 +40,7 @@ def create_api(app: App) -> FastAPI:
     api = FastAPI(title="citytwin", version=release, lifespan=lifespan, docs_url=None, redoc_url=None)
     problem.install(api)
     api.add_middleware(GZipMiddleware, minimum_size=2000)
-    _secure(api, app)
+    _secure(api)
     for part in (network, state, alerts, whatif, live):
         api.include_router(part.router(app), prefix="/api/v1")
     api.include_router(operations.router(app))
@@ -59,15 +60,15 @@ def create_api(app: App) -> FastAPI:
     return api
 
 
-def _secure(api: FastAPI, app: App) -> None:
+def _secure(api: FastAPI) -> None:
     """Refuse what a page of another site could make a browser send, and say how pages may be embedded: not at all."""
 
     @api.middleware("http")
     async def guard(request: Request, proceed: RequestResponseEndpoint) -> Response:
         host, origin = request.headers.get("host"), request.headers.get("origin")
-        if not app.host_allowed(host):
+        if not host_allowed(host):
             return problem.problem(421, f"host {host!r} is not this hub's address")
-        if request.method not in ("GET", "HEAD", "OPTIONS") and not app.origin_allowed(origin, host):
+        if request.method not in ("GET", "HEAD", "OPTIONS") and not origin_allowed(origin, host):
             return problem.problem(403, "pages of other sites may not change anything here")
         response = await proceed(request)
         response.headers["X-Content-Type-Options"] = "nosniff"

@@ -43,7 +43,7 @@ class Run:
 
 def _answer(folder: str, question: Mapping[str, Any], start_s: float, horizon_s: float, seed: int) -> dict[str, Any]:
     """Run the day without and with the scenario and return both with the difference; lives in the worker process."""
-    from simulation.whatif import difference
+    from simulation.whatif import difference  # the engine's kernels are loaded in this process only
 
     return difference(Path(folder), question, start_s=start_s, horizon_s=horizon_s, seed=seed)
 
@@ -59,7 +59,7 @@ class Runs:
         How many runs are kept.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 50, most_at_once: int = 4) -> None:
+    def __init__(self, folder: Path | None, *, keep: int = 50, most_at_once: int = 4) -> None:
         self._folder = folder
         self._keep = keep
         self._most_at_once = most_at_once
@@ -75,6 +75,8 @@ class Runs:
         InputError
             When too many runs are under way.
         """
+        if self._folder is None:
+            raise InputError("the network lies in no folder, so that nothing can be simulated on it")
         run = Run(run_id=uuid.uuid4().hex[:12], name=name, question=question)
         with self._lock:
             if sum(kept.state == "running" for kept in self._runs.values()) >= self._most_at_once:

@@ -337,13 +337,21 @@ class Link:
                 client.loop_read()  # paho meets the end of the connection and tells
                 return
 
+    def _write_until(self, until: float) -> None:
+        self._write()
+        while self._client.socket() is not None and (self._out or self._client.want_write()):
+            if time.monotonic() > until:
+                return
+            time.sleep(0.001)
+            self._write()
+
     def _say_goodbye(self) -> None:
         client = self._client
+        until = time.monotonic() + GOODBYE_S
+        self._write_until(until)  # the last acknowledgements
         if not self._out:  # in the middle of a packet nothing else can be said
             client.disconnect()
-        until = time.monotonic() + GOODBYE_S
-        while client.socket() is not None and client.want_write() and not self._out and time.monotonic() < until:
-            client.loop_write()
+        self._write_until(until)
         if client.socket() is not None:
             client.socket().close()
         self._endpoint.lost()

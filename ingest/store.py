@@ -48,6 +48,25 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """A batch after its commit.
+
+    Parameters
+    ----------
+    counts
+        What became of its readings.
+    batch
+        Those readings that are in the database now, stored or duplicate.
+    rejected
+        Everything that went to ``rejected``, conflicts included.
+    """
+
+    counts: Counts
+    batch: Batch
+    rejected: tuple[Rejected, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """Stored readings of one quantity of one sensor, by time.
 
@@ -115,9 +134,13 @@ class Store:
         self._weeks: set[int] = set()
         self._weeks_generation = database.generation
         self._staged_batches = 0
-        self._pending: tuple[Batch, str, Counts] | None = None
+        self._pending: tuple[Batch, str, Settled] | None = None
 
     def write(self, batch: Batch, *, origin: Origin | None = None) -> Counts:
+        """Write a batch as `settle` does, and return the counts only."""
+        return self.settle(batch, origin=origin).counts
+
+    def settle(self, batch: Batch, *, origin: Origin | None = None) -> Settled:
         """Write a batch in one transaction and return what became of it; when this returns, it is on disk.
 
         The first value of a key (series, time) wins; the same value again is a duplicate, another one a conflict,
@@ -138,9 +161,9 @@ class Store:
             When rights or tables are missing.
         """
         with self._writing:
-            counts = self._committed_before(batch)
-            if counts is not None:
-                return counts
+            settled = self._committed_before(batch)
+            if settled is not None:
+                return settled
             origin = origin or _as_json(batch)
             rows, refused = self._rows(batch, origin)
             rejected = [*batch.rejected, *refused]
@@ -271,18 +294,18 @@ class Store:
                 self.database.fetch(f"SELECT ensure_reading_partition({SENDING_MS.format('%s')})", (start_ms,))
                 self._weeks.add(week)
 
-    def _committed_before(self, batch: Batch) -> Counts | None:
-        """Return the counts of this very batch when an earlier call committed it and did not learn so."""
+    def _committed_before(self, batch: Batch) -> Settled | None:
+        """Return what became of this very batch when an earlier call committed it and did not learn so."""
         if self._pending is None or self._pending[0] is not batch:
             return None
-        _, transaction, counts = self._pending
+        _, transaction, settled = self._pending
         status = self.database.fetch("SELECT pg_xact_status(%s::xid8)", (transaction,))[0][0]
         if status == "in progress":
             raise DatabaseAway(f"{self.database.name} is still at the last commit")
         self._pending = None
-        return counts if status == "committed" else None
+        return settled if status == "committed" else None
 
-    def _transact(self, batch: Batch, rows: Rows, rejected: list[Rejected], origin: Origin, *, staged: bool) -> Counts:
+    def _transact(self, batch: Batch, rows: Rows, rejected: list[Rejected], origin: Origin, *, staged: bool) -> Settled:
         received_us = round(batch.received_at * 1e6)
         firsts = rows.firsts()
         with self.database.connection() as connection:
@@ -291,13 +314,14 @@ class Store:
             else:
                 stored, kept = _copy(connection, firsts, received_us), firsts.raw
             kept_of_row = kept[rows.groups()]
+            agrees = rows.raw == kept_of_row
             conflicts = [
                 Rejected(
                     *origin(int(rows.position[i])),
                     Reason.CONFLICT,
                     f"{_described(batch, int(rows.position[i]))}, before it was {kept_of_row[i] / rows.scale[i]}",
                 )
-                for i in np.flatnonzero(rows.raw != kept_of_row).tolist()
+                for i in np.flatnonzero(~agrees).tolist()
             ]
             _update_latest(connection, firsts.take(firsts.raw == kept).newest(), received_us)
             _insert_rejected(connection, rejected + conflicts, received_us)
@@ -308,11 +332,14 @@ class Store:
                 conflict=len(conflicts),
                 rejected=len(rejected),
             )
+            whole = agrees.all() and len(rows) == len(batch)
+            accepted = batch if whole else batch.take(np.sort(rows.position[agrees]))
+            settled = Settled(counts, accepted, tuple(rejected + conflicts))
             row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
             assert row is not None
-            self._pending = (batch, row[0], counts)
+            self._pending = (batch, row[0], settled)
         self._pending = None
-        return counts
+        return settled
 
 
 def _copy(connection: Connection, rows: Rows, received_us: int) -> int:

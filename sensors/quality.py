@@ -68,9 +68,6 @@ class SeriesMemory:
         self.lanes = np.zeros(0)
         self.empty_ms = np.zeros(0, np.int64)  # newest interval without vehicles
 
-    def __len__(self) -> int:
-        return len(self._series)
-
     def positions(self, batch: Batch) -> Int:
         """Return the (n,) positions of a batch's series, entering those that are new."""
         known = self._series.get

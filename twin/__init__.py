@@ -5,12 +5,14 @@ from twin.compiled import CompiledNetwork
 from twin.network import Network
 from twin.signal import SignalPlan, Stage
 from twin.state import SensorState, Snapshot, Source
+from twin.validate import Fault
 
 __all__ = [
     "Asset",
     "AssetGraph",
     "CompiledNetwork",
     "Dependency",
+    "Fault",
     "Network",
     "SensorState",
     "SignalPlan",

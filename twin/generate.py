@@ -23,9 +23,9 @@ LEAST_JUNCTIONS = 50
 def generate(*, seed: int = 1, junctions: int = 300) -> dict[str, Table]:
     """Return the tables of an invented city by file stem, ready for `twin.tables.write_table`.
 
-    A river with few bridges, ring roads, arterials about 1.3 km apart, an old town of crooked streets; signals with plans,
-    zones and a day's demand, sensors, equipment and what it depends on, water, parks and buildings. Coordinates are
-    degrees on WGS84 near 120.2 E, 30.3 N; nothing real is meant.
+    A river with few bridges, ring roads, arterials about 1.3 km apart, an old town of crooked streets; signals with
+    plans, zones and a day's demand, sensors, equipment and what it depends on, water, parks and buildings. Coordinates
+    are degrees on WGS84 near 120.2 E, 30.3 N; nothing real is meant.
 
     Parameters
     ----------

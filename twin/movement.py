@@ -182,7 +182,9 @@ class _Reader:
         left, right = self.pockets.get(ib, (np.nan, np.nan))
         beyond = [lane for lane in used if lane < 1 or lane > lanes]
         if beyond and np.isnan(pocket):
-            pocket = (left if np.isfinite(left) else right) if min(beyond) < 1 else (right if np.isfinite(right) else left)
+            pocket = (
+                (left if np.isfinite(left) else right) if min(beyond) < 1 else (right if np.isfinite(right) else left)
+            )
             if np.isnan(pocket) and max(used) > lanes:
                 self.table.fault(
                     index,

@@ -17,10 +17,11 @@ Float = npt.NDArray[np.float64]
 # colour-blind people; the last is "no data". The cockpit uses the same.
 STEPS = (0.8, 0.6, 0.4, 0.2)
 PALETTE = ("#808C95", "#9C7413", "#A3420E", "#78122F", "#2E0626", "#B9C1C6")
-GROUND = {"water": "#DCE6EA", "park": "#E4ECE0"}
+# Colour, and height in m: a lake in a park lies on top of it.
+GROUND = {"park": ("#E4ECE0", -8.0), "water": ("#DCE6EA", -4.0)}
 LANE_WIDTH_M = 3.25  # GB 50647-2011, urban road intersections: 3.25 m for lanes of up to 60 km/h
 # A ribbon of true width is a hair at the scale of a city: widths are drawn at this multiple.
-EXAGGERATION = 3.0
+EXAGGERATION = 5.0
 # Where the state comes from is drawn as width: guessed, estimated, measured.
 WIDTH_OF_SOURCE = np.array([0.45, 0.7, 1.0])
 METRES_PER_DEGREE = 111_319.490793
@@ -122,11 +123,11 @@ def scene(
     for link_id in alerts:
         if link_id in position:
             x, y = lines[position[link_id]].mean(axis=0)
-            plotter.add_mesh(pv.Line((x, y, 0), (x, y, 250)), color="#B00020", line_width=3)
-            plotter.add_mesh(pv.Sphere(40, (x, y, 250)), color="#B00020", lighting=False)
+            plotter.add_mesh(pv.Line(pointa=(x, y, 0), pointb=(x, y, 250)), color="#B00020", line_width=3)
+            plotter.add_mesh(pv.Sphere(radius=60, center=(x, y, 250)), color="#B00020", lighting=False)
     plotter.view_isometric()
     plotter.camera.elevation += 15
-    plotter.camera.zoom(1.4)
+    plotter.camera.zoom(1.7)
     return plotter
 
 
@@ -146,17 +147,17 @@ def _polygon(ring: Float, height: float) -> pv.PolyData:
 
 
 def _add_ground(plotter: pv.Plotter, network: Network, origin: Float) -> None:
-    for kind, colour in GROUND.items():
-        faces = [_polygon(_metres(ring, origin), -2.0) for ring in network.area_rings(kind)]
+    for kind, (colour, height) in GROUND.items():
+        faces = [_polygon(_metres(area.rings[0], origin), height) for area in network.areas if area.kind == kind]
         if faces:
             plotter.add_mesh(pv.merge(faces).triangulate(), color=colour, lighting=False)
 
 
 def _add_buildings(plotter: pv.Plotter, network: Network, origin: Float) -> None:
     blocks = [
-        _polygon(_metres(ring, origin), 0.0).extrude((0, 0, height), capping=True)
-        for ring, height in network.building_rings()
-        if len(ring) > 3
+        _polygon(_metres(house.rings[0], origin), 0.0).extrude((0, 0, house.height_m), capping=True)
+        for house in network.buildings
+        if len(house.rings[0]) > 3
     ]
     if blocks:
         plotter.add_mesh(pv.merge(blocks), color="#D5DADD", ambient=0.4, diffuse=0.6)

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from twin.geometry import Float
 from twin.links import Links
 from twin.movement import Movements
 from twin.nodes import Nodes
@@ -99,7 +100,7 @@ def _timeline(phases: Sequence[_Phase], cycle: float) -> tuple[Timeline, dict[st
     stated = sum(max(sum(p.green + p.clearance for p in ring) for ring in block) for block in blocks)
     fixed = sum(max(sum(p.clearance for p in ring) for ring in block) for block in blocks)
     # A stated cycle shorter than its phases is met by shorter greens; a longer one leaves a remainder, all red.
-    shrink = (cycle - fixed) / (stated - fixed) if 0 < fixed < cycle < stated else 1.0
+    shrink = (cycle - fixed) / (stated - fixed) if 0 < fixed < cycle < stated - 1e-6 else 1.0
     time = 0.0
     for block in blocks:
         length = max(sum(p.green * shrink + p.clearance for p in ring) for ring in block)
@@ -112,7 +113,7 @@ def _timeline(phases: Sequence[_Phase], cycle: float) -> tuple[Timeline, dict[st
                 spans.append((at, at + max(green, 0.0), phase.pairs))
                 at += green + phase.clearance
         time += length
-    end = max(time, cycle)
+    end = round(max(time, cycle), 6)
     cuts = sorted({0.0, end, *(round(t, 6) for begin, stop, _ in spans for t in (begin, stop))})
     line = []
     for begin, stop in pairwise(cuts):
@@ -154,68 +155,89 @@ def read_signals(
             ib, ob = movements.pairs[name]
             node = nodes.ids[links.to_node[ib]]
             by_node[node][int(at_phase[index])].add((links.ids[ib], links.ids[ob]))
-    notes: list[str] = []
-    numbers = {
-        name: phase_table.numbers(name, least=0)
-        for name in ("min_green", "max_green", "clearance", "ring", "barrier", "position")
-    }
-    plan_of = phase_table.text("timing_plan_id")
+    reader = _Reader(plan_table, phase_table, coordination, cycles)
     result: dict[str, SignalPlan] = {}
     for node, greens in by_node.items():
-        names = list(dict.fromkeys(plan_of[row] for row in sorted(greens) if plan_of[row] in plans))
-        if not names:
-            continue
-        used = min(names, key=lambda name: (bool(np.isnan(cycles[plans[name]])), plans[name]))
-        if len(names) > 1:
-            notes.append(f"node {node}: has {len(names)} timing plans, plan {used} is used at all times")
-        rows = [row for row in sorted(greens) if plan_of[row] == used]
-        made = [_phase(row, phase_table, numbers, frozenset(greens[row]), notes, node) for row in rows]
-        cycle = cycles[plans[used]]
-        line, begins, shrink = _timeline(made, 0.0 if np.isnan(cycle) else float(cycle))
-        if shrink < 1:
-            notes.append(
-                f"node {node}: the phases of plan {used} take longer than its cycle of {cycle:g} s, "
-                f"greens are shortened to {shrink:.0%}"
-            )
-        offset = _offset(coordination, used, node, begins)
-        plan = plan_of_timeline(node, line, offset_s=offset)
+        plan = reader.plan(node, greens)
         if plan is not None:
             result[node] = plan
-    return result, notes
+    return result, [f"{text}: {_some(nodes_of)}" for text, nodes_of in reader.notes.items()]
 
 
-def _phase(
-    row: int,
-    table: Table,
-    numbers: Mapping[str, np.ndarray],
-    pairs: frozenset[Pair],
-    notes: list[str],
-    node: str,
-) -> _Phase:
-    def number(column: str, default: float) -> float:
-        value = float(numbers[column][row])
-        return default if np.isnan(value) else value
-
-    green, clearance = number("max_green", number("min_green", np.nan)), number("clearance", np.nan)
-    phase = table.text("signal_phase_num")[row] or table.text("timing_phase_id")[row]
-    if np.isnan(green):
-        green = DEFAULT_GREEN_S
-        notes.append(f"node {node}: phase {phase} states no green, {DEFAULT_GREEN_S:g} s are assumed")
-    if np.isnan(clearance):
-        clearance = DEFAULT_CLEARANCE_S
-        notes.append(f"node {node}: phase {phase} states no clearance, {DEFAULT_CLEARANCE_S:g} s are assumed")
-    return _Phase(phase, green, clearance, number("ring", 1.0), number("barrier", 1.0), number("position", 1.0), pairs)
+def _some(names: Sequence[str]) -> str:
+    """Return a list of nodes in words, at most five of them."""
+    names = list(dict.fromkeys(names))
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"node{'s' * (len(names) > 1)} {', '.join(names[:5])}{more}"
 
 
-def _offset(table: Table, plan: str, node: str, begins: Mapping[str, float]) -> float:
-    """Return when the cycle starts (s): the coordinated phase begins its green at the stated offset."""
-    offsets = table.numbers("offset")
-    controllers, phases = table.text("controller_id"), table.text("coord_phase")
-    candidates = [i for i, name in enumerate(table.text("timing_plan_id")) if name == plan and np.isfinite(offsets[i])]
-    candidates.sort(key=lambda i: controllers[i] != node)
-    if not candidates or (len(candidates) > 1 and controllers[candidates[0]] != node):
-        return 0.0
-    return float(offsets[candidates[0]]) - begins.get(phases[candidates[0]], 0.0)
+class _Reader:
+    """Makes the plan of a node from the timing tables, and gathers what it had to assume: nodes by sentence."""
+
+    def __init__(self, plans: Table, phases: Table, coordination: Table, cycles: Float) -> None:
+        self.phases, self.coordination, self.cycles = phases, coordination, cycles
+        self.plans = {name: i for i, name in enumerate(plans.text("timing_plan_id"))}
+        self.numbers = {
+            name: phases.numbers(name, least=0)
+            for name in ("min_green", "max_green", "clearance", "ring", "barrier", "position")
+        }
+        self.phase_names = phases.text("signal_phase_num")
+        self.rows_of: dict[str, list[int]] = defaultdict(list)
+        for row, name in enumerate(phases.text("timing_plan_id")):
+            self.rows_of[name].append(row)
+        self.offsets = coordination.numbers("offset")
+        self.notes: dict[str, list[str]] = defaultdict(list)
+
+    def plan(self, node: str, greens: Mapping[int, set[Pair]]) -> SignalPlan | None:
+        names = [name for name, rows in self.rows_of.items() if name in self.plans and greens.keys() & set(rows)]
+        if not names:
+            return None
+        used = min(names, key=lambda name: (bool(np.isnan(self.cycles[self.plans[name]])), self.plans[name]))
+        if len(names) > 1:
+            self.notes["of several timing plans the first with a cycle is used at all times"].append(node)
+        rows = self.rows_of[used]
+        places = [tuple(self.numbers[key][row] for key in ("ring", "barrier", "position")) for row in rows]
+        if len(set(places)) < len(places):  # the plan holds several controllers' phases: only the node's own are its
+            rows = [row for row in rows if row in greens]
+        phases = [self._phase(row, frozenset(greens.get(row, ())), node) for row in rows]
+        cycle = float(self.cycles[self.plans[used]])
+        line, begins, shrink = _timeline(phases, 0.0 if np.isnan(cycle) else cycle)
+        if shrink < 1:
+            self.notes["greens are shortened, the phases take longer than the cycle"].append(node)
+        return plan_of_timeline(node, line, offset_s=self._offset(used, node, begins))
+
+    def _phase(self, row: int, pairs: frozenset[Pair], node: str) -> _Phase:
+        def number(column: str, default: float) -> float:
+            value = float(self.numbers[column][row])
+            return default if np.isnan(value) else value
+
+        green, clearance = number("max_green", number("min_green", np.nan)), number("clearance", np.nan)
+        if np.isnan(green):
+            green = DEFAULT_GREEN_S if pairs else 0.0  # one without vehicles takes what its ring leaves
+            if pairs:
+                self.notes[f"a phase states no green, {DEFAULT_GREEN_S:g} s are assumed"].append(node)
+        if np.isnan(clearance):
+            clearance = DEFAULT_CLEARANCE_S
+            self.notes[f"a phase states no clearance, {DEFAULT_CLEARANCE_S:g} s are assumed"].append(node)
+        return _Phase(
+            number=self.phase_names[row],
+            green=green,
+            clearance=clearance,
+            ring=number("ring", 1.0),
+            barrier=number("barrier", 1.0),
+            position=number("position", 1.0),
+            pairs=pairs,
+        )
+
+    def _offset(self, plan: str, node: str, begins: Mapping[str, float]) -> float:
+        """Return when the cycle starts (s): the coordinated phase begins its green at the stated offset."""
+        controllers, phases = self.coordination.text("controller_id"), self.coordination.text("coord_phase")
+        plans = self.coordination.text("timing_plan_id")
+        rows = [i for i, name in enumerate(plans) if name == plan and np.isfinite(self.offsets[i])]
+        rows.sort(key=lambda i: controllers[i] != node)
+        if not rows or (len(rows) > 1 and controllers[rows[0]] != node):
+            return 0.0
+        return float(self.offsets[rows[0]]) - begins.get(phases[rows[0]], 0.0)
 
 
 def timing_rows(plans: Iterable[SignalPlan], movement_ids: Mapping[Pair, str]) -> dict[str, list[dict[str, object]]]:

@@ -6,6 +6,7 @@ import json
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from hub.app import App
+from hub.origin import origin_allowed
 
 
 def router(app: App) -> APIRouter:
@@ -14,7 +15,7 @@ def router(app: App) -> APIRouter:
 
     @routes.websocket("/live")
     async def live(socket: WebSocket) -> None:
-        if not app.origin_allowed(socket.headers.get("origin"), socket.headers.get("host")):
+        if not origin_allowed(socket.headers.get("origin"), socket.headers.get("host")):
             await socket.close(1008, "pages of other sites may not listen")
             return
         await socket.accept()

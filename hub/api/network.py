@@ -1,5 +1,7 @@
 """The network as the cockpit draws it: names once, geometry once as binary, the background as GeoJSON."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -7,6 +9,9 @@ from fastapi import APIRouter, HTTPException, Response
 
 from hub import frames
 from hub.app import App
+from hub.show import link_attributes
+from twin import Network
+from twin.compiled import Float
 
 
 def router(app: App) -> APIRouter:
@@ -33,6 +38,7 @@ def router(app: App) -> APIRouter:
         "timezone": app.settings.city.timezone,
     }
     geometry = frames.geometry(compiled, lines)
+    background = _background(network)
 
     @routes.get("/network")
     def describe() -> dict[str, Any]:
@@ -47,7 +53,7 @@ def router(app: App) -> APIRouter:
     @routes.get("/network/base")
     def base() -> dict[str, Any]:
         """Return water, parks and buildings as GeoJSON."""
-        return network.background()
+        return background
 
     @routes.get("/network/links")
     def links() -> dict[str, Any]:
@@ -59,7 +65,7 @@ def router(app: App) -> APIRouter:
                     "type": "Feature",
                     "id": link_id,
                     "geometry": {"type": "LineString", "coordinates": lines[link].tolist()},
-                    "properties": app.link_attributes(link),
+                    "properties": link_attributes(network, link),
                 }
                 for link, link_id in enumerate(compiled.link_ids)
             ],
@@ -68,25 +74,36 @@ def router(app: App) -> APIRouter:
     @routes.get("/assets")
     def assets() -> dict[str, Any]:
         """Return the equipment and what depends on what."""
-        graph = network.assets.graph
         return {
-            "assets": [{"asset_id": asset, **attributes} for asset, attributes in graph.nodes(data=True)],
-            "dependencies": [
-                {"asset_id": asset, "depends_on": source, **attributes}
-                for asset, source, attributes in graph.edges(data=True)
-            ],
+            "assets": [asdict(asset) for asset in network.assets.assets.values()],
+            "dependencies": [asdict(dependency) for dependency in network.assets.dependencies],
         }
 
     @routes.get("/assets/{asset_id}")
     def asset(asset_id: str) -> dict[str, Any]:
         """Return one asset with what fails with it and what it hangs on."""
-        if asset_id not in network.assets.graph:
+        found = network.assets.assets.get(asset_id)
+        if found is None:
             raise HTTPException(404, f"asset {asset_id!r} is not in this network")
         return {
-            "asset_id": asset_id,
-            **network.assets.graph.nodes[asset_id],
-            "downstream": sorted(network.assets.downstream(asset_id)),
-            "upstream": sorted(network.assets.upstream(asset_id)),
+            **asdict(found),
+            "downstream": list(network.assets.downstream(asset_id)),
+            "upstream": list(network.assets.upstream(asset_id)),
         }
 
     return routes
+
+
+def _background(network: Network) -> dict[str, Any]:
+    """Return water, parks and buildings as GeoJSON."""
+    features = [_feature(area.area_id, area.rings, {"kind": area.kind}) for area in network.areas]
+    features += [
+        _feature(house.building_id, house.rings, {"kind": "building", "height_m": house.height_m})
+        for house in network.buildings
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
+def _feature(name: str, rings: Sequence[Float], properties: dict[str, Any]) -> dict[str, Any]:
+    shape = {"type": "Polygon", "coordinates": [ring.tolist() for ring in rings]}
+    return {"type": "Feature", "id": name, "geometry": shape, "properties": properties}

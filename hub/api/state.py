@@ -4,13 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 
-from hub.api.problem import number, numbers, parse_stamp, stamp
 from hub.app import App
+from hub.show import KMH, VEH_H, VEH_KM, link_attributes, number, numbers, parse_stamp, sensor_rows, stamp
+from ingest.store import Store
 from twin.state import Snapshot, Source
-
-KMH = 3.6
-VEH_H = 3600.0
-VEH_KM = 1000.0
 
 
 def _snapshot(app: App) -> Snapshot:
@@ -55,7 +52,7 @@ def router(app: App) -> APIRouter:
         snapshot, index = _snapshot(app), position[link_id]
         history = app.board.history(index)
         return {
-            **app.link_attributes(index),
+            **link_attributes(app.network, index),
             "state": {
                 "time": stamp(snapshot.time),
                 "speed_kmh": number(snapshot.speed[index] * KMH),
@@ -66,7 +63,7 @@ def router(app: App) -> APIRouter:
                 "source": Source(snapshot.source[index]).name.lower(),
                 "measured_at": stamp(float(snapshot.measured_at[index])),
             },
-            "sensors": [row for row in app.sensor_rows(snapshot) if row["link_id"] == link_id],
+            "sensors": sensor_rows(app.network, snapshot, link_id=link_id),
             "history": {
                 "time": [stamp(time) for time in history.time],
                 "speed_kmh": numbers(history.speed, KMH),
@@ -80,7 +77,7 @@ def router(app: App) -> APIRouter:
     @routes.get("/sensors")
     def sensors() -> dict[str, Any]:
         """Return every sensor with its last values, and whether it is silent or stuck."""
-        return {"sensors": app.sensor_rows(_snapshot(app))}
+        return {"sensors": sensor_rows(app.network, _snapshot(app))}
 
     @routes.get("/readings")
     def readings(
@@ -91,13 +88,35 @@ def router(app: App) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=100_000)] = 1000,
     ) -> dict[str, Any]:
         """Return stored readings of one sensor, newest first."""
-        rows = app.readings(
-            sensor_id,
-            quantity=quantity,
-            from_s=parse_stamp(from_, name="from"),
-            until_s=parse_stamp(until, name="until"),
-            limit=limit,
-        )
-        return {"sensor_id": sensor_id, "readings": rows}
+        since, end = parse_stamp(from_, name="from"), parse_stamp(until, name="until")
+        return {"sensor_id": sensor_id, "readings": readings_of(app.store, sensor_id, quantity, since, end, limit)}
 
     return routes
+
+
+def readings_of(
+    store: Store, sensor_id: str, quantity: str | None, since: float | None, until: float | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return stored readings of a sensor, newest first; of one quantity or of all that it has."""
+    window = {key: value for key, value in (("since", since), ("until", until)) if value is not None}
+    quantities = [quantity] if quantity is not None else _quantities_of(store, sensor_id)
+    rows = []
+    for key in quantities:
+        series = store.series(sensor_id, key, limit=limit, **window)
+        rows += [
+            {"time": ms / 1000, "quantity": key, "value": value, "quality": quality, "received_at": received}
+            for ms, value, quality, received in zip(
+                series.time_ms.tolist(), series.value.tolist(), series.quality.tolist(), series.received_at.tolist(),
+                strict=True,
+            )
+        ]  # fmt: skip
+    rows.sort(key=lambda row: (-row["time"], row["quantity"]))
+    return [{**row, "time": stamp(row["time"]), "received_at": stamp(row["received_at"])} for row in rows[:limit]]
+
+
+def _quantities_of(store: Store, sensor_id: str) -> list[str]:
+    if "\0" in sensor_id:  # no text of the database holds it
+        return []
+    return [
+        str(row[0]) for row in store.database.fetch("SELECT quantity FROM series WHERE sensor_id = %s", (sensor_id,))
+    ]

@@ -24,15 +24,15 @@ def run(args: argparse.Namespace) -> int:
     """Run the demo until Ctrl-C, or for the seconds that were asked for."""
     from hub.app import Demo
     from hub.city import demo_network
-    from hub.running import Running
+    from hub.running import run as run_hub
 
     settings = Settings.read(os.environ)
     if args.port is not None:
         settings = replace(settings, port=args.port)
-    running = Running(
+    return run_hub(
         settings,
         lambda: demo_network(args.network, settings.state / "city", seed=args.seed),
         demo=Demo(speed=args.speed, seed=args.seed, hour=args.hour),
         fresh=args.fresh,
+        for_s=args.for_s,
     )
-    return running.run(for_s=args.for_s)

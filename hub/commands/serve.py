@@ -20,10 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the hub until a signal."""
     from hub.city import served_network
-    from hub.running import Running
+    from hub.running import run as run_hub
 
     settings = Settings.read(os.environ)
     if args.port is not None:
         settings = replace(settings, port=args.port)
-    running = Running(settings, lambda: served_network(args.network, settings), ingest=not args.no_ingest)
-    return running.run(for_s=args.for_s)
+    return run_hub(
+        settings, lambda: served_network(args.network, settings), ingest=not args.no_ingest, for_s=args.for_s
+    )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ingest.broker")
 
 WRITE_BUFFER_BYTES = 1 << 18
+CONNECT_FIRST = 0x10
 LINGER_S = 5.0  # how long a closing connection may take to send its last bytes
 HARD_FACTOR = 4  # a client that cannot be paused may exceed its limits by this before it is cut off
 
@@ -52,6 +53,7 @@ class Connection(asyncio.Protocol):
         self.peer = "?"
         self.blocked = False
         self.paused = False
+        self._greeted = False
         self.ended = False
         self.doomed: str | None = None
         self.receipts: deque[Message] = deque()
@@ -72,6 +74,12 @@ class Connection(asyncio.Protocol):
         """Handle every whole packet of one read, then write every answer."""
         self.heard = self._broker.now()
         self._broker.counters.bytes_received += len(data)
+        if self.session is None and not self._greeted:
+            self._greeted = True
+            if data[0] != CONNECT_FIRST:  # another protocol need not send what it takes for a length
+                self._broker.counters.malformed += 1
+                self.end(f"malformed: begins with {data[:8]!r}, not with CONNECT", level=logging.WARNING)
+                return
         self._todo.extend(self._reader.feed(data))
         self.work()
 
@@ -248,6 +256,8 @@ class Connection(asyncio.Protocol):
             self.cut_off("too many unacknowledged publications of a client that is a durable subscriber itself")
 
     def _control(self, session: Session, packet: Packet) -> None:
+        if self in self._broker.ledger.ready:  # so that a PINGRESP says that nothing more is due
+            self.send_receipts()
         match packet:
             case BarePacket(PacketType.PINGREQ):
                 self.send(encode(BarePacket(PacketType.PINGRESP)))

@@ -4,7 +4,9 @@ A cut starts from a side street on the far side of the block when there is one, 
 arterials; else it makes a T-junction, the most common junction of real cities.
 """
 
+import bisect
 import heapq
+import itertools
 import math
 
 import numpy as np
@@ -13,19 +15,22 @@ from twin.generator.mesh import COLLECTOR, LOCAL, MOTORWAY
 from twin.generator.plan import Plan
 
 LEAST_LINK_M = 85.0  # in the plan; the ground shortens by at most a third
+LONGEST_LINK_M = 1_050.0
+STOPS_SHARE = 0.08  # about so many junctions only divide a long road
+LONG_LINK_M = 750.0  # blocks with longer sides are cut sooner
 LEAST_SINE = 0.55  # streets meet at 33 degrees or more
 TRIES = 10
 
 
 def cut_blocks(rng: np.random.Generator, plan: Plan, *, junctions: int) -> None:
-    """Cut the plan's blocks until it has so many junctions, or none can be cut."""
+    """Cut the plan's blocks until it has about so many junctions, or none can be cut."""
     mesh = plan.mesh
-    count = sum(len(n) not in (0, 2) for n in mesh.neighbours)
+    count = len(plan.junctions())
     level = dict.fromkeys(mesh.faces, 0)
     parks = set(plan.parks)
     heap = [(-_want(plan, face), face) for face in mesh.faces if face not in parks]
     heapq.heapify(heap)
-    while heap and count < junctions:
+    while heap and count < (1.0 - STOPS_SHARE) * junctions:
         _, face = heapq.heappop(heap)
         made = _cut(rng, plan, face, level[face])
         if made is None:
@@ -34,6 +39,42 @@ def cut_blocks(rng: np.random.Generator, plan: Plan, *, junctions: int) -> None:
         for child in made[0]:
             level[child] = level[face] + 1
             heapq.heappush(heap, (-_want(plan, child), child))
+    _divide_long_roads(plan)
+
+
+def _divide_long_roads(plan: Plan) -> None:
+    """Put a junction in the middle of roads that no block could shorten, for a detector or a closure to be near."""
+    mesh = plan.mesh
+    for chain in chains(plan):
+        along = [0.0]
+        for a, b in itertools.pairwise(chain):
+            along.append(along[-1] + mesh.length(a, b))
+        parts = math.ceil(along[-1] / LONGEST_LINK_M)
+        for part in range(1, parts):
+            wish = along[-1] * part / parts
+            k = bisect.bisect_left(along, wish)
+            a, b, share = chain[k - 1], chain[k], (wish - along[k - 1]) / (along[k] - along[k - 1])
+            x, y = mesh.x[a] + share * (mesh.x[b] - mesh.x[a]), mesh.y[a] + share * (mesh.y[b] - mesh.y[a])
+            v = mesh.split_edge(a, b, x, y)
+            plan.stops.add(v)
+            chain.insert(k, v)
+            along.insert(k, wish)
+
+
+def chains(plan: Plan) -> list[list[int]]:
+    """Return the vertices of each road, from junction to junction over shape points."""
+    around = plan.mesh.neighbours
+    ends = plan.junctions()
+    is_end = set(ends)
+    found = []
+    for v in ends:
+        for other in sorted(around[v]):
+            chain = [v, other]
+            while chain[-1] not in is_end:
+                chain.append(next(n for n in sorted(around[chain[-1]]) if n != chain[-2]))
+            if (chain[0], chain[1]) < (chain[-1], chain[-2]):
+                found.append(chain)
+    return found
 
 
 def density(plan: Plan, x: float, y: float) -> float:
@@ -45,9 +86,20 @@ def density(plan: Plan, x: float, y: float) -> float:
 
 
 def _want(plan: Plan, face: int) -> float:
-    """Return how much a face wants to be cut: its area in units of what is usual at its place."""
-    area, x, y = plan.mesh.area_and_centroid(face)
-    return area * density(plan, x, y)
+    """Return how much a face wants to be cut: its area by what is usual there, more when a side is too long."""
+    mesh = plan.mesh
+    area, x, y = mesh.area_and_centroid(face)
+    loop = mesh.faces[face]
+    longest = max(
+        (mesh.length(a, b) for a, b in zip(loop, [*loop[1:], loop[0]], strict=True) if not _closed(plan, a, b)),
+        default=0.0,
+    )
+    return area * density(plan, x, y) * max(1.0, longest / LONG_LINK_M) ** 4
+
+
+def _closed(plan: Plan, a: int, b: int) -> bool:
+    """Return whether no street may begin between two vertices: a ring road has interchanges only."""
+    return plan.mesh.edge(a, b).road_class == MOTORWAY
 
 
 def _cut(rng: np.random.Generator, plan: Plan, face: int, level: int) -> tuple[tuple[int, int], int] | None:
@@ -87,9 +139,7 @@ def _cut(rng: np.random.Generator, plan: Plan, face: int, level: int) -> tuple[t
     return None
 
 
-def _side_street(
-    plan: Plan, loop: list[int], base: tuple[float, float], across: bool, reach_m: float
-) -> int | None:
+def _side_street(plan: Plan, loop: list[int], base: tuple[float, float], across: bool, reach_m: float) -> int | None:
     """Return the T-junction of a street beyond the block nearest to the wished cut, or None."""
     mesh = plan.mesh
     best, best_distance = None, reach_m
@@ -110,7 +160,7 @@ def _may_join(plan: Plan, before: int, v: int, after: int) -> bool:
     mesh = plan.mesh
     if len(mesh.neighbours[v]) != 3:
         return False
-    if any(mesh.edge(v, other).road_class == MOTORWAY for other in mesh.neighbours[v]):
+    if any(_closed(plan, v, other) for other in mesh.neighbours[v]):
         return False
     ax, ay, bx, by = (
         mesh.x[before] - mesh.x[v],
@@ -162,7 +212,7 @@ def _settle(plan: Plan, loop: list[int], end: End, snap: float) -> End | None:
         return end
     mesh = plan.mesh
     a, b, x, y = end
-    if mesh.edge(a, b).road_class == MOTORWAY:
+    if _closed(plan, a, b):
         return None
     n = len(loop)
     near = sorted((math.hypot(mesh.x[v] - x, mesh.y[v] - y), v) for v in (a, b))
@@ -194,9 +244,7 @@ def _good(plan: Plan, loop: list[int], first: End, second: End) -> bool:
     return not any(_crosses(plan, a, loop[(k + 1) % n], places, (first, second)) for k, a in enumerate(loop))
 
 
-def _crosses(
-    plan: Plan, a: int, b: int, places: list[tuple[float, float]], ends: tuple[End, End]
-) -> bool:
+def _crosses(plan: Plan, a: int, b: int, places: list[tuple[float, float]], ends: tuple[End, End]) -> bool:
     """Return whether a side of the block, other than those the cut ends on, meets the cut."""
     for end in ends:
         if (isinstance(end, int) and end in (a, b)) or (not isinstance(end, int) and {a, b} == set(end[:2])):

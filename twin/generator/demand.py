@@ -17,21 +17,21 @@ from twin.generator.roads import Roads
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
-#: Vehicle trips a day and junction: chosen so that the morning peak fills bridges and some arterials without standing still.
-DAILY_TRIPS_PER_JUNCTION = 500.0
-DETERRENCE_M = 2_600.0  # trips fall by e in this distance; their mean length becomes about half the city's side
+#: Vehicle trips a day and junction: chosen so that the morning peak fills bridges and some arterials, and still moves.
+DAILY_TRIPS_PER_JUNCTION = 600.0
+DETERRENCE_M = 3_400.0  # trips fall by e in this distance; their mean length becomes about half the city's side
 JUNCTIONS_PER_ZONE = 10
 MOST_ZONES = 72
-MOST_PAIRS = 1_450  # times periods = rows of demand.csv
+PAIRS = (1_450, 10_000)  # times periods = rows of demand.csv; the second for the largest cities
 
-# Share of a day's trips by hour of departure, by purpose (home to work, work to home, other): commuting peaks at 7 to 9 and
-# 17 to 19, as in household surveys of large Chinese cities; only the shape matters, each row is scaled to one.
+# Share of a day's trips by hour of departure, by purpose (home to work, work to home, other): commuting peaks at 7 to
+# 9 and 17 to 19, as in household surveys of large Chinese cities; only the shape matters, each row is scaled to one.
 _HOURLY = {
     "to_work": (1, 0, 0, 1, 2, 8, 45, 185, 190, 70, 25, 15, 18, 28, 16, 8, 5, 4, 3, 3, 3, 4, 3, 2),
     "to_home": (6, 3, 2, 1, 1, 2, 3, 5, 8, 12, 18, 32, 25, 14, 18, 34, 75, 150, 155, 85, 55, 50, 35, 16),
     "other": (8, 4, 3, 3, 5, 12, 30, 50, 58, 64, 66, 60, 52, 56, 62, 66, 64, 60, 58, 64, 62, 46, 28, 16),
 }
-_SHARE = {"to_work": 0.3, "to_home": 0.29, "other": 0.41}
+_SHARE = {"to_work": 0.33, "to_home": 0.32, "other": 0.35}
 _HALF_HOURS = (6, 7, 8, 16, 17, 18)  # hours of departure given by half hours
 
 
@@ -92,12 +92,12 @@ def make_demand(rng: np.random.Generator, plan: Plan, roads: Roads) -> Demand:
     xy = np.column_stack([np.bincount(node_zone, roads.xy[:, k], n) / size for k in (0, 1)])
     population, jobs = _people(rng, plan, roads, node_zone, n, n_inner)
     trips = _trips(xy, population, jobs, n_inner, total=DAILY_TRIPS_PER_JUNCTION * roads.n_nodes)
-    daily = sum(trips.values())
-    origin, destination = np.nonzero(_largest(daily, MOST_PAIRS))
+    daily = trips["to_work"] + trips["to_home"] + trips["other"]
+    origin, destination = np.nonzero(_largest(daily, int(np.clip(5 * roads.n_nodes, *PAIRS))))
     start, end, courses = _periods()
-    volume = sum(
-        matrix[origin, destination, None] * courses[purpose][None, :] for purpose, matrix in trips.items()
-    )
+    volume = np.zeros((len(origin), len(start)))
+    for purpose, matrix in trips.items():
+        volume += matrix[origin, destination, None] * courses[purpose][None, :]
     volume *= daily.sum() / volume.sum()
     return Demand(node_zone, population, jobs, gateway, origin, destination, volume, start, end)
 
@@ -131,7 +131,7 @@ def _zones(roads: Roads) -> tuple[Int, int]:
 def _people(
     rng: np.random.Generator, plan: Plan, roads: Roads, node_zone: Int, n: int, n_inner: int
 ) -> tuple[Float, Float]:
-    """Return inhabitants and jobs of the zones: jobs crowd in the centre and in one business district across the river."""
+    """Return inhabitants and jobs of the zones: jobs crowd in the centre and in a district across the river."""
     x, y = np.array(plan.mesh.x)[roads.vertex], np.array(plan.mesh.y)[roads.vertex]
     reach = 0.2 * plan.side_m
     cx, cy, _ = plan.centres[0].tolist()
@@ -141,7 +141,9 @@ def _people(
     business = np.exp(-((x - bx) ** 2 + (y - by) ** 2) / (0.6 * reach) ** 2)
     home = np.exp(-np.hypot(x, y) / (0.5 * plan.side_m)) / roads.dense**0.5
     people = np.bincount(node_zone, home * rng.uniform(0.7, 1.3, len(x)), n)
-    work = np.bincount(node_zone, (0.12 + centre / roads.dense**0.3 + 1.1 * business) * rng.uniform(0.7, 1.3, len(x)), n)
+    work = np.bincount(
+        node_zone, (0.12 + centre / roads.dense**0.3 + 1.1 * business) * rng.uniform(0.7, 1.3, len(x)), n
+    )
     people[n_inner:] = work[n_inner:] = 0.0
     inhabitants = 1_500.0 * roads.n_nodes
     return (people / people.sum() * inhabitants).round(-1), (work / work.sum() * 0.52 * inhabitants).round(-1)
@@ -182,7 +184,8 @@ def _furness(deterrence: Float, origins: Float, destinations: Float) -> Float:
     for _ in range(25):
         matrix *= (origins / np.maximum(matrix.sum(axis=1), 1e-300))[:, None]
         matrix *= destinations / np.maximum(matrix.sum(axis=0), 1e-300)
-    return matrix / matrix.sum()
+    result: Float = matrix / matrix.sum()
+    return result
 
 
 def _largest(matrix: Float, n: int) -> npt.NDArray[np.bool_]:

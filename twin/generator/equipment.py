@@ -11,7 +11,6 @@ from twin.generator.mesh import ARTERIAL, COLLECTOR, MOTORWAY
 from twin.generator.names import DISTRICTS, Name, Names
 from twin.generator.roads import Roads
 from twin.generator.signals import Signal
-from twin.tables import Row
 
 Float = npt.NDArray[np.float64]
 
@@ -71,7 +70,14 @@ class Equipment:
     sensors: list[dict[str, str | float | int | None]] = field(default_factory=list)
 
     def asset(
-        self, asset_id: str, kind: str, node: int, *, link: int | None = None, place: Float | None = None, autonomy_s: int | None = None
+        self,
+        asset_id: str,
+        kind: str,
+        node: int,
+        *,
+        link: int | None = None,
+        place: Float | None = None,
+        autonomy_s: int | None = None,
     ) -> None:
         """Add an asset at a junction, or at a place in metres."""
         lon, lat = to_degrees(*np.split(self.roads.xy[node] if place is None else place, 2))
@@ -107,7 +113,14 @@ class Equipment:
         )
 
     def sensor(
-        self, sensor_id: str, node: int, *, link: int | None, position_m: float, interval_s: int, deviations: dict[str, float]
+        self,
+        sensor_id: str,
+        node: int,
+        *,
+        link: int | None,
+        position_m: float,
+        interval_s: int,
+        deviations: dict[str, float],
     ) -> None:
         """Add the sensor of the asset that was added last."""
         asset = self.assets[-1]
@@ -145,7 +158,9 @@ def install(
     power, comms = _supply(rng, kit, roads)
     for k, road in enumerate(np.flatnonzero(roads.bridge).tolist(), 1):
         link = int(np.flatnonzero(roads.road == road)[0])
-        kit.asset(f"BRG-{k:02d}", "bridge", int(roads.start[link]), link=link, place=_at(roads, link, roads.length[link] / 2))
+        kit.asset(
+            f"BRG-{k:02d}", "bridge", int(roads.start[link]), link=link, place=_at(roads, link, roads.length[link] / 2)
+        )
     digits = max(3, len(str(len(signals))))
     for k, signal in enumerate(signals, 1):
         controller, lamp = f"CTL-{k:0{digits}d}", f"SIG-{k:0{digits}d}"
@@ -178,7 +193,7 @@ def _supply(rng: np.random.Generator, kit: Equipment, roads: Roads) -> tuple[lis
     for k, node in enumerate(feeders.tolist(), 1):
         kit.asset(f"FDR-{k:02d}", "feeder", node, place=roads.xy[node] + rng.uniform(-90.0, 90.0, 2))
     cabinets = inner[_spread(rng, roads.xy[inner], max(2, n // JUNCTIONS_PER_CABINET))]
-    near = cKDTree(roads.xy[feeders]).query(roads.xy[cabinets], k=2)[1] + 1
+    near = _nearest(roads.xy[feeders], roads.xy[cabinets], k=2)
     for k, (node, (first, second)) in enumerate(zip(cabinets.tolist(), near.tolist(), strict=True), 1):
         name = f"CAB-{k:03d}"
         battery = int(rng.choice([3_600, 7_200, 14_400])) if rng.random() < 0.4 else None
@@ -186,17 +201,29 @@ def _supply(rng: np.random.Generator, kit: Equipment, roads: Roads) -> tuple[lis
         twice = rng.random() < 0.2
         for feeder in (first, second)[: 1 + twice]:
             kit.needs(name, f"FDR-{feeder:02d}", "power", group="supply" if twice else "")
-    cabinet_of = cKDTree(roads.xy[cabinets]).query(roads.xy)[1] + 1
+    cabinet_of = _nearest(roads.xy[cabinets], roads.xy)[:, 0]
     switches = inner[_spread(rng, roads.xy[inner], max(3, n // JUNCTIONS_PER_SWITCH))]
     for k, node in enumerate(switches.tolist(), 1):
         name = f"SW-{k:02d}"
-        kit.asset(name, "switch", node, place=roads.xy[node] + rng.uniform(-14.0, -8.0, 2), autonomy_s=7_200 if k <= 2 else 1_800)
+        kit.asset(
+            name,
+            "switch",
+            node,
+            place=roads.xy[node] + rng.uniform(-14.0, -8.0, 2),
+            autonomy_s=7_200 if k <= 2 else 1_800,
+        )
         kit.needs(name, f"CAB-{cabinet_of[node]:03d}", "power")
         if k > 2:  # the first two are the core; either will do
             kit.needs(name, "SW-01", "comms", group="uplink")
             kit.needs(name, "SW-02", "comms", group="uplink")
-    switch_of = cKDTree(roads.xy[switches]).query(roads.xy)[1] + 1
+    switch_of = _nearest(roads.xy[switches], roads.xy)[:, 0]
     return [f"CAB-{k:03d}" for k in cabinet_of.tolist()], [f"SW-{k:02d}" for k in switch_of.tolist()]
+
+
+def _nearest(places: Float, points: Float, *, k: int = 1) -> npt.NDArray[np.int64]:
+    """Return the numbers, from 1, of the k places nearest to each point, (n, k)."""
+    found = cKDTree(places).query(points, k=list(range(1, k + 1)))[1]
+    return np.asarray(found, np.int64) + 1
 
 
 def _at(roads: Roads, link: int, position_m: float) -> Float:
@@ -249,9 +276,7 @@ def _cameras(
         kit.sensor(name, node, link=link, position_m=position, interval_s=30, deviations=deviations)
 
 
-def _air_stations(
-    rng: np.random.Generator, kit: Equipment, roads: Roads, power: list[str], comms: list[str]
-) -> None:
+def _air_stations(rng: np.random.Generator, kit: Equipment, roads: Roads, power: list[str], comms: list[str]) -> None:
     """Add air stations spread over the city, some beside busy roads; they have no link."""
     inner = np.flatnonzero(~roads.gateway & (roads.node_class() <= COLLECTOR))
     nodes = inner[_spread(rng, roads.xy[inner], max(3, round(AIR_STATIONS_PER_JUNCTION * roads.n_nodes)))]
@@ -262,8 +287,3 @@ def _air_stations(
         kit.needs(name, comms[node], "comms")
         deviations = {"pm25_ug_m3": 4.0, "pm10_ug_m3": 7.0, "no2_ug_m3": 5.0, "o3_ug_m3": 6.0}
         kit.sensor(name, node, link=None, position_m=0.0, interval_s=60, deviations=deviations)
-
-
-def rows(table: list[dict[str, str | float | int | None]]) -> list[Row]:
-    """Return a table as rows for writing."""
-    return list(table)

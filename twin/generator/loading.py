@@ -1,4 +1,4 @@
-"""A rough static loading of the network: what each link carries in a peak hour, for signal plans and sites of detectors."""
+"""A rough static loading of the network: what links carry in a peak hour, for signal plans and sites of detectors."""
 
 import numpy as np
 import numpy.typing as npt
@@ -52,9 +52,7 @@ def _all_or_nothing(roads: Roads, time: Float, origins: npt.NDArray[np.int64], w
     rows = np.arange(len(origins))
     # Farthest junctions first, all trees at once: each hands what it collected to its predecessor.
     order = np.argsort(-distance, axis=1, kind="stable")
-    pair = sparse.csr_array(
-        (np.arange(1, roads.n_links + 1), (roads.start, roads.end)), shape=(n, n)
-    )
+    pair = sparse.csr_array((np.arange(1, roads.n_links + 1), (roads.start, roads.end)), shape=(n, n))
     for k in range(n - 1):
         node = order[:, k]
         previous = before[rows, node]

@@ -4,6 +4,7 @@ A vertex of degree two is a shape point, any other a junction. Because every edg
 edges can cross.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -106,7 +107,7 @@ class Mesh:
         start = loop.index(path[0])
         loop = loop[start:] + loop[:start]
         end = loop.index(path[-1])
-        for a, b in zip(path, path[1:], strict=False):
+        for a, b in itertools.pairwise(path):
             self.add_edge(a, b, Edge(road_class, line))
         inner = list(path[1:-1])
         return self.add_face(loop[: end + 1] + inner[::-1]), self.add_face([*loop[end:], loop[0], *inner])
@@ -126,7 +127,7 @@ class Mesh:
         loop = self.faces[face]
         x0, y0 = self.x[loop[0]], self.y[loop[0]]
         area = sum_x = sum_y = 0.0
-        for a, b in zip(loop[1:], loop[2:], strict=False):
+        for a, b in itertools.pairwise(loop[1:]):
             ax, ay, bx, by = self.x[a] - x0, self.y[a] - y0, self.x[b] - x0, self.y[b] - y0
             cross = ax * by - ay * bx
             area += cross

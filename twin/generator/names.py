@@ -21,7 +21,12 @@ CITIES: tuple[Name, ...] = (
     ("Luyuan", "鹭原"),
 )
 RIVERS: tuple[Name, ...] = (("Lan River", "澜江"), ("Yan River", "砚江"), ("Heng River", "蘅江"), ("Su River", "溯江"))
-LAKES: tuple[Name, ...] = (("Crescent Lake", "月牙湖"), ("Willow Lake", "柳浪湖"), ("Crane Lake", "鹤汀湖"), ("Mirror Lake", "镜湖"))
+LAKES: tuple[Name, ...] = (
+    ("Crescent Lake", "月牙湖"),
+    ("Willow Lake", "柳浪湖"),
+    ("Crane Lake", "鹤汀湖"),
+    ("Mirror Lake", "镜湖"),
+)
 DISTRICTS: tuple[tuple[str, str, str], ...] = (
     ("gucheng", "Gucheng", "古城区"),
     ("donghu", "Donghu", "东湖区"),
@@ -30,13 +35,18 @@ DISTRICTS: tuple[tuple[str, str, str], ...] = (
     ("linjiang", "Linjiang", "临江区"),
 )
 _FIRST = (
-    "文 Wen 云 Yun 清 Qing 松 Song 竹 Zhu 梅 Mei 桂 Gui 望 Wang 听 Ting 凤 Feng 龙 Long 锦 Jin 春 Chun 秋 Qiu 延 Yan 建 Jian 学 Xue 古 Gu "
-    "教 Jiao 丰 Feng 金 Jin 银 Yin 玉 Yu 白 Bai 青 Qing 紫 Zi 双 Shuang 万 Wan 天 Tian 江 Jiang 海 Hai 湖 Hu 石 Shi 花 Hua 景 Jing 体 Ti "
-    "德 De 仁 Ren 义 Yi 和 He 平 Ping 永 Yong 长 Chang 崇 Chong 兴 Xing 莲 Lian 柳 Liu 枫 Feng 鹤 He 墨 Mo 砚 Yan"
+    "文 Wen 云 Yun 清 Qing 松 Song 竹 Zhu 梅 Mei 桂 Gui 望 Wang 听 Ting 凤 Feng "
+    "龙 Long 锦 Jin 春 Chun 秋 Qiu 延 Yan 建 Jian 学 Xue 古 Gu 教 Jiao 丰 Feng "
+    "金 Jin 银 Yin 玉 Yu 白 Bai 青 Qing 紫 Zi 双 Shuang 万 Wan 天 Tian 江 Jiang "
+    "海 Hai 湖 Hu 石 Shi 花 Hua 景 Jing 体 Ti 德 De 仁 Ren 义 Yi 和 He "
+    "平 Ping 永 Yong 长 Chang 崇 Chong 兴 Xing 莲 Lian 柳 Liu 枫 Feng 鹤 He 墨 Mo "
+    "砚 Yan "
 )
 _SECOND = (
-    "华 hua 山 shan 溪 xi 林 lin 安 an 宁 ning 泽 ze 月 yue 桥 qiao 塘 tang 渡 du 阁 ge 亭 ting 苑 yuan 泉 quan 岭 ling 波 bo 源 yuan "
-    "昌 chang 明 ming 光 guang 秀 xiu 园 yuan 坊 fang 井 jing 门 men 台 tai 湾 wan 洲 zhou 港 gang 星 xing 虹 hong 庆 qing 贤 xian 祥 xiang 雅 ya"
+    "华 hua 山 shan 溪 xi 林 lin 安 an 宁 ning 泽 ze 月 yue 桥 qiao 塘 tang "
+    "渡 du 阁 ge 亭 ting 苑 yuan 泉 quan 岭 ling 波 bo 源 yuan 昌 chang 明 ming "
+    "光 guang 秀 xiu 园 yuan 坊 fang 井 jing 门 men 台 tai 湾 wan 洲 zhou 港 gang "
+    "星 xing 虹 hong 庆 qing 贤 xian 祥 xiang 雅 ya "
 )
 _SUFFIX: dict[int, tuple[Name, ...]] = {
     ARTERIAL: (("Road", "路"), ("Avenue", "大道"), ("Road", "路")),
@@ -44,7 +54,14 @@ _SUFFIX: dict[int, tuple[Name, ...]] = {
     LOCAL: (("Street", "街"), ("Lane", "巷"), ("Road", "路"), ("Lane", "弄")),
 }
 _RING: tuple[Name, ...] = (("East", "东"), ("North", "北"), ("West", "西"), ("South", "南"))
-_ORDINAL: tuple[Name, ...] = (("Second", "二"), ("Third", "三"), ("Fourth", "四"), ("Fifth", "五"), ("Sixth", "六"), ("Outer", "外"))
+_ORDINAL: tuple[Name, ...] = (
+    ("Second", "二"),
+    ("Third", "三"),
+    ("Fourth", "四"),
+    ("Fifth", "五"),
+    ("Sixth", "六"),
+    ("Outer", "外"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""The plan of a city: lattice of arterials, river with few bridges, ring roads, gateways, then blocks cut by streets."""
+"""The plan of a city: lattice of arterials, river with few bridges, ring roads, gateways; blocks are cut later."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ class Plan:
         Vertices where roads leave the city.
     parks
         Faces that are kept free of streets.
+    stops
+        Vertices between two roads of one line that are junctions all the same: very long links end there.
     n_lines
         Lines drawn so far; each line or cut is the seed of a street.
     riverside
@@ -48,6 +50,12 @@ class Plan:
     n_lines: int
     riverside: tuple[int, int]
     ring_line: int
+    stops: set[int] = field(default_factory=set)
+
+    def junctions(self) -> list[int]:
+        """Return the vertices that are junctions."""
+        around = self.mesh.neighbours
+        return [v for v in range(len(around)) if v in self.stops or len(around[v]) not in (0, 2)]
 
 
 def draw_plan(rng: np.random.Generator, *, junctions: int) -> Plan:
@@ -231,8 +239,10 @@ def _gateways(rng: np.random.Generator, mesh: Mesh, xs: list[float], ys: list[fl
     for vertical, lines in ((True, xs), (False, ys)):
         inner = [k for k in range(1, len(lines) - 1) if vertical or k not in (len(ys) // 2 - 1, len(ys) // 2)]
         for sign in (-1, 1):
-            for k in rng.permutation(inner)[: max(1, round(0.4 * len(inner)))].tolist():
-                on_line = [v for v in range(count) if mesh.neighbours[v] and (mesh.x[v] if vertical else mesh.y[v]) == lines[k]]
+            for k in rng.permutation(inner)[: min(6, max(1, round(0.4 * len(inner))))].tolist():
+                on_line = [
+                    v for v in range(count) if mesh.neighbours[v] and (mesh.x[v] if vertical else mesh.y[v]) == lines[k]
+                ]
                 start = max(on_line, key=lambda v: sign * (mesh.y[v] if vertical else mesh.x[v]))
                 reach = sign * rng.uniform(380.0, 620.0)
                 end = mesh.add_vertex(

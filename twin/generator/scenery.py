@@ -17,17 +17,18 @@ Float = npt.NDArray[np.float64]
 
 SHORE_M = 28.0  # between the riverside roads' axes and the water
 ROAD_HALF_WIDTH_M = (19.0, 16.0, 11.0, 7.0)  # with pavements, by class
-BUILDINGS_PER_JUNCTION = 8.0
+BUILDINGS_PER_JUNCTION, MOST_BUILDINGS = 9.0, 30_000
 SMALL_PARKS_PER_JUNCTION = 0.04
 
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """Water or a park: kind, name and its ring (k, 2) m."""
+    """Water or a park: kind, name and its ring (k, 2) m; a long one also in parts, which together cover it."""
 
     kind: str
     name: Name
     ring: Float
+    parts: tuple[Float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ def draw_areas(rng: np.random.Generator, plan: Plan, ground: Ground, names: Name
     x = np.linspace(-reach, reach, int(reach / 40.0))
     width = RIVER_HALF_WIDTH_M - SHORE_M
     banks = [np.column_stack(ground.place(x, np.full(len(x), side * width))) for side in (-1, 1)]
-    areas = [Area("water", names.river, np.concatenate((banks[0], banks[1][::-1])))]
+    parts = [np.concatenate((banks[0][k : k + 21], banks[1][k : k + 21][::-1])) for k in range(0, len(x) - 1, 20)]
+    areas = [Area("water", names.river, np.concatenate((banks[0], banks[1][::-1])), tuple(parts))]
     mesh = plan.mesh
     for k, face in enumerate(plan.parks):
         lake = LAKES[(k + int(rng.integers(len(LAKES)))) % len(LAKES)]
@@ -95,20 +97,28 @@ def raise_buildings(rng: np.random.Generator, roads: Roads, jobs_density: Float,
     jobs_density : (n_nodes,)
         From 0 to 1: how much of a business centre each junction's zone is; towers stand there.
     """
+    limit = min(MOST_BUILDINGS, round(BUILDINGS_PER_JUNCTION * roads.n_nodes))
     place, angle, size, node, second = _lots(rng, roads)
+    if len(place) > 8 * limit:  # more than enough lots
+        some = np.sort(rng.permutation(len(place))[: 8 * limit])
+        place, angle, size, node, second = place[some], angle[some], size[some], node[some], second[some]
     radius = np.hypot(*size.T) / 2
     road_points, road_width = _road_points(roads)
     tree = cKDTree(road_points)
-    distance, nearest = tree.query(place)
-    free = distance > radius + road_width[nearest] * 0.9
     # The nearest axis is not always the widest road: look at the next ones too.
-    distances, others = tree.query(place, k=6)
-    free &= (distances > radius[:, None] * 0.8 + road_width[others]).all(axis=1)
-    for area in areas:
-        free &= ~_near_ring(place, area.ring, radius)
+    distances, nearest = tree.query(place, k=6)
+    free = (distances > radius[:, None] + 0.9 * road_width[nearest]).all(axis=1)
+    lots = cKDTree(place)
+    for ring in (part for area in areas for part in area.parts or (area.ring,)):
+        middle = ring.mean(axis=0)
+        reach = float(np.hypot(*(ring - middle).T).max()) + 60.0
+        near = np.sort(np.array(lots.query_ball_point(middle, reach), np.int64))
+        near = near[free[near]]
+        free[near] = ~_near_ring(place[near], ring, radius[near])
     order = np.flatnonzero(free)
-    order = order[rng.permutation(len(order))]
-    chosen = _apart(place[order], radius[order], limit=round(BUILDINGS_PER_JUNCTION * roads.n_nodes))
+    # Drawn without replacement, the built-up centre more often: the smallest exponential times win.
+    order = order[np.argsort(rng.exponential(size=len(order)) / roads.dense[node[order]] ** 0.7, kind="stable")]
+    chosen = _apart(place[order], radius[order], limit=limit)
     picked = order[chosen]
     height = _heights(rng, roads, node[picked], jobs_density, second[picked])
     return [
@@ -120,7 +130,7 @@ def raise_buildings(rng: np.random.Generator, roads: Roads, jobs_density: Float,
 def _lots(
     rng: np.random.Generator, roads: Roads
 ) -> tuple[Float, Float, Float, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return candidate lots: middle, angle, size (along, deep), junction nearest along the road, whether in second row."""
+    """Return candidate lots: middle, angle, size (along, deep), nearest junction of the road, whether in second row."""
     places, angles, sizes, nodes, seconds = [], [], [], [], []
     links = np.unique(roads.road, return_index=True)[1]
     for link in links.tolist():
@@ -129,7 +139,7 @@ def _lots(
             continue
         shape = roads.link_shape(link)
         along = np.concatenate(([0.0], np.cumsum(np.hypot(*np.diff(shape, axis=0).T))))
-        spots = np.arange(38.0, along[-1] - 35.0, 46.0)
+        spots = np.arange(42.0, along[-1] - 40.0, 40.0)
         spots = spots + rng.uniform(-7.0, 7.0, len(spots))
         if not len(spots):
             continue
@@ -140,7 +150,8 @@ def _lots(
         for side in (-1.0, 1.0):
             for second in (False, True):
                 n = len(spots)
-                size = np.column_stack((rng.uniform(18.0, 40.0, n), rng.uniform(13.0, 26.0, n)))
+                long = np.where(roads.dense[nearest] > OLD_DENSITY, 30.0, 62.0)
+                size = np.column_stack((rng.uniform(18.0, long), rng.uniform(13.0, 26.0, n)))
                 away = ROAD_HALF_WIDTH_M[kind] + 6.0 + size[:, 1] / 2 + (rng.uniform(45.0, 75.0, n) if second else 0.0)
                 places.append(middle + side * away[:, None] * np.column_stack((-np.sin(heading), np.cos(heading))))
                 angles.append(heading)
@@ -169,20 +180,16 @@ def _road_points(roads: Roads) -> tuple[Float, Float]:
 
 def _near_ring(points: Float, ring: Float, margin: Float) -> npt.NDArray[np.bool_]:
     """Return which points lie in a ring or closer to it than their margin."""
-    box = (ring.min(axis=0) - 60.0 <= points).all(axis=1) & (points <= ring.max(axis=0) + 60.0).all(axis=1)
-    result = np.zeros(len(points), bool)
-    index = np.flatnonzero(box)
-    p = points[index]
-    inside = np.zeros(len(index), bool)
-    least = np.full(len(index), np.inf)
+    inside = np.zeros(len(points), bool)
+    least = np.full(len(points), np.inf)
     for (ax, ay), (bx, by) in zip(ring.tolist(), np.roll(ring, -1, axis=0).tolist(), strict=True):
-        if ay != by:
-            inside ^= ((ay > p[:, 1]) != (by > p[:, 1])) & (p[:, 0] < (bx - ax) * (p[:, 1] - ay) / (by - ay) + ax)
-        length2 = max((bx - ax) ** 2 + (by - ay) ** 2, 1e-9)
-        t = np.clip(((p[:, 0] - ax) * (bx - ax) + (p[:, 1] - ay) * (by - ay)) / length2, 0.0, 1.0)
-        least = np.minimum(least, np.hypot(p[:, 0] - ax - t * (bx - ax), p[:, 1] - ay - t * (by - ay)))
-    result[index] = inside | (least < margin[index])
-    return result
+        x, y = points[:, 0] - ax, points[:, 1] - ay
+        dx, dy = bx - ax, by - ay
+        if dy != 0.0:
+            inside ^= ((y < 0.0) != (y < dy)) & (x < dx * y / dy)
+        t = np.clip((x * dx + y * dy) / max(dx**2 + dy**2, 1e-9), 0.0, 1.0)
+        least = np.minimum(least, np.hypot(x - t * dx, y - t * dy))
+    return inside | (least < margin)
 
 
 def _apart(points: Float, radius: Float, *, limit: int) -> npt.NDArray[np.int64]:
@@ -224,4 +231,6 @@ def _heights(
 def _rectangle(middle: Float, angle: float, size: Float) -> Float:
     cos, sin = math.cos(angle), math.sin(angle)
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size / 2
-    return middle + np.column_stack((corners[:, 0] * cos - corners[:, 1] * sin, corners[:, 0] * sin + corners[:, 1] * cos))
+    return middle + np.column_stack(
+        (corners[:, 0] * cos - corners[:, 1] * sin, corners[:, 0] * sin + corners[:, 1] * cos)
+    )

@@ -1,11 +1,11 @@
 """Movements and fixed signal plans of a generated city.
 
-A signalised junction has two axes, main and cross. An axis whose approaches have a lane of their own for left turns gives
-them a stage; elsewhere left turns are permitted together with the straight ones. Greens follow the flow ratios (Webster).
+A signalised junction has two axes, main and cross. An axis whose approaches have a lane of their own for left turns
+gives them a stage; elsewhere left turns are permitted beside the straight ones. Greens follow the flow ratios.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,11 @@ INTERGREEN_S = 5  # 3 s yellow, 2 s all red
 LEAST_GREEN_S = {"thru": 15, "left": 10}  # pedestrians cross beside the straight traffic
 POCKET_M = 90.0
 EXIT_POCKET_M = 220.0  # deceleration lane and ramp of an interchange
-THRU_ANGLE = math.radians(42.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """One movement: links in and out, its lanes (1 leftmost), its type, and the length of its pocket (0: whole link)."""
+    """One movement: links in and out, its lanes (1 leftmost), its type, the length of its pocket (0: whole link)."""
 
     node: int
     link_in: int
@@ -58,12 +57,16 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
-class _Junction:
-    """Links at a junction, with their headings (rad) there."""
+class Arm:
+    """A road at a junction: its direction as seen from there (rad), and its links in and out (None when one-way)."""
 
-    node: int
-    incoming: list[int]
-    outgoing: list[int]
+    road: int
+    angle: float
+    link_in: int | None
+    link_out: int | None
+
+
+Junction = list[Arm]  # anticlockwise
 
 
 def plan_signals(roads: Roads, flow: Float) -> tuple[list[Movement], list[Signal]]:
@@ -75,108 +78,107 @@ def plan_signals(roads: Roads, flow: Float) -> tuple[list[Movement], list[Signal
         What the plans are made for.
     """
     junctions = _junctions(roads)
-    headings = _headings(roads)
-    chosen = _chosen(roads, junctions, headings, flow)
+    chosen = _chosen(roads, junctions, flow)
     movements: list[Movement] = []
     signals = []
     offsets = _offsets(roads)
     interchange = np.zeros(roads.n_nodes, bool)
     interchange[roads.end[roads.link_class == MOTORWAY]] = True
-    for junction in junctions:
-        if junction.node in chosen:
+    for node, arms in enumerate(junctions):
+        if node in chosen:
             first = len(movements)
-            movements += _movements(roads, junction, headings, signalised=True)
-            main = chosen[junction.node]
-            signals.append(_plan(roads, junction, headings, movements, first, main, flow, offsets))
-        elif interchange[junction.node]:
-            movements += _movements(roads, junction, headings, signalised=False)
+            movements += _movements(roads, node, arms, signalised=True)
+            main = chosen[node]
+            signals.append(_plan(roads, node, arms, movements, first, main, flow, offsets))
+        elif interchange[node]:
+            movements += _movements(roads, node, arms, signalised=False)
     return movements, signals
 
 
-def _junctions(roads: Roads) -> list[_Junction]:
-    result = [_Junction(node, [], []) for node in range(roads.n_nodes)]
-    for link, (start, end) in enumerate(zip(roads.start.tolist(), roads.end.tolist(), strict=True)):
-        result[start].outgoing.append(link)
-        result[end].incoming.append(link)
-    return result
-
-
-def _headings(roads: Roads) -> Float:
-    """Return the headings (n_links, 2) rad of links at their start and at their end."""
-    result = np.empty((roads.n_links, 2))
-    for link in range(roads.n_links):
+def _junctions(roads: Roads) -> list[Junction]:
+    """Return the arms of each junction, anticlockwise."""
+    found: list[dict[int, Arm]] = [{} for _ in range(roads.n_nodes)]
+    for link, (road, start, end) in enumerate(
+        zip(roads.road.tolist(), roads.start.tolist(), roads.end.tolist(), strict=True)
+    ):
         shape = roads.link_shape(link)
-        for k, (a, b) in enumerate(((shape[0], shape[1]), (shape[-2], shape[-1]))):
-            result[link, k] = math.atan2(b[1] - a[1], b[0] - a[0])
-    return result
+        for node, near, far, into in ((start, shape[0], shape[1], False), (end, shape[-1], shape[-2], True)):
+            arm = found[node].get(road) or Arm(road, math.atan2(far[1] - near[1], far[0] - near[0]), None, None)
+            found[node][road] = replace(arm, link_in=link) if into else replace(arm, link_out=link)
+    return [sorted(arms.values(), key=lambda arm: arm.angle) for arms in found]
 
 
-def _bend(angle: float) -> float:
-    """Return an angle brought to -pi..pi."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi
+def _axes(arms: Junction) -> list[list[int]]:
+    """Return which arms lie in line: opposite ones of four, the straightest two of three."""
+    if len(arms) == 4:
+        return [[0, 2], [1, 3]]
+    if len(arms) == 3:
+
+        def bend(stem: int) -> float:
+            one, two = (arms[k].angle for k in range(3) if k != stem)
+            return abs((one - two) % (2 * math.pi) - math.pi)
+
+        stem = min(range(3), key=bend)
+        return [[k for k in range(3) if k != stem], [stem]]
+    return [list(range(len(arms)))]
 
 
-def _chosen(roads: Roads, junctions: list[_Junction], headings: Float, flow: Float) -> dict[int, list[int]]:
+def _turn(arms: Junction, start: int, end: int) -> str:
+    """Return the type of the movement from one arm to another; traffic keeps right, arms are anticlockwise."""
+    if any({start, end} == set(axis) for axis in _axes(arms)):
+        return "thru"
+    return "right" if (end - start) % len(arms) == 1 else "left"
+
+
+def _chosen(roads: Roads, junctions: list[Junction], flow: Float) -> dict[int, list[int]]:
     """Return the approaches of the main axis of each junction that gets a signal: the busiest ones."""
     scores = {}
-    axes = {}
-    for junction in junctions:
-        classes = [int(roads.link_class[k]) for k in junction.incoming]
-        streets = {int(roads.street[roads.road[k]]) for k in junction.incoming if roads.link_class[k] <= COLLECTOR}
-        if roads.gateway[junction.node] or MOTORWAY in classes or len(streets) < 2 or len(junction.incoming) < 3:
+    mains = {}
+    for node, arms in enumerate(junctions):
+        into = [arm.link_in for arm in arms if arm.link_in is not None]
+        classes = sorted(int(roads.link_class[link]) for link in into)
+        streets = {int(roads.street[arm.road]) for arm in arms if roads.road_class[arm.road] <= COLLECTOR}
+        if len(arms) < 3 or len(into) < 3 or MOTORWAY in classes or len(streets) < 2:
             continue
-        main = _main_axis(roads, junction, headings, flow)
-        if len(main) == len(junction.incoming):
+        axes = [[link for k in axis if (link := arms[k].link_in) is not None] for axis in _axes(arms)]
+        if not all(axes):
             continue
-        axes[junction.node] = main
-        crossing = sorted(classes)[2] == ARTERIAL
-        scores[junction.node] = sum(flow[k] for k in junction.incoming) + (1e9 if crossing else 0.0)
+        mains[node] = min(axes, key=lambda axis: min((roads.link_class[k], -flow[k], k) for k in axis))
+        scores[node] = float(flow[into].sum()) + (1e9 if classes[2] == ARTERIAL else 0.0)
     n = round(SIGNALS_PER_JUNCTION * roads.n_nodes)
     best = sorted(scores, key=lambda node: (-scores[node], node))[:n]
-    return {node: axes[node] for node in best}
+    return {node: mains[node] for node in best}
 
 
-def _main_axis(roads: Roads, junction: _Junction, headings: Float, flow: Float) -> list[int]:
-    """Return the approaches in line with the most important one."""
-    first = min(junction.incoming, key=lambda k: (roads.link_class[k], -flow[k], k))
-    axis = headings[first, 1]
-    return [k for k in junction.incoming if abs(math.sin(headings[k, 1] - axis)) < math.sin(math.radians(45.0))]
-
-
-def _movements(roads: Roads, junction: _Junction, headings: Float, *, signalised: bool) -> list[Movement]:
+def _movements(roads: Roads, node: int, arms: Junction, *, signalised: bool) -> list[Movement]:
     """Return all movements of a junction but U-turns, with their lanes."""
     result = []
-    for link in junction.incoming:
-        outs = [out for out in junction.outgoing if roads.road[out] != roads.road[link]]
-        turns = {out: _turn(_bend(headings[out, 0] - headings[link, 1])) for out in outs}
-        lanes, length = int(roads.lanes[link]), float(roads.length[link])
+    for k, arm in enumerate(arms):
+        if (link := arm.link_in) is None:
+            continue
+        turns = {out: _turn(arms, k, m) for m, to in enumerate(arms) if m != k and (out := to.link_out) is not None}
+        lanes, half = int(roads.lanes[link]), float(roads.length[link] // 2)
         own_left = lanes >= 3 and "left" in turns.values() and len(set(turns.values())) > 1
-        for out in outs:
-            first, last, pocket, turn = 1, lanes, 0.0, turns[out]
+        for out, kind in turns.items():
+            first, last, pocket, turn = 1, lanes, 0.0, kind
             if not signalised and roads.link_class[link] == MOTORWAY:
                 leaves = roads.link_class[out] != MOTORWAY
                 turn = "diverge" if leaves else "thru"
                 first, last = (lanes, lanes) if leaves else (1, lanes - 1)
-                pocket = min(EXIT_POCKET_M, round(length / 2)) if leaves else 0.0
+                pocket = min(EXIT_POCKET_M, half) if leaves else 0.0
             elif not signalised and roads.link_class[out] == MOTORWAY:
                 turn = "merge"
             elif signalised and own_left:
                 first, last = (1, 1) if turn == "left" else (2, lanes)
-                pocket = min(POCKET_M, round(length / 2)) if turn == "left" else 0.0
-            result.append(Movement(junction.node, link, out, first, last, turn, float(pocket)))
+                pocket = min(POCKET_M, half) if turn == "left" else 0.0
+            result.append(Movement(node, link, out, first, last, turn, pocket))
     return result
-
-
-def _turn(angle: float) -> str:
-    if abs(angle) <= THRU_ANGLE:
-        return "thru"
-    return "left" if angle > 0 else "right"
 
 
 def _plan(
     roads: Roads,
-    junction: _Junction,
-    headings: Float,
+    node: int,
+    arms: Junction,
     movements: list[Movement],
     first: int,
     main: list[int],
@@ -185,12 +187,13 @@ def _plan(
 ) -> Signal:
     """Return the plan of one junction; every movement is in a stage."""
     own = range(first, len(movements))
-    cross = [k for k in junction.incoming if k not in main]
+    into = [arm.link_in for arm in arms if arm.link_in is not None]
+    cross = [link for link in into if link not in main]
     stages = [stage for axis in (main, cross) for stage in _stages(movements, own, axis)]
     is_main = [movements[stage[0]].link_in in main for stage, _ in stages]
     ratios = [_flow_ratio(roads, movements, own, stage, flow) for stage, _ in stages]
     two = len(stages) == 2 and sum(ratios) < 0.55
-    arterial = any(roads.link_class[k] <= ARTERIAL for k in junction.incoming)
+    arterial = any(roads.link_class[k] <= ARTERIAL for k in into)
     cycle = CYCLE_S // 2 if two or not arterial else CYCLE_S
     if len(stages) > 2:
         cycle = CYCLE_S
@@ -200,9 +203,9 @@ def _plan(
     greens = _greens(cycle - INTERGREEN_S * len(stages), ratios, least)
     street = int(roads.street[roads.road[min(main, key=lambda k: (roads.link_class[k], k))]])
     return Signal(
-        node=junction.node,
+        node=node,
         cycle_s=cycle,
-        offset_s=round(offsets[street, junction.node]) % cycle,
+        offset_s=round(offsets[street, node]) % cycle,
         stages=tuple(
             PlannedStage(green, tuple(stage), frozenset(permitted), on_main)
             for green, (stage, permitted), on_main in zip(greens, stages, is_main, strict=True)
@@ -261,7 +264,7 @@ def _greens(time_s: int, ratios: list[float], least: list[int]) -> list[int]:
 
 
 def _offsets(roads: Roads) -> dict[tuple[int, int], float]:
-    """Return the time (s) at which a platoon that entered a street at its far end passes each junction, by (street, junction)."""
+    """Return when (s) a platoon that entered a street at its far end passes each junction, by (street, junction)."""
     along: dict[int, dict[int, list[tuple[int, float]]]] = {}
     for link in range(roads.n_links):
         road = int(roads.road[link])

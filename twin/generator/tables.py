@@ -47,7 +47,7 @@ def network_tables(
         {
             "dataset_name": f"{en} (invented, seed {seed})",
             "name": en,
-            "name_zh": zh,
+            "name_zh": f"{zh}（虚构）",
             "short_length": "meter",
             "long_length": "meter",
             "speed": "km/h",
@@ -62,7 +62,8 @@ def network_tables(
     notes: Table = [
         {
             "note": "invented",
-            "text": f"{en} is an invented city (generated, seed {seed}, {roads.n_nodes} junctions); it lies on no real map.",
+            "text": f"{en} is an invented city (generated, seed {seed}, {roads.n_nodes} junctions); "
+            "it lies on no real map.",
         },
         {
             "note": "demand",

@@ -1,1 +1,92 @@
-"""Importers: each turns one foreign format into the tables of a network folder."""
+"""Foreign road networks as the tables of a network folder: one importer a format, found by what the source holds.
+
+An importer is a module with two functions: ``recognises(source) -> bool`` looks at the beginning of the source, and
+``read(source) -> Tables`` returns the tables, whose ``note`` table says what is a placeholder, assumed or approximated.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sensors import InputError
+from twin.gmns import Tables
+from twin.importers import cbengine, gmns, sumo, table
+from twin.importers.source import beginning
+
+FORMATS = ("cbengine", "sumo", "gmns", "table")
+
+# What people have at hand and is not read; the sentence says what to do instead.
+_FOREIGN = (
+    ((b"PK\x03\x04",), "is a zip archive, unpack it first"),
+    ((b"\x7fELF", b"MZ"), "is a program, not a network"),
+    ((b"PAR1",), "is Parquet, which is not read; export it as GMNS or as a CSV table of links"),
+    (
+        (b"{", b"["),
+        "is JSON, which is not read as a network; known are CBEngine text, SUMO net.xml, GMNS, a CSV of links",
+    ),
+)
+
+
+def guess(source: Path) -> str:
+    """Return the format of a source by what it holds.
+
+    Raises
+    ------
+    InputError
+        When it is none that is read; the sentence says what was found.
+    """
+    if source.is_dir():
+        if gmns.recognises(source):
+            return "gmns"
+        raise InputError(f"{source}: is a folder without node.csv and link.csv, so no GMNS network")
+    head = beginning(source)
+    for name, module in (("sumo", sumo), ("cbengine", cbengine), ("table", table)):
+        if module.recognises(source):
+            return name
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not text:
+        raise InputError(f"{source}: is empty")
+    if b"OSMHeader" in head or b"<osm" in head:
+        raise InputError(
+            f"{source}: is an OpenStreetMap extract, which is not read yet; "
+            "convert it with SUMO's netconvert to net.xml, or with osm2gmns to GMNS"
+        )
+    for starts, sentence in _FOREIGN:
+        if text.startswith(starts):
+            raise InputError(f"{source}: {sentence}")
+    raise InputError(
+        f"{source}: is none of the networks that are read: {', '.join(FORMATS)}; "
+        "a CSV table of links needs --map FILE, which names its columns"
+    )
+
+
+def import_tables(source: Path | str, *, form: str | None = None, column_map: Path | str | None = None) -> Tables:
+    """Return the tables of a foreign network.
+
+    Parameters
+    ----------
+    form
+        One of `FORMATS`; guessed from what the source holds when not given.
+    column_map
+        TOML file that names the columns of a table of links.
+
+    Raises
+    ------
+    InputError
+        When the source cannot be read; the sentence says where and why.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise InputError(f"{source}: there is no such file or folder")
+    if column_map is not None and form not in (None, "table"):
+        raise InputError(f"--map names the columns of a table of links; it has no meaning for {form}")
+    form = form or ("table" if column_map is not None else guess(source))
+    if form not in FORMATS:
+        raise InputError(f"format is {form!r}, must be one of {', '.join(FORMATS)}")
+    if source.is_dir() and form != "gmns":
+        raise InputError(f"{source}: is a folder, {form} is read from a file")
+    if form == "table":
+        return table.read(source, column_map=None if column_map is None else Path(column_map))
+    return _READERS[form](source)
+
+
+_READERS: dict[str, Callable[[Path], Tables]] = {"cbengine": cbengine.read, "sumo": sumo.read, "gmns": gmns.read}

@@ -1,0 +1,73 @@
+"""Makes the app of a hub from settings, network and the addresses of database and broker."""
+
+import time
+from dataclasses import replace
+
+from hub.alerts import AlertBook
+from hub.app import App, Demo
+from hub.desk import Desk
+from hub.evidence import NetworkPlaces
+from hub.feed import CommittedFeed, PolledFeed
+from hub.intake import Intake, client_id
+from hub.rules import load
+from hub.settings import Settings
+from hub.whatif import Runs
+from ingest.database import Database
+from ingest.migration import migrate
+from ingest.store import Store
+from sensors.clock import CityClock
+from twin import Network
+from twin.placement import place_detectors
+
+
+def assemble(
+    settings: Settings, network: Network, *, database_url: str, mqtt_url: str, demo: Demo | None, ingest: bool
+) -> App:
+    """Return the app, with the database migrated and the network's sensors registered.
+
+    Raises
+    ------
+    InputError, WorkError
+        When rules, database or broker cannot be used.
+    """
+    rules = load(settings.config / "rules.toml")
+    database = Database(database_url)
+    migrate(database)
+    store = Store(database, unverified_limit=settings.city.max_unverified_sensors)
+    if demo is not None and not network.sensors:
+        network = replace(network, sensors=place_detectors(network.compile()))
+    store.register(network.sensors)
+    clock = _demo_clock(store, demo) if demo is not None else CityClock.parse(settings.clock, wall=time.time)
+    desk = Desk(database, AlertBook(rules, places=NetworkPlaces(network)), now=clock.now, wall=time.time)
+    intake = None
+    feed: CommittedFeed | PolledFeed = PolledFeed(store, clock)
+    if ingest:
+        feed = CommittedFeed(clock)
+        intake = Intake(
+            mqtt_url,
+            client_id=client_id(settings.state),
+            store=store,
+            city=settings.city,
+            clock=clock,
+            lanes={sensor.sensor_id: sensor.lanes for sensor in network.sensors},
+            committed=feed.put,
+        )
+    return App(
+        settings,
+        network,
+        clock=clock,
+        store=store,
+        rules=rules,
+        desk=desk,
+        runs=Runs(network.folder),
+        intake=intake,
+        feed=feed,
+        demo=demo,
+    )
+
+
+def _demo_clock(store: Store, demo: Demo) -> CityClock:
+    """Return the demo's clock: from now on, or from the newest stored reading if an earlier demo ran ahead of now."""
+    now = time.time()
+    newest = store.latest().time_ms.max(initial=0) / 1000
+    return CityClock(wall=time.time, wall_start=now, city_start=max(now, newest + 1.0), factor=demo.speed)

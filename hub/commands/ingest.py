@@ -1,0 +1,170 @@
+"""``citytwin ingest``: one worker that takes readings from the broker into the database, until it is stopped."""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import FrameType
+
+from hub.commands.arguments import port
+from hub.commands.fleet import broker_url, database_url
+from hub.log import configure_log
+from hub.settings import Settings
+from ingest.batcher import Batcher
+from ingest.database import Database
+from ingest.metrics import IngestMetrics
+from ingest.migration import migrate
+from ingest.store import Store
+from ingest.subscriber import Message, Subscriber
+from ingest.worker import Worker
+from sensors import WorkError
+from sensors.clock import CityClock
+from sensors.payload import decoder
+from sensors.quality import SeriesMemory, flag
+
+MOST_WORKERS = 1000  # of one state folder at the same time
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "--shared-group", metavar="NAME", help="share the load with the other workers of this group ($share/NAME/...)"
+    )
+    parser.add_argument("--metrics-port", type=port, metavar="N", help="serve /metrics on this port of 127.0.0.1")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Take readings in until SIGTERM or SIGINT; then finish and acknowledge what has arrived."""
+    settings = Settings.read(os.environ)
+    configure_log(settings.log)
+    clock = CityClock.parse(settings.clock, wall=time.time)
+    urls = database_url(settings), broker_url(settings)
+    stop = threading.Event()
+    metrics = IngestMetrics()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_signals(stop))
+        if args.metrics_port is not None:
+            stack.enter_context(_metrics_page(args.metrics_port, metrics))
+        client_id = stack.enter_context(session(settings.state, args.shared_group))
+        database = stack.enter_context(Database(urls[0]))
+        migrate(database)
+        memory = SeriesMemory(lanes=dict(database.fetch("SELECT sensor_id, lanes FROM sensor WHERE verified")))
+        batcher: Batcher[Message] = Batcher(
+            decoder(settings.city.topics),
+            clock=clock,
+            retention_s=settings.city.retention_s,
+            future_s=settings.city.future_s,
+            flag=lambda batch: flag(batch, memory),
+        )
+        store = Store(database, unverified_limit=settings.city.max_unverified_sensors)
+        subscriber = Subscriber(
+            urls[1],
+            client_id=client_id,
+            filters=[rule.filter for rule in settings.city.topics],
+            shared_group=args.shared_group,
+        )
+        stack.callback(subscriber.close)
+        say(f"{client_id} takes readings into {database.name}")
+        Worker(subscriber, store, batcher, metrics=metrics).run(stop)
+    say(", ".join(f"{count} {result}" for result, count in metrics.readings.items()))
+    return 0
+
+
+def say(text: str) -> None:
+    """Tell the person, or the log of the service, what goes on."""
+    print(f"citytwin ingest: {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def session(state: Path, group: str | None) -> Iterator[str]:
+    """Lend an MQTT client id that no other worker of this state folder uses now, the same ones at every start.
+
+    The broker keeps what a worker has not acknowledged under its client id. A worker that comes back must have the id
+    of before, and a second worker at the same time another one.
+
+    Raises
+    ------
+    WorkError
+        When the state folder cannot be written.
+    """
+    kind = re.sub(r"[^\w.-]", "_", group) if group else "alone"
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number in range(1, MOST_WORKERS + 1):
+            with (state / f"ingest-{kind}-{number}").open("a+", encoding="utf-8") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                file.seek(0)
+                client_id = file.read().strip()
+                if not client_id:
+                    client_id = f"citytwin-ingest-{uuid.uuid4().hex[:12]}"
+                    file.write(client_id)
+                    file.flush()
+                    os.fsync(file.fileno())
+                yield client_id
+                return
+    except OSError as error:
+        raise WorkError(
+            f"the state folder {state} cannot be written ({error.strerror}): set CITYTWIN_STATE to a folder that can"
+        ) from error
+    raise WorkError(f"{MOST_WORKERS} workers run in {state} already: set CITYTWIN_STATE to another folder for more")
+
+
+@contextlib.contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _metrics_page(number: int, metrics: IngestMetrics) -> Iterator[None]:
+    """Serve /metrics to this machine only."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = self.path.partition("?")[0] in ("/metrics", "/healthz")
+            body = metrics.as_prometheus().encode() if found else b"see /metrics\n"
+            self.send_response(200 if found else 404)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
+            """Say nothing: a scraper asks every few seconds."""
+
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", number), Page)
+    except OSError as error:
+        raise WorkError(
+            f"port {number} of 127.0.0.1 cannot be used ({error.strerror}): "
+            "stop the program that has it, or give --metrics-port 0 for a free one"
+        ) from None
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+    thread.start()
+    say(f"metrics at http://127.0.0.1:{server.server_port}/metrics")
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

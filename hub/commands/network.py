@@ -1,0 +1,198 @@
+"""``citytwin network``: import, generate, validate and describe network folders."""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sensors import InputError
+from twin import Network
+from twin.gmns import Tables, write_tables
+from twin.importers import FORMATS, import_tables
+from twin.links import CLASS_NAMES
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    load = actions.add_parser("import", help="make a network folder from another format")
+    load.add_argument("source", metavar="SOURCE", type=Path, help="file or folder, plain or gzip")
+    load.add_argument("--format", dest="form", choices=FORMATS, help="guessed from what SOURCE holds unless given")
+    load.add_argument("--map", dest="column_map", type=Path, metavar="FILE", help="TOML: columns of a table of links")
+    _add_output(load)
+    load.set_defaults(work=_import)
+
+    make = actions.add_parser("generate", help="make a believable, seeded city")
+    make.add_argument("--seed", type=int, default=1, help="the same seed gives the same city (default 1)")
+    make.add_argument("--junctions", type=int, default=300, help="how large (default 300)")
+    _add_output(make)
+    make.set_defaults(work=_generate)
+
+    check = actions.add_parser("validate", help="say all that is wrong or doubtful; exit 2 on errors")
+    check.add_argument("folder", metavar="DIR", type=Path)
+    check.add_argument("--json", action="store_true", help="print a list of findings")
+    check.set_defaults(work=_validate)
+
+    show = actions.add_parser("info", help="describe a network on one page")
+    show.add_argument("folder", metavar="DIR", type=Path)
+    show.add_argument("--json", action="store_true", help="print one object")
+    show.set_defaults(work=_info)
+
+    for sub in (load, make, check, show):
+        sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to write")
+    parser.add_argument("--force", action="store_true", help="replace the network in OUT")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one subcommand and return its exit code."""
+    work: Callable[[argparse.Namespace], int] = args.work
+    return work(args)
+
+
+def _write(tables: Tables, args: argparse.Namespace) -> int:
+    """Write the tables when they make a network, and say what it is."""
+    network = Network.from_tables(tables)  # what cannot be read back is never written
+    write_tables(args.out, tables, overwrite=args.force)
+    print(f"{args.out}: {_first_line(network)}")
+    for note in network.notes:
+        print(f"  {note}")
+    return 0
+
+
+def _first_line(network: Network) -> str:
+    compiled = network.compile()
+    return (
+        f"{compiled.n_nodes:,} nodes, {compiled.n_links:,} links, {compiled.length.sum() / 1000:,.1f} km, "
+        f"{len(network.signals):,} signals, {len(network.sensors):,} sensors"
+    )
+
+
+def _import(args: argparse.Namespace) -> int:
+    return _write(import_tables(args.source, form=args.form, column_map=args.column_map), args)
+
+
+def _generate(args: argparse.Namespace) -> int:
+    if args.junctions < 1:
+        raise InputError(f"--junctions is {args.junctions}, must be > 0")
+    from twin.generate import generate  # the other subcommands do not pay for it
+
+    return _write(generate(seed=args.seed, junctions=args.junctions), args)
+
+
+def _validate(args: argparse.Namespace) -> int:
+    try:
+        faults = Network.read(args.folder).validate()
+    except InputError as error:
+        if args.json:
+            print(json.dumps([_unreadable(sentence) for sentence in error.faults], ensure_ascii=False, indent=1))
+        else:
+            for sentence in error.faults:
+                print(f"error: {sentence}")
+            print(f"{args.folder}: {len(error.faults)} errors", file=sys.stderr)
+        return 2
+    if args.json:
+        rows = [{name: getattr(fault, name) for name in fault.__slots__} for fault in faults]
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+    else:
+        for fault in faults:
+            print(fault)
+        counts = Counter(fault.severity for fault in faults)
+        print(f"{args.folder}: {', '.join(f'{counts[kind]} {kind}s' for kind in ('error', 'warning', 'note'))}")
+    return 2 if any(fault.severity == "error" for fault in faults) else 0
+
+
+def _unreadable(sentence: str) -> dict[str, str]:
+    file, _, text = sentence.partition(": ")
+    return {"severity": "error", "file": file, "id": "", "rule": "readable", "text": text}
+
+
+def describe(network: Network) -> dict[str, Any]:
+    """Return what ``network info`` says, as one object."""
+    compiled = network.compile()
+    low, high = network.nodes.lon_lat.min(axis=0), network.nodes.lon_lat.max(axis=0)
+    classes = [
+        {
+            "class": name,
+            "links": int(of.sum()),
+            "km": round(float(compiled.length[of].sum()) / 1000, 2),
+            "lane_km": round(float((compiled.length * compiled.lanes)[of].sum()) / 1000, 2),
+            "free_speed_kmh": round(float(np.average(compiled.free_speed[of], weights=compiled.length[of])) * 3.6, 1),
+        }
+        for number, name in enumerate(CLASS_NAMES)
+        for of in (compiled.link_class == number,)
+        if of.any()
+    ]
+    assumed = Counter(column for columns in network.links.assumed for column in columns)
+    cycles = [plan.cycle_s for plan in network.signals.values()]
+    return {
+        "name": network.name,
+        "name_zh": network.name_zh,
+        "network_sha256": network.sha256,
+        "nodes": compiled.n_nodes,
+        "links": compiled.n_links,
+        "km": round(float(compiled.length.sum()) / 1000, 2),
+        "lane_km": round(float((compiled.length * compiled.lanes).sum()) / 1000, 2),
+        "lanes": int(compiled.lanes.sum()),
+        "storage_veh": round(float((compiled.length * compiled.jam_density).sum())),
+        "bounds": [round(float(x), 6) for x in (*low, *high)],
+        "timezone": network.timezone,
+        "classes": classes,
+        "movements": len(compiled.movement_out),
+        "nodes_with_listed_movements": len(network.movements.nodes_with_rows),
+        "signals": len(network.signals),
+        "cycle_s": [min(cycles), max(cycles)] if cycles else [],
+        "zones": len(network.zones),
+        "sensors": dict(Counter(sensor.kind for sensor in network.sensors)),
+        "links_with_sensors": len({sensor.link_id for sensor in network.sensors if sensor.link_id}),
+        "assets": dict(Counter(asset.kind for asset in network.assets.assets.values())),
+        "buildings": len(network.buildings),
+        "assumed": dict(assumed),
+        "notes": list(network.notes),
+    }
+
+
+def _info(args: argparse.Namespace) -> int:
+    network = Network.read(args.folder)
+    facts = describe(network)
+    demand = [name for name in ("demand.csv", "trips.csv") if (args.folder / name).is_file()]
+    if args.json:
+        print(json.dumps({**facts, "demand": demand}, ensure_ascii=False, indent=1))
+        return 0
+    west, south, east, north = facts["bounds"]
+    title = facts["name"] + (f" ({facts['name_zh']})" if facts["name_zh"] != facts["name"] else "")
+    print(title)
+    print(f"  {west:.4f} to {east:.4f} E, {south:.4f} to {north:.4f} N, time zone {facts['timezone']}")
+    print(f"  {facts['nodes']:,} nodes, {facts['links']:,} links, {facts['km']:,.1f} km")
+    print(f"  {facts['lane_km']:,.1f} lane km: room for {facts['storage_veh']:,} vehicles standing")
+    print("\n  class        links      km  lane km  free speed")
+    for row in facts["classes"]:
+        print(
+            f"  {row['class']:<10} {row['links']:>7,} {row['km']:>7,.1f} {row['lane_km']:>8,.1f} "
+            f"{row['free_speed_kmh']:>7.0f} km/h"
+        )
+    print(f"\n  movements  {facts['movements']:,}, listed at {facts['nodes_with_listed_movements']:,} nodes")
+    cycles = f", cycles {facts['cycle_s'][0]:g} to {facts['cycle_s'][1]:g} s" if facts["cycle_s"] else ""
+    print(f"  signals    {facts['signals']:,} with a plan{cycles}")
+    print(f"  zones      {facts['zones']:,}; demand: {', '.join(demand) or 'none (a gravity model is assumed)'}")
+    print(f"  sensors    {_counts(facts['sensors'])} on {facts['links_with_sensors']:,} links")
+    print(f"  assets     {_counts(facts['assets'])}; {facts['buildings']:,} buildings")
+    if facts["notes"]:
+        print("\n  To know before trusting it:")
+        for note in facts["notes"]:
+            print(f"  - {note}")
+    print(f"\n  sha256 {facts['network_sha256']}")
+    return 0
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number:,} {name}" for name, number in counts.items()) or "none"

@@ -1,0 +1,140 @@
+// What the hub sends, field by field. Times are RFC 3339 UTC; null means unknown.
+
+export interface Bilingual {
+  en: string;
+  zh: string;
+}
+
+export type SourceName = 'guessed' | 'estimated' | 'measured';
+/** Order is the byte used in frames. */
+export const SOURCES: readonly SourceName[] = ['guessed', 'estimated', 'measured'];
+
+export interface NetworkInfo {
+  name: string;
+  name_zh: string;
+  network_sha256: string;
+  n_nodes: number;
+  n_links: number;
+  /** Longitude and latitude of the point from which geometry counts metres. */
+  origin: [number, number];
+  /** West, south, east, north in degrees. */
+  bounds: [number, number, number, number];
+  link_ids: string[];
+  link_names_en: string[];
+  link_names_zh: string[];
+  /** 0 is the most important class, 3 the least. */
+  link_class: number[];
+  notes: string[];
+  demo: boolean;
+  timezone: string;
+}
+
+export interface Summary {
+  time: string;
+  /** Network speed over free-flow speed, 0..1. */
+  speed_ratio: number | null;
+  congested_km: number | null;
+  delay_veh_h_per_h: number | null;
+  sensors_reporting: number;
+  sensors_total: number;
+  estimate_error: { speed_kmh_mae: number | null; flow_veh_h_mae: number | null } | null;
+}
+
+export type Severity = 1 | 2 | 3 | 4;
+
+export interface Alert {
+  id: string | number;
+  rule: string;
+  severity: Severity;
+  state: 'firing' | 'resolved';
+  handling: 'new' | 'acknowledged';
+  on: string;
+  subject: string;
+  link_id: string | null;
+  lon: number | null;
+  lat: number | null;
+  since: string;
+  updated: string;
+  resolved_at: string | null;
+  summary: Bilingual;
+  where: Bilingual;
+  labels: Record<string, string>;
+  evidence: Record<string, unknown>;
+  acknowledged: { by: string | null; at: string; comment: string | null } | null;
+}
+
+export interface LinkSensor {
+  sensor_id: string;
+  kind: string;
+  quantities: string[];
+  last_time: string | null;
+  silent: boolean;
+  stuck: boolean;
+  values: Record<string, number | null>;
+}
+
+export interface LinkHistory {
+  time: string[];
+  speed_kmh: (number | null)[];
+  speed_sd_kmh: (number | null)[];
+  flow_veh_h: (number | null)[];
+  source: SourceName[];
+}
+
+export interface LinkState {
+  time: string;
+  speed_kmh: number | null;
+  speed_sd_kmh: number | null;
+  flow_veh_h: number | null;
+  flow_sd_veh_h: number | null;
+  density_veh_km: number | null;
+  source: SourceName;
+  measured_at: string | null;
+}
+
+export interface LinkDetail {
+  link_id: string;
+  name: Bilingual;
+  length_m: number;
+  lanes: number;
+  free_speed_kmh: number;
+  capacity_veh_h: number | null;
+  /** Columns of the network that nobody measured, for example `lanes`. */
+  assumed: string[];
+  state: LinkState;
+  sensors: LinkSensor[];
+  history: LinkHistory;
+  /** The demo's street itself, which the twin never sees. */
+  truth: { speed_kmh: number | null; flow_veh_h: number | null } | null;
+}
+
+export interface RunSummary {
+  total_time_spent_s: number;
+  total_delay_s: number;
+  vehicles: { demanded: number; entered: number; arrived: number; on_links: number; waiting: number };
+}
+
+export interface ScenarioRequest {
+  name: string;
+  close: { links: string[]; from_s: number; until_s: number }[];
+  horizon_s: number;
+}
+
+export interface Run {
+  run_id: string;
+  state: 'running' | 'done' | 'failed';
+  /** 0..1 */
+  progress: number;
+  error?: string | null;
+  name?: string;
+  basis?: Bilingual;
+  baseline?: RunSummary;
+  scenario?: RunSummary;
+  difference?: { total_time_spent_veh_h: number; total_delay_veh_h: number; arrived: number };
+  links?: { link_ids: string[]; delay_change_veh_h: number[] };
+}
+
+export type LiveMessage =
+  | { type: 'hello'; network_sha256?: string }
+  | { type: 'alert'; alert: Alert }
+  | { type: 'summary'; summary: Summary };

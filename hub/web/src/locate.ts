@@ -1,0 +1,25 @@
+// Bringing a link or an alert into sight, whoever asks: list, table, pin or search.
+
+import { signal } from '@preact/signals';
+import { city } from './city';
+import type { Alert } from './contract';
+import { chooseLink, goTo } from './place';
+
+/** What the map shall move to; a fresh object each time, so that asking twice moves twice. */
+export type Target = { link: number } | { place: [number, number] };
+export const target = signal<Target | null>(null);
+
+export function showLink(link: number): void {
+  const now = city.value;
+  if (!now) return;
+  chooseLink(now.network.link_ids[link]);
+  target.value = { link };
+}
+
+export function locateAlert(alert: Alert): void {
+  const link = alert.link_id === null ? undefined : city.value?.position.get(alert.link_id);
+  if (link !== undefined) showLink(link);
+  else if (alert.lon !== null && alert.lat !== null) target.value = { place: [alert.lon, alert.lat] };
+  else return;
+  goTo('map');
+}

@@ -1,0 +1,105 @@
+// The two small programs that draw links: one instance per straight piece, coloured by a byte per link.
+
+/** Colours that one picture can have; the uniform arrays are this long. */
+export const PALETTE_SIZE = 8;
+export const TEXTURE_WIDTH = 1024;
+
+export const VERTEX_SHADER = `#version 300 es
+precision highp float;
+precision highp int;
+uniform mat4 u_matrix;          // metres from the origin -> clip space
+uniform vec2 u_viewport;        // pixels
+uniform float u_scale;          // pixels per metre
+uniform float u_width[4];       // pixels, by link class
+uniform vec3 u_palette[${PALETTE_SIZE}];
+uniform float u_stretch[${PALETTE_SIZE}]; // width factor of each colour
+uniform int u_absent;           // palette index of "no data", drawn thin and dotted
+uniform highp usampler2D u_state; // per link: palette index, source (0 guessed, 1 estimated, 2 measured)
+uniform float u_casing;         // pixels of selection colour on both sides; 0: the link itself
+uniform vec3 u_casing_colour;
+in vec4 a_ends;                 // metres: from, to
+in float a_start;               // metres travelled on the link before this piece
+in uint a_link;
+in uint a_class;
+out vec3 v_colour;
+out vec2 v_place;               // pixels along (0 = from), pixels across
+out float v_travelled;          // pixels along the whole link
+flat out float v_length;
+flat out float v_half;
+flat out vec2 v_dash;           // pixels: period, drawn part; period 0: solid
+
+void main() {
+  vec4 from = u_matrix * vec4(a_ends.xy, 0.0, 1.0);
+  vec4 to = u_matrix * vec4(a_ends.zw, 0.0, 1.0);
+  vec2 p = from.xy / from.w * u_viewport * 0.5;
+  vec2 q = to.xy / to.w * u_viewport * 0.5;
+  float len = max(length(q - p), 1e-4);
+  vec2 along = (q - p) / len;
+  vec2 right = vec2(along.y, -along.x); // traffic keeps right: the two directions lie side by side
+
+  uvec2 state = texelFetch(u_state, ivec2(int(a_link) % ${TEXTURE_WIDTH}, int(a_link) / ${TEXTURE_WIDTH}), 0).rg;
+  int colour = int(state.r);
+  bool absent = colour == u_absent;
+  float lane = u_width[a_class];
+  float known = state.g == 2u ? 1.0 : 0.62;
+  float width = absent ? min(lane * 0.5, u_scale + 1.6) : lane * known * u_stretch[colour];
+  float dot = max(4.0, 1.6 * width);
+  v_dash = absent ? vec2(dot * 2.0, dot) : state.g == 0u ? vec2(dot * 3.2, dot * 2.2) : vec2(0.0);
+  v_colour = u_palette[colour];
+  if (u_casing > 0.0) {
+    width = lane * u_stretch[colour] + 2.0 * u_casing;
+    v_dash = vec2(0.0);
+    v_colour = u_casing_colour;
+  }
+  v_half = max(width, 1.0) * 0.5;
+  v_length = len;
+
+  vec2 corner = vec2(float(gl_VertexID & 1), float(gl_VertexID >> 1) * 2.0 - 1.0);
+  float reach = v_half + 1.0; // room for the soft rim and the round ends
+  v_place = vec2(mix(-reach, len + reach, corner.x), corner.y * reach);
+  v_travelled = a_start * u_scale + v_place.x;
+  vec2 at = p + along * v_place.x + right * (v_place.y + lane * 0.5 + 0.6);
+  bool behind = from.w <= 0.0 || to.w <= 0.0;
+  gl_Position = behind ? vec4(2.0, 2.0, 2.0, 1.0) : vec4(at / u_viewport * 2.0, 0.0, 1.0);
+}`;
+
+export const FRAGMENT_SHADER = `#version 300 es
+precision highp float;
+in vec3 v_colour;
+in vec2 v_place;
+in float v_travelled;
+flat in float v_length;
+flat in float v_half;
+flat in vec2 v_dash;
+out vec4 colour;
+
+void main() {
+  float beyond = max(max(-v_place.x, v_place.x - v_length), 0.0);
+  float cover = clamp(v_half + 0.5 - length(vec2(beyond, v_place.y)), 0.0, 1.0);
+  if (v_dash.x > 0.0) {
+    float phase = mod(v_travelled, v_dash.x);
+    cover *= clamp(min(phase, v_dash.y - phase) + 0.5, 0.0, 1.0);
+  }
+  if (cover < 0.02) discard;
+  colour = vec4(v_colour * cover, cover); // premultiplied, as MapLibre blends
+}`;
+
+export function compile(gl: WebGL2RenderingContext): WebGLProgram {
+  const program = gl.createProgram();
+  for (const [kind, text] of [
+    [gl.VERTEX_SHADER, VERTEX_SHADER],
+    [gl.FRAGMENT_SHADER, FRAGMENT_SHADER],
+  ] as const) {
+    const shader = gl.createShader(kind);
+    if (!shader) throw new Error('the graphics device gave no shader'); // only when the context is lost
+    gl.shaderSource(shader, text);
+    gl.compileShader(shader);
+    if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost())
+      throw new Error(`link shader: ${gl.getShaderInfoLog(shader)}`);
+    gl.attachShader(program, shader);
+  }
+  gl.linkProgram(program);
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost())
+    throw new Error(`link program: ${gl.getProgramInfoLog(program)}`);
+  return program;
+}

@@ -1,0 +1,64 @@
+// Names and units of what sensors measure; a key that is not listed is shown as it is.
+
+import { language } from './language';
+
+interface Quantity {
+  en: string;
+  zh: string;
+  unit: string;
+  digits: number;
+  /** Shown value = stored value times this; shares are shown in percent. */
+  factor?: number;
+}
+
+const QUANTITIES: Record<string, Quantity> = {
+  flow_veh_h: { en: 'flow', zh: '流量', unit: 'veh/h', digits: 0 },
+  speed_kmh: { en: 'speed', zh: '速度', unit: 'km/h', digits: 1 },
+  occupancy: { en: 'occupancy', zh: '占有率', unit: '%', digits: 1, factor: 100 },
+  count_veh: { en: 'count', zh: '计数', unit: 'veh', digits: 0 },
+  travel_time_s: { en: 'travel time', zh: '行程时间', unit: 's', digits: 0 },
+  density_veh_km: { en: 'density', zh: '密度', unit: 'veh/km', digits: 1 },
+  queue_veh: { en: 'queue', zh: '排队', unit: 'veh', digits: 0 },
+  parked_veh: { en: 'parked', zh: '停放', unit: 'veh', digits: 0 },
+  passengers: { en: 'passengers', zh: '乘客', unit: '', digits: 0 },
+  pm25_ug_m3: { en: 'PM2.5', zh: 'PM2.5', unit: 'µg/m³', digits: 0 },
+  pm10_ug_m3: { en: 'PM10', zh: 'PM10', unit: 'µg/m³', digits: 0 },
+  no2_ug_m3: { en: 'NO₂', zh: '二氧化氮', unit: 'µg/m³', digits: 0 },
+  so2_ug_m3: { en: 'SO₂', zh: '二氧化硫', unit: 'µg/m³', digits: 0 },
+  o3_ug_m3: { en: 'O₃', zh: '臭氧', unit: 'µg/m³', digits: 0 },
+  co_mg_m3: { en: 'CO', zh: '一氧化碳', unit: 'mg/m³', digits: 1 },
+  temperature_c: { en: 'temperature', zh: '温度', unit: '°C', digits: 1 },
+  humidity: { en: 'humidity', zh: '湿度', unit: '%', digits: 0, factor: 100 },
+  wind_speed_m_s: { en: 'wind', zh: '风速', unit: 'm/s', digits: 1 },
+  rain_mm_h: { en: 'rain', zh: '降雨', unit: 'mm/h', digits: 1 },
+  voltage_v: { en: 'voltage', zh: '电压', unit: 'V', digits: 1 },
+  current_a: { en: 'current', zh: '电流', unit: 'A', digits: 2 },
+  power_w: { en: 'power', zh: '功率', unit: 'W', digits: 0 },
+  battery: { en: 'battery', zh: '电量', unit: '%', digits: 0, factor: 100 },
+};
+
+export interface Wording {
+  name: string;
+  unit: string;
+  digits: number;
+  factor: number;
+}
+
+export function wordingOf(key: string): Wording {
+  const known = Object.hasOwn(QUANTITIES, key) ? QUANTITIES[key] : undefined;
+  if (!known) return { name: key, unit: '', digits: 2, factor: 1 };
+  return { name: known[language.value], unit: known.unit, digits: known.digits, factor: known.factor ?? 1 };
+}
+
+const KINDS: Record<string, { en: string; zh: string }> = {
+  detector: { en: 'detector', zh: '检测器' },
+  loop: { en: 'loop', zh: '线圈' },
+  camera: { en: 'camera', zh: '摄像机' },
+  radar: { en: 'radar', zh: '雷达' },
+  travel_time: { en: 'travel time', zh: '行程时间' },
+  air_station: { en: 'air station', zh: '空气站' },
+};
+
+export function kindOf(kind: string): string {
+  return Object.hasOwn(KINDS, kind) ? KINDS[kind][language.value] : kind;
+}

@@ -1,0 +1,302 @@
+"""The kernel: moves every vehicle at the first instant at which it is ready, accepted and has green.
+
+Event-driven link transmission with single vehicles. The n-th vehicle of a queue is ready at ``max(entry(n) + L / v, exit(n-1) +
+1 / q)``; a part accepts it not before ``max(entry(n-1) + 1 / q, exit(n-K) + K / (w k_jam))``. There are no time steps: each
+node says when it may next act, the earliest acts first and runs ahead as long as no neighbour can reach it
+(`simulation.street.set_lookahead`), so the result does not depend on the order in which nodes are served.
+
+Notes
+-----
+Source: Newell (1993), A simplified theory of kinematic waves, Transportation Research B 27(4); Yperman (2007), The link
+transmission model; Leclercq and Becarie (2012), A meso Lighthill-Whitham-Richards model; merges: Tampere, Corthout, Cattrysse
+and Immers (2011), A generic class of first order node models, Transportation Research B 45(1), realised for single vehicles by
+start-time fair queueing (Goyal, Vin and Cheng 1996).
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from simulation.street import Roads, Traffic
+
+TIE_S = 1e-9  # instants closer than this are one
+RARE = 8  # a movement taken by fewer than one in this many is weighed as one in this many
+
+
+@njit(cache=True)
+def wake(traffic: Traffic, node: int, time: float) -> None:
+    """Set the time at which ``node`` acts next and mend the heap."""
+    key, heap, place = traffic.wake, traffic.heap, traffic.heap_place
+    key[node] = time
+    k = place[node]
+    while k > 0:
+        parent = (k - 1) >> 1
+        above = heap[parent]
+        if key[above] <= time:
+            break
+        heap[k] = above
+        place[above] = k
+        k = parent
+    n = len(heap)
+    while True:
+        child = 2 * k + 1
+        if child >= n:
+            break
+        if child + 1 < n and key[heap[child + 1]] < key[heap[child]]:
+            child += 1
+        below = heap[child]
+        if key[below] >= time:
+            break
+        heap[k] = below
+        place[below] = k
+        k = child
+    heap[k] = node
+    place[node] = k
+
+
+@njit(cache=True)
+def earliest_green(roads: Roads, node: int, movement: int, time: float) -> float:
+    """Return the first instant at or after ``time`` at which ``movement`` has green; infinite when it never has."""
+    cycle = roads.node[node].cycle
+    if cycle <= 0.0 or time == math.inf:  # a full link accepts nobody: the arithmetic below would make that a number
+        return time
+    first, end = roads.movement[movement].green, roads.movement[movement].end_green
+    if first == end:
+        return math.inf
+    begin = roads.node[node].offset + math.floor((time - roads.node[node].offset) / cycle) * cycle
+    phase = time - begin
+    for k in range(first, end):
+        if phase < roads.green_closes[k] - TIE_S:
+            if phase >= roads.green_opens[k] - TIE_S:
+                return time
+            return begin + roads.green_opens[k]
+    return begin + cycle + roads.green_opens[first]
+
+
+@njit(cache=True)
+def _queue_ahead(roads: Roads, traffic: Traffic, part: int, step: int) -> int:
+    """Return the queue that a vehicle joins on ``part`` when ``step`` holds the movement at the end of that link."""
+    if roads.part[part].next >= 0:
+        return roads.part[part].queue
+    movement = traffic.path[step]
+    if movement < 0:
+        return roads.part[part].last_queue
+    return roads.movement[movement].queue
+
+
+@njit(cache=True)
+def _accepts(roads: Roads, traffic: Traffic, part: int, queue: int) -> float:
+    """Return the earliest entry that ``part`` offers to a vehicle of ``queue``; infinite while full or closed."""
+    if roads.part[part].closed:
+        return math.inf
+    time = traffic.part[part].free
+    entered = traffic.queue[queue].entered
+    storage = roads.queue[queue].storage
+    if entered - traffic.queue[queue].left >= storage:
+        return math.inf
+    time = max(time, traffic.slot_time[roads.queue[queue].slot + entered % storage])
+    if roads.part[part].slot >= 0:
+        entered = traffic.part[part].entered
+        storage = roads.part[part].storage
+        if entered - traffic.part[part].left >= storage:
+            return math.inf
+        time = max(time, traffic.part_slot_time[roads.part[part].slot + entered % storage])
+    return time
+
+
+@njit(cache=True)
+def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
+    """Take the first vehicle of ``queue`` off its part and send its hole upstream."""
+    part = roads.queue[queue].part
+    storage = roads.queue[queue].storage
+    left = traffic.queue[queue].left
+    slot = roads.queue[queue].slot + left % storage
+    vehicle = traffic.slot_vehicle[slot]
+    full = traffic.queue[queue].entered - left >= storage
+    opens = time + roads.queue[queue].hole
+    traffic.slot_time[slot] = opens
+    traffic.slot_vehicle[slot] = -1
+    if roads.part[part].slot >= 0:
+        left = traffic.part[part].left
+        hole = time + roads.part[part].hole
+        if traffic.part[part].entered - left >= roads.part[part].storage:
+            full = True
+            opens = max(opens, hole)
+        traffic.part_slot_time[roads.part[part].slot + left % roads.part[part].storage] = hole
+    traffic.queue[queue].left += 1
+    traffic.queue[queue].free = time + roads.queue[queue].headway
+    traffic.part[part].left += 1
+    traffic.part[part].left_sum += time
+    if full and opens < traffic.wake[roads.part[part].from_node]:
+        wake(traffic, roads.part[part].from_node, opens)
+    if roads.part[part].next < 0:
+        link = roads.part[part].link
+        spent = time - traffic.vehicle[vehicle].link_enter
+        free = roads.link[link].free_time
+        if spent > free + 1.0:
+            traffic.link_stops[link] += 1
+        traffic.vehicle[vehicle].free_time += min(free, spent)
+        traffic.vehicle[vehicle].distance += roads.link[link].length
+
+
+@njit(cache=True)
+def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, time: float) -> None:
+    """Put ``vehicle`` on ``part`` at its entrance."""
+    entered = traffic.queue[queue].entered
+    slot = roads.queue[queue].slot + entered % roads.queue[queue].storage
+    ready = time + roads.part[part].travel
+    traffic.slot_time[slot] = ready
+    traffic.slot_vehicle[slot] = vehicle
+    traffic.queue[queue].entered = entered + 1
+    traffic.part[part].free = time + roads.part[part].headway
+    traffic.part[part].entered += 1
+    traffic.part[part].entered_sum += time
+    if roads.part[part].first:
+        traffic.vehicle[vehicle].link_enter = time
+    if entered == traffic.queue[queue].left and ready < traffic.wake[roads.part[part].to_node]:
+        wake(traffic, roads.part[part].to_node, ready)
+
+
+@njit(cache=True)
+def _start_tag(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int) -> float:
+    """Return the virtual time at which the head of ``queue`` (-1: the origin) starts its turn in front of ``part``."""
+    tag = traffic.part[part].origin_tag if queue < 0 else (traffic.movement[movement].tag if movement >= 0 else 0.0)
+    return max(tag, traffic.part[part].virtual)
+
+
+@njit(cache=True)
+def _charge(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int) -> None:
+    """Book the turn just taken: an approach pays for all its departures since its last turn towards ``part``.
+
+    So each approach that waits for the same part leaves in proportion to its weight whatever its turning shares are, which
+    is the oriented capacity of Tampere et al. (2011); who does not use a turn leaves it to the others.
+    """
+    start = _start_tag(roads, traffic, queue, movement, part)
+    traffic.part[part].virtual = start
+    if queue < 0:
+        traffic.part[part].origin_tag = start + 1.0 / roads.part[part].origin_weight
+    elif movement >= 0:
+        traffic.queue[queue].served += 1
+        turns = min(RARE, traffic.queue[queue].served - traffic.movement[movement].served)
+        traffic.movement[movement].served = traffic.queue[queue].served
+        traffic.movement[movement].tag = start + turns / roads.queue[queue].weight
+
+
+@njit(cache=True)
+def _serve(roads: Roads, traffic: Traffic, node: int, until: float) -> float:
+    """Make all moves of ``node`` before ``until`` in order of time and return when it may act next."""
+    first_queue, end_queue = roads.node[node].queue, roads.node[node].end_queue
+    first_origin, end_origin = roads.node[node].origin, roads.node[node].end_origin
+    while True:
+        best, best_out, best_queue, best_movement, best_from = until, -1, -1, -1, -1
+        best_tag, next_time, found = 0.0, math.inf, False
+        for k in range(first_queue, end_queue):
+            queue = roads.node_queue[k]
+            left = traffic.queue[queue].left
+            if left == traffic.queue[queue].entered:
+                continue
+            slot = roads.queue[queue].slot + left % roads.queue[queue].storage
+            time = max(traffic.slot_time[slot], traffic.queue[queue].free)
+            if time > best + TIE_S:
+                next_time = min(next_time, time)
+                continue
+            vehicle = np.int64(traffic.slot_vehicle[slot])
+            step = traffic.vehicle[vehicle].step
+            out, movement, ahead = roads.part[roads.queue[queue].part].next, -1, -1
+            if out < 0:
+                movement = np.int64(traffic.path[step])  # one integer type: each further one is compiled again
+                step += 1
+                if movement >= 0:
+                    out = roads.movement[movement].part
+            if out >= 0:
+                ahead = _queue_ahead(roads, traffic, out, step)
+                time = max(time, _accepts(roads, traffic, out, ahead))
+                if movement >= 0:
+                    time = earliest_green(roads, node, movement, time)
+            if time >= until:
+                next_time = min(next_time, time)
+                continue
+            tag = _start_tag(roads, traffic, queue, movement, out) if out >= 0 else 0.0
+            if not found or time < best - TIE_S or (time <= best + TIE_S and out == best_out and tag < best_tag):
+                found, best, best_tag, best_from = True, time, tag, queue
+                best_out, best_queue, best_movement = out, ahead, movement
+        for k in range(first_origin, end_origin):
+            part = roads.node_origin[k]
+            vehicle = traffic.part[part].origin_head
+            if vehicle < 0:
+                continue
+            ahead = _queue_ahead(roads, traffic, part, traffic.vehicle[vehicle].step)
+            time = max(traffic.vehicle[vehicle].depart, _accepts(roads, traffic, part, ahead))
+            if time >= until:
+                next_time = min(next_time, time)
+                continue
+            tag = _start_tag(roads, traffic, -1, -1, part)
+            if not found or time < best - TIE_S or (time <= best + TIE_S and part == best_out and tag < best_tag):
+                found, best, best_tag, best_from = True, time, tag, -1
+                best_out, best_queue, best_movement = part, ahead, -1
+        if not found:
+            return next_time
+        _move(roads, traffic, best_from, best_movement, best_out, best_queue, best)
+
+
+@njit(cache=True)
+def _move(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, ahead: int, time: float) -> None:
+    """Move the head of ``queue`` (-1: of the origin) into queue ``ahead`` of part ``out`` (-1: it has arrived)."""
+    if out >= 0:
+        _charge(roads, traffic, queue, movement, out)
+    if queue < 0:
+        vehicle = traffic.part[out].origin_head
+        traffic.part[out].origin_head = traffic.vehicle[vehicle].behind
+        traffic.vehicle[vehicle].enter = time
+    else:
+        slot = roads.queue[queue].slot + traffic.queue[queue].left % roads.queue[queue].storage
+        vehicle = np.int64(traffic.slot_vehicle[slot])
+        _leave(roads, traffic, queue, time)
+        if movement >= 0:
+            traffic.vehicle[vehicle].step += 1
+    if out >= 0:
+        _enter(roads, traffic, out, ahead, vehicle, time)
+    else:
+        traffic.vehicle[vehicle].arrive = time
+
+
+@njit(cache=True)
+def run(roads: Roads, traffic: Traffic, until: float) -> None:
+    """Make every move before ``until``."""
+    while True:
+        node = traffic.heap[0]
+        time = traffic.wake[node]
+        if time >= until:
+            return
+        bound = min(until, max(time + roads.node[node].lookahead, np.nextafter(time, math.inf)))
+        wake(traffic, node, _serve(roads, traffic, node, bound))
+
+
+@njit(cache=True)
+def join_origins(roads: Roads, traffic: Traffic, vehicles: np.ndarray, parts: np.ndarray) -> None:
+    """Put vehicles, in order of departure, at the end of the queue of their first part."""
+    for k in range(len(vehicles)):
+        vehicle, part = vehicles[k], parts[k]
+        traffic.vehicle[vehicle].behind = -1
+        if traffic.part[part].origin_head < 0:
+            traffic.part[part].origin_head = vehicle
+            node = roads.part[part].from_node
+            if traffic.vehicle[vehicle].depart < traffic.wake[node]:
+                wake(traffic, node, traffic.vehicle[vehicle].depart)
+        else:
+            traffic.vehicle[traffic.part[part].origin_tail].behind = vehicle
+        traffic.part[part].origin_tail = vehicle
+
+
+@njit(cache=True)
+def withdraw(traffic: Traffic, part: int, time: float) -> None:
+    """Take the vehicles that are due at or after ``time`` out of the origin queue of ``part``."""
+    last, vehicle = -1, traffic.part[part].origin_head
+    while vehicle >= 0 and traffic.vehicle[vehicle].depart < time:
+        last, vehicle = vehicle, traffic.vehicle[vehicle].behind
+    if last < 0:
+        traffic.part[part].origin_head = -1
+    else:
+        traffic.vehicle[last].behind = -1
+    traffic.part[part].origin_tail = last

@@ -1,0 +1,183 @@
+"""What a scenario does to a simulation, as SimPy processes; and what is wrong with it on a given network."""
+
+import math
+from collections.abc import Callable, Generator, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import simpy
+from simpy.core import EventPriority
+
+from simulation.demand import Demand, Trips
+from simulation.failures import dark_nodes
+from simulation.scenario import Scenario
+from simulation.signals import faults_of as signal_faults
+from simulation.street import MIN_PART_M
+from twin import Network
+from twin.compiled import CompiledNetwork, Int
+
+if TYPE_CHECKING:
+    from simulation.simulation import Simulation
+
+
+Change = Callable[[float], None]  # what happens at a time
+
+
+class Late(simpy.Event):
+    """An event that comes after all ordinary events of its instant; ``rank`` orders late events among each other."""
+
+    def __init__(self, env: simpy.Environment, delay: float, rank: int = 0) -> None:
+        super().__init__(env)
+        self._ok, self._value = True, None
+        env.schedule(self, priority=cast(EventPriority, 2 + rank), delay=delay)
+
+
+def cuts_of(scenario: Scenario, roads: CompiledNetwork) -> dict[int, list[float]]:
+    """Return by link the points at which an incident needs it cut."""
+    position = {name: k for k, name in enumerate(roads.link_ids)}
+    cuts: dict[int, set[float]] = {}
+    for incident in scenario.incident:
+        link = position[incident.link]
+        if MIN_PART_M <= incident.position_m <= roads.length[link] - MIN_PART_M:
+            cuts.setdefault(link, set()).add(incident.position_m)
+    return {link: sorted(points) for link, points in cuts.items()}
+
+
+def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]:
+    """Return every fault that a scenario has on a network, one sentence each."""
+    roads = network.compile()
+    position = {name: k for k, name in enumerate(roads.link_ids)}
+    faults: list[str] = []
+
+    def check_links(where: str, names: Iterable[str]) -> None:
+        faults.extend(f"{where}: link {name!r} is not in link.csv" for name in names if name not in position)
+
+    label = scenario.name or "scenario"
+    with_links = (
+        ("close", [entry.links for entry in scenario.close]),
+        ("capacity", [entry.links for entry in scenario.capacity]),
+        ("speed_limit", [entry.links for entry in scenario.speed_limit]),
+    )
+    for kind, lists in with_links:
+        for number, names in enumerate(lists, 1):
+            check_links(f"{label}: [[{kind}]] {number}", names)
+    for number, incident in enumerate(scenario.incident, 1):
+        where = f"{label}: [[incident]] {number}"
+        check_links(where, [incident.link])
+        if incident.link not in position:
+            continue
+        link = position[incident.link]
+        if incident.position_m > roads.length[link]:
+            faults.append(
+                f"{where}: position_m is {incident.position_m:g}, link {incident.link} is {roads.length[link]:g} m long"
+            )
+        if incident.lanes_blocked > roads.lanes[link]:
+            faults.append(
+                f"{where}: lanes_blocked is {incident.lanes_blocked:g}, link {incident.link} has {roads.lanes[link]} lanes"
+            )
+    nodes = [plan.node_id for plan in scenario.signal]
+    for number, plan in enumerate(scenario.signal, 1):
+        where = f"{label}: [[signal]] {number}"
+        faults += signal_faults(plan, roads, where)
+        if plan.node_id in nodes[: number - 1]:
+            faults.append(f"{where}: node {plan.node_id!r} has a plan already, a node has one")
+    if scenario.demand and demand.fixed is not None:
+        faults.append(f"{label}: [[demand]] works on demand.csv, this run has trips; leave it out")
+    elif scenario.demand:
+        for number, surge in enumerate(scenario.demand, 1):
+            for zone in dict.fromkeys((*surge.origins, *surge.destinations)):
+                if zone not in demand.zones:
+                    faults.append(f"{label}: [[demand]] {number}: zone {zone!r} is not a zone of the network")
+    for number, failure in enumerate(scenario.asset_failure, 1):
+        if failure.asset not in network.assets.assets:
+            faults.append(f"{label}: [[asset_failure]] {number}: asset {failure.asset!r} is not in asset.csv")
+    return faults
+
+
+def never_green_notes(roads: CompiledNetwork, rows: Int) -> list[str]:
+    """Return one sentence for each movement that never has green."""
+    inlink = np.repeat(np.arange(roads.n_links), np.diff(roads.movement_start))
+    return [
+        f"movement {roads.link_ids[inlink[row]]} > {roads.link_ids[roads.movement_out[row]]} is in no stage of node "
+        f"{roads.node_ids[roads.to_node[inlink[row]]]}: it is never green, routes avoid it"
+        for row in rows.tolist()
+    ]
+
+
+def movements_along(roads: CompiledNetwork, links: tuple[int, ...]) -> list[int]:
+    """Return the rows of the movements of a route, -1 where there is none."""
+    rows = []
+    for a, b in zip(links[:-1], links[1:], strict=True):
+        of_link = range(int(roads.movement_start[a]), int(roads.movement_start[a + 1]))
+        rows.append(next((row for row in of_link if roads.movement_out[row] == b), -1))
+    return rows
+
+
+def route_faults(roads: CompiledNetwork, trips: Trips) -> list[str]:
+    """Return a sentence for each turn of a fixed route that is not allowed."""
+    faults = []
+    for row, links in trips.routes.items():
+        for k, movement in enumerate(movements_along(roads, links)):
+            if movement < 0:
+                a, b = roads.link_ids[links[k]], roads.link_ids[links[k + 1]]
+                faults.append(f"trip {trips.ids[row]}: link_ids: {a} > {b} is not an allowed movement")
+    return faults
+
+
+def start(simulation: "Simulation") -> None:
+    """Start the process of everything that the scenario holds."""
+    scenario, roads, control = simulation.scenario, simulation.city, simulation.control
+    position = {name: k for k, name in enumerate(roads.link_ids)}
+    env = simulation.env
+
+    def lasting(from_s: float, until_s: float, begin: Change, end: Change) -> None:
+        env.process(_lasting(env, from_s, until_s, begin, end))
+
+    for closure in scenario.close:
+        links = [position[name] for name in dict.fromkeys(closure.links)]
+        begin = partial(_close, simulation, links, closure.reroute)
+        lasting(closure.from_s, closure.until_s, begin, partial(_reopen, simulation, links))
+    for incident in scenario.incident:
+        at = (position[incident.link], incident.position_m)
+        begin, end = (partial(control.block, *at, sign * incident.lanes_blocked) for sign in (1, -1))
+        lasting(incident.from_s, incident.until_s, begin, end)
+    for change in scenario.capacity:
+        for name in dict.fromkeys(change.links):
+            begin, end = (partial(control.scale, position[name], change.factor, add=add) for add in (True, False))
+            lasting(change.from_s, change.until_s, begin, end)
+    for limit in scenario.speed_limit:
+        for name in dict.fromkeys(limit.links):
+            speed = limit.speed_kmh / 3.6
+            begin, end = (partial(control.limit, position[name], speed, add=add) for add in (True, False))
+            lasting(limit.from_s, limit.until_s, begin, end)
+    for failure in scenario.asset_failure:
+        for node_id, from_s, until_s in dark_nodes(simulation.network, failure):
+            node = roads.node_ids.index(node_id)
+            lasting(from_s, until_s, partial(control.darken, node), partial(control.relight, node))
+
+
+def _lasting(
+    env: simpy.Environment, from_s: float, until_s: float, begin: Change, end: Change
+) -> Generator[simpy.Event, object, None]:
+    """Begin something at its instant and, when it ends, end it at that instant."""
+    if until_s <= env.now:
+        return
+    if from_s > env.now:
+        yield env.timeout(from_s - env.now)
+    begin(env.now)
+    if math.isfinite(until_s):
+        yield env.timeout(until_s - env.now)
+        end(env.now)
+
+
+def _close(simulation: "Simulation", links: list[int], reroute: bool, now: float) -> None:
+    for link in links:
+        simulation.control.close(link, now)
+    simulation.closures_changed(links if reroute else ())
+
+
+def _reopen(simulation: "Simulation", links: list[int], now: float) -> None:
+    for link in links:
+        simulation.control.reopen(link, now)
+    simulation.closures_changed()

@@ -1,0 +1,313 @@
+"""A scenario: what happens to the street, read from TOML with every fault at once. Times are seconds of the run."""
+
+import difflib
+import hashlib
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sensors import InputError
+from simulation.demand import Surge
+from twin.signal import SignalPlan, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Links that nothing enters from ``from_s`` until ``until_s``; vehicles already on them leave."""
+
+    links: tuple[str, ...]
+    from_s: float = 0.0
+    until_s: float = math.inf
+    reroute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A point of a link at which lanes are blocked; what passes is the other lanes' share of the capacity."""
+
+    link: str
+    position_m: float
+    lanes_blocked: float
+    from_s: float = 0.0
+    until_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityChange:
+    """A factor on what enters and leaves links: works, weather."""
+
+    links: tuple[str, ...]
+    factor: float
+    from_s: float = 0.0
+    until_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedLimit:
+    """A lower free speed on links; it applies to the distance still to go."""
+
+    links: tuple[str, ...]
+    speed_kmh: float
+    from_s: float = 0.0
+    until_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class AssetFailure:
+    """An asset that fails, with all that depends on it."""
+
+    asset: str
+    from_s: float = 0.0
+    until_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """How vehicles choose: ``fixed`` free-flow paths, current paths at ``departure``, or ``periodic`` for a share of them."""
+
+    update: str = "departure"
+    interval_s: float = 300.0
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """All that happens in a run beside its demand; the empty scenario is an ordinary day."""
+
+    name: str = ""
+    close: tuple[Closure, ...] = ()
+    incident: tuple[Incident, ...] = ()
+    capacity: tuple[CapacityChange, ...] = ()
+    speed_limit: tuple[SpeedLimit, ...] = ()
+    demand: tuple[Surge, ...] = ()
+    signal: tuple[SignalPlan, ...] = ()
+    asset_failure: tuple[AssetFailure, ...] = ()
+    routing: Routing = field(default_factory=Routing)
+
+    @classmethod
+    def read(cls, path: Path | str) -> "Scenario":
+        """Return the scenario of a TOML file.
+
+        Raises
+        ------
+        InputError
+            With every fault of the file; an unknown key names the nearest valid one.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path.name}: byte {error.start} is not UTF-8, save the file as UTF-8") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        return cls.parse(text, path.name)
+
+    @classmethod
+    def parse(cls, text: str, name: str = "scenario") -> "Scenario":
+        """Return the scenario of a TOML text; ``name`` stands in messages.
+
+        Examples
+        --------
+        >>> Scenario.parse('[[close]]\\nlinks = ["L12"]\\nuntil_s = 600').close[0].until_s
+        600.0
+        """
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"{name}: is not TOML: {error}") from None
+        return _Reader(name).scenario(tables)
+
+    @classmethod
+    def of(cls, tables: Mapping[str, Any], name: str = "scenario") -> "Scenario":
+        """Return the scenario of tables as they stand in TOML or JSON, with the same checks as `read`."""
+        return _Reader(name).scenario(tables)
+
+    def __add__(self, other: "Scenario") -> "Scenario":
+        """Return both scenarios at once; name and routing of the later one, where it has its own."""
+        return Scenario(
+            name=" + ".join(name for name in (self.name, other.name) if name),
+            close=self.close + other.close,
+            incident=self.incident + other.incident,
+            capacity=self.capacity + other.capacity,
+            speed_limit=self.speed_limit + other.speed_limit,
+            demand=self.demand + other.demand,
+            signal=self.signal + other.signal,
+            asset_failure=self.asset_failure + other.asset_failure,
+            routing=other.routing if other.routing != Routing() else self.routing,
+        )
+
+    def sha256(self) -> str:
+        """Hash of what happens; the name does not count."""
+        return hashlib.sha256(repr(replace(self, name="")).encode()).hexdigest()
+
+
+_TIMES = {"from_s", "until_s"}
+_KEYS = {
+    "close": {"links", "reroute"} | _TIMES,
+    "incident": {"link", "position_m", "lanes_blocked"} | _TIMES,
+    "capacity": {"links", "factor"} | _TIMES,
+    "speed_limit": {"links", "speed_kmh"} | _TIMES,
+    "demand": {"factor", "origins", "destinations"} | _TIMES,
+    "signal": {"node", "cycle_s", "offset_s", "stage"},
+    "asset_failure": {"asset"} | _TIMES,
+}
+
+
+class _Reader:
+    """Reads the tables of one file and gathers its faults."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.faults: list[str] = []
+
+    def fault(self, where: str, sentence: str) -> None:
+        self.faults.append(f"{self.name}: {where}: {sentence}" if where else f"{self.name}: {sentence}")
+
+    def keys(self, where: str, table: Mapping[str, Any], known: Sequence[str] | set[str]) -> None:
+        for key in table:
+            if key not in known:
+                near = difflib.get_close_matches(key, sorted(known), 1, 0.0)
+                self.fault(where, f"unknown key {key!r}, the nearest valid one is {near[0]!r}")
+
+    def number(
+        self, where: str, table: Mapping[str, Any], key: str, default: float | None = None, rule: str = ">= 0"
+    ) -> float:
+        """Return a number that is ``>= 0`` or ``> 0``; a missing one without default is a fault."""
+        if key not in table:
+            if default is None:
+                self.fault(where, f"{key} is missing, must be a number {rule}".rstrip())
+            return math.nan if default is None else default
+        value = table[key]
+        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not right or (rule == ">= 0" and value < 0) or (rule == "> 0" and value <= 0):
+            self.fault(where, f"{key} is {value!r}, must be a number {rule}".rstrip())
+            return math.nan
+        return float(value)
+
+    def text(self, where: str, table: Mapping[str, Any], key: str) -> str:
+        value = table.get(key)
+        if not isinstance(value, str) or not value:
+            self.fault(
+                where, f"{key} is missing, must be an id" if value is None else f"{key} is {value!r}, must be an id"
+            )
+            return ""
+        return value
+
+    def texts(self, where: str, table: Mapping[str, Any], key: str, *, required: bool = True) -> tuple[str, ...]:
+        value = table.get(key, [] if not required else None)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value) or (required and not value):
+            shown = "missing" if value is None else repr(value)
+            self.fault(where, f"{key} is {shown}, must be a list of ids")
+            return ()
+        return tuple(value)
+
+    def times(self, where: str, table: Mapping[str, Any]) -> tuple[float, float]:
+        start = self.number(where, table, "from_s", 0.0)
+        end = self.number(where, table, "until_s", math.inf)
+        if end <= start:
+            self.fault(where, f"until_s is {end:g}, must be > from_s, which is {start:g}")
+        return start, end
+
+    def tables(self, root: Mapping[str, Any], key: str) -> list[tuple[str, Mapping[str, Any]]]:
+        value = root.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            self.fault("", f"{key} must be written as [[{key}]]")
+            return []
+        found = [(f"[[{key}]] {number}", table) for number, table in enumerate(value, 1)]
+        for where, table in found:
+            self.keys(where, table, _KEYS[key])
+        return found
+
+    def scenario(self, root: Mapping[str, Any]) -> Scenario:
+        self.keys("", root, [*_KEYS, "name", "routing"])
+        name = root.get("name", "")
+        if not isinstance(name, str):
+            self.fault("", f"name is {name!r}, must be a text")
+        result = Scenario(
+            name=str(name),
+            close=tuple(
+                Closure(self.texts(w, t, "links"), *self.times(w, t), self.flag(w, t, "reroute"))
+                for w, t in self.tables(root, "close")
+            ),
+            incident=tuple(
+                Incident(
+                    self.text(w, t, "link"),
+                    self.number(w, t, "position_m"),
+                    self.number(w, t, "lanes_blocked", rule="> 0"),
+                    *self.times(w, t),
+                )
+                for w, t in self.tables(root, "incident")
+            ),
+            capacity=tuple(
+                CapacityChange(self.texts(w, t, "links"), self.number(w, t, "factor"), *self.times(w, t))
+                for w, t in self.tables(root, "capacity")
+            ),
+            speed_limit=tuple(
+                SpeedLimit(self.texts(w, t, "links"), self.number(w, t, "speed_kmh", rule="> 0"), *self.times(w, t))
+                for w, t in self.tables(root, "speed_limit")
+            ),
+            demand=tuple(self.surge(w, t) for w, t in self.tables(root, "demand")),
+            signal=tuple(self.plan(w, t) for w, t in self.tables(root, "signal")),
+            asset_failure=tuple(
+                AssetFailure(self.text(w, t, "asset"), *self.times(w, t)) for w, t in self.tables(root, "asset_failure")
+            ),
+            routing=self.routing(root.get("routing", {})),
+        )
+        if self.faults:
+            raise InputError(self.faults)
+        return result
+
+    def flag(self, where: str, table: Mapping[str, Any], key: str) -> bool:
+        value = table.get(key, False)
+        if not isinstance(value, bool):
+            self.fault(where, f"{key} is {value!r}, must be true or false")
+            return False
+        return value
+
+    def surge(self, where: str, table: Mapping[str, Any]) -> Surge:
+        factor = self.number(where, table, "factor")
+        origins = self.texts(where, table, "origins", required=False)
+        return Surge(
+            factor, origins, self.texts(where, table, "destinations", required=False), *self.times(where, table)
+        )
+
+    def plan(self, where: str, table: Mapping[str, Any]) -> SignalPlan:
+        stages = []
+        value = table.get("stage", [])
+        if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
+            self.fault(where, "has no stage, at least one [[signal.stage]] is needed")
+            value = []
+        for number, stage in enumerate(value, 1):
+            place = f"{where} stage {number}"
+            self.keys(place, stage, {"green_s", "intergreen_s", "movements"})
+            pairs = stage.get("movements")
+            right = isinstance(pairs, list) and all(
+                isinstance(pair, list) and len(pair) == 2 and all(isinstance(item, str) for item in pair)
+                for pair in pairs
+            )
+            if not right:
+                self.fault(place, f"movements is {pairs!r}, must be a list of [in-link, out-link]")
+                pairs = []
+            green = self.number(place, stage, "green_s", rule="> 0")
+            between = self.number(place, stage, "intergreen_s", 0.0)
+            stages.append(Stage(green, between, tuple((a, b) for a, b in pairs or [])))
+        cycle = self.number(where, table, "cycle_s", rule="> 0")
+        offset = self.number(where, table, "offset_s", 0.0, rule="")
+        return SignalPlan(self.text(where, table, "node"), cycle, tuple(stages), offset)
+
+    def routing(self, table: Any) -> Routing:
+        if not isinstance(table, dict):
+            self.fault("", "routing must be written as [routing]")
+            return Routing()
+        where = "[routing]"
+        self.keys(where, table, {"update", "interval_s", "share"})
+        update = table.get("update", "departure")
+        if update not in ("fixed", "departure", "periodic"):
+            self.fault(where, f"update is {update!r}, must be fixed, departure or periodic")
+        share = self.number(where, table, "share", 1.0)
+        if share > 1:
+            self.fault(where, f"share is {share:g}, must be at most 1")
+        return Routing(str(update), self.number(where, table, "interval_s", 300.0, rule="> 0"), share)

@@ -1,0 +1,419 @@
+"""A street that lives: vehicles, their routes and what happens to them, on SimPy's clock.
+
+SimPy sees the few events of a scenario, the kernel the millions of moves between them: before each event the kernel is
+run up to the event's time.
+"""
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import simpy
+
+from sensors import InputError
+from simulation import engine, engine_riders, events, gridlock, routing
+from simulation.chance import uniform
+from simulation.control import Control
+from simulation.demand import Demand, Trips
+from simulation.measure import Cumulative, LinkMeasure
+from simulation.scenario import Routing, Scenario
+from simulation.signals import GreenTable, green_table, merged, never_green
+from simulation.street import Roads, Traffic, empty_traffic, lay_roads, no_vehicles
+from twin import Network
+from twin.compiled import Float, Int
+
+DAY_S = 86400.0
+WARM_UP_S = 3600.0  # a city's trips are shorter: after an hour the street is as loaded as if it had always run
+INFORMED = 0  # stream of random numbers: who re-routes under way
+
+Process = Callable[[simpy.Environment, "Simulation"], Generator[simpy.Event, object, None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Vehicles of a run at one instant: ``demanded = arrived + on_links + waiting``."""
+
+    demanded: int
+    entered: int
+    arrived: int
+    on_links: int
+    waiting: int
+
+
+class Simulation:
+    """One run of the traffic engine that can be advanced, looked at and changed.
+
+    Parameters
+    ----------
+    network, demand
+        The street and what wants to travel on it.
+    scenario
+        What happens; nothing by default.
+    seed
+        Of all that is left to chance.
+    start_s
+        Time of the run at which it begins; with a repeating demand the hour before is run unobserved, so that the
+        street is loaded.
+    repeat_s
+        Period after which the demand repeats, 86400 for a street that lives for days; memory then does not grow.
+    until_s
+        Vehicles due later are not demanded.
+    environment
+        SimPy's clock; a `simpy.rt.RealtimeEnvironment` runs the street in real time.
+    processes
+        Called as ``process(env, simulation)``; each returns a generator, an ordinary SimPy process.
+    allow_unreachable
+        Leave out trips without any path instead of refusing them.
+
+    Examples
+    --------
+    >>> network = Network.from_tables({
+    ...     "node": [{"node_id": n, "x_coord": 120 + k / 1000, "y_coord": 30.0} for k, n in enumerate("ABC")],
+    ...     "link": [
+    ...         {"link_id": a + b, "from_node_id": a, "to_node_id": b, "lanes": 1, "free_speed": 36, "length": 500}
+    ...         for a, b in ("AB", "BC")
+    ...     ],
+    ...     "zone_node": [{"zone_id": n, "node_id": n, "share": 1} for n in "AC"],
+    ... })
+    >>> from simulation.demand import Flow
+    >>> simulation = Simulation(network, Demand.of_flows(network, [Flow("A", "C", 10, 0, 100)]))
+    >>> simulation.advance(60)
+    >>> simulation.counts().on_links, simulation.cumulative().entered.tolist()
+    (7, [7, 1])
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        demand: Demand,
+        *,
+        scenario: Scenario | None = None,
+        seed: int = 0,
+        start_s: float = 0.0,
+        repeat_s: float | None = None,
+        until_s: float = math.inf,
+        environment: simpy.Environment | None = None,
+        processes: Sequence[Process] = (),
+        allow_unreachable: bool = False,
+    ) -> None:
+        self.network, self.scenario, self.seed = network, scenario or Scenario(), seed
+        self.city = network.compile()
+        faults = events.faults_of(self.scenario, network, demand)
+        if faults:
+            raise InputError(faults)
+        plans = merged(network.signals, self.scenario.signal)
+        self._greens: GreenTable = green_table(self.city, plans)
+        never = never_green(self.city, self._greens)
+        self.notes = (*demand.notes, *events.never_green_notes(self.city, never))
+        self._map = routing.draw_map(self.city, never)
+        self._cuts = events.cuts_of(self.scenario, self.city)
+        self.roads: Roads = lay_roads(self.city, self._greens, self._cuts)
+        self.repeat_s = repeat_s
+        horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
+        trips = demand.trips(self.scenario.demand, until_s=horizon)
+        self.trips, self.unreachable = self._reachable(trips, allow_unreachable)
+        self._routing: Routing = self.scenario.routing
+        self._start = start_s - (WARM_UP_S if repeat_s is not None else 0.0)
+        self.env = environment or simpy.Environment(initial_time=self._start)
+        self.traffic: Traffic = empty_traffic(self.roads, len(self.trips) if repeat_s is None else 1024)
+        self.control = Control(self.city, self.roads, self.traffic)
+        self._trip = np.full(len(self.traffic.vehicle), -1, np.int64)
+        self._informed = np.zeros(len(self.traffic.vehicle), np.bool_)
+        self._used, self._path_used, self._due, self._gone = 0, 0, 0, 0
+        self._planned = self._start  # departures before are planned
+        self._cost = self.roads.link["free_time"].copy()
+        self._costed: Cumulative | None = None
+        self._time = self._start
+        self.rings: dict[tuple[int, ...], None] = {}
+        events.start(self)
+        self.env.process(self._dispatching())
+        for process in processes:
+            self.env.process(process(self.env, self))
+        if self._start < start_s:
+            self.advance(start_s)
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    @property
+    def time_s(self) -> float:
+        """Time of the run up to which every move is made."""
+        return self._time
+
+    def advance(self, until_s: float) -> None:
+        """Make all that happens up to and including ``until_s``."""
+        while self.env.peek() <= until_s:
+            self.advance_to_event()
+        self._run(until_s)
+        self.settle()
+
+    def advance_to_event(self) -> None:
+        """Make all that happens before SimPy's next event, and the event."""
+        self._run(self.env.peek())
+        self.env.step()
+
+    def settle(self) -> None:
+        """Make the moves of this very instant too: a sample at t counts what happens at t."""
+        engine.run(self.roads, self.traffic, math.nextafter(self._time, math.inf))
+
+    def _run(self, until: float) -> None:
+        engine.run(self.roads, self.traffic, until)
+        self._time = until
+
+    # --- vehicles -------------------------------------------------------------------------------------------------
+
+    def _reachable(self, trips: Trips, allowed: bool) -> tuple[Trips, int]:
+        """Return the trips that have a path in the open network, and how many have none."""
+        city, chart = self.city, self._map
+        faults = events.route_faults(city, trips)
+        if faults:
+            raise InputError(faults)
+        if not len(trips):
+            return trips, 0
+        pairs, back = np.unique(np.stack([trips.origin, trips.destination]), axis=1, return_inverse=True)
+        free = self.roads.link["free_time"]
+        routes = routing.plan_routes(chart, free, pairs[0], pairs[1], np.full(1024, -1, np.int32), 0)
+        lost = routes.first[back.ravel()] < 0
+        for row in trips.routes:
+            lost[row] = False
+        if lost.any() and not allowed:
+            names = city.node_ids
+            rows = np.flatnonzero(lost).tolist()
+            raise InputError(
+                f"trip {trips.ids[k]}: no path from node {names[trips.origin[k]]} to node {names[trips.destination[k]]}, "
+                "add a link or movement, or leave such trips out with --allow-unreachable"
+                for k in rows
+            )
+        return (trips.subset(~lost) if lost.any() else trips), int(lost.sum())
+
+    def _take(self, n: int) -> Int:
+        """Return ``n`` places for new vehicles; a repeating demand uses those of arrived vehicles again."""
+        if self.repeat_s is None:
+            self._used += n
+            return np.arange(self._used - n, self._used, dtype=np.int32)
+        traffic = self.traffic
+        done = np.flatnonzero(np.isfinite(traffic.vehicle["arrive"]) & (self._trip >= 0))
+        self._gone += len(done)
+        self._trip[done] = -1
+        free = np.flatnonzero(self._trip < 0)
+        if len(free) < n:
+            more = max(n, len(self._trip))
+            self.traffic = traffic._replace(vehicle=np.concatenate([traffic.vehicle, no_vehicles(more)]))
+            self.control.bind(self.roads, self.traffic)
+            free = np.concatenate([free, np.arange(len(self._trip), len(self._trip) + more)])
+            self._trip = np.concatenate([self._trip, np.full(more, -1, np.int64)])
+            self._informed = np.concatenate([self._informed, np.zeros(more, np.bool_)])
+        return free[:n].astype(np.int32)
+
+    def _due_between(self, begin: float, end: float) -> tuple[npt.NDArray[np.int64], Float]:
+        """Return the trips due in ``[begin, end)`` and their times of departure, in order."""
+        depart = self.trips.depart
+        if self.repeat_s is None:
+            low, high = np.searchsorted(depart, [begin, end])
+            return np.arange(low, high), depart[low:high]
+        rows, times = [], []
+        for day in range(math.floor(begin / self.repeat_s), math.floor(end / self.repeat_s) + 1):
+            shift = day * self.repeat_s
+            low, high = np.searchsorted(depart, [begin - shift, end - shift])
+            rows.append(np.arange(low, high))
+            times.append(depart[low:high] + shift)
+        return np.concatenate(rows), np.concatenate(times)
+
+    def _dispatching(self) -> Generator[simpy.Event, object, None]:
+        """Send off the vehicles of each interval on routes that are good now."""
+        while True:
+            yield events.Late(self.env, 0.0)
+            self._refresh_costs()
+            if self._routing.update == "periodic":
+                self._reroute_under_way()
+            self._dispatch(self._routing.interval_s)
+            yield self.env.timeout(self._routing.interval_s)
+
+    def _dispatch(self, interval_s: float) -> None:
+        now = self._time
+        rows, times = self._due_between(now, now + interval_s)
+        self._planned = now + interval_s
+        vehicles = self._take(len(rows))
+        traffic = self.traffic
+        traffic.vehicle[vehicles] = no_vehicles(len(rows))
+        traffic.vehicle["depart"][vehicles] = times
+        self._trip[vehicles] = rows
+        day = 0 if self.repeat_s is None else math.floor(now / self.repeat_s)
+        draw = uniform(self.seed, INFORMED, rows + len(self.trips) * (day % 2**20))
+        self._informed[vehicles] = draw < self._routing.share
+        self._due += len(rows)
+        self._send(vehicles)
+
+    def _send(self, vehicles: Int) -> None:
+        """Give vehicles a route and put them, in order of departure, into the queue of their first link."""
+        if not len(vehicles):
+            return
+        rows = self._trip[vehicles]
+        first = self._plan(vehicles, self.trips.origin[rows], self.trips.destination[rows])
+        if self.trips.routes:
+            for k, row in enumerate(rows.tolist()):
+                if row in self.trips.routes:
+                    first[k] = self._follow(int(vehicles[k]), self.trips.routes[row])
+        parts = np.flatnonzero(self.roads.part["first"])[first].astype(np.int32)
+        engine.join_origins(self.roads, self.traffic, vehicles, parts)
+
+    def _plan(self, vehicles: Int, start: Int, node: Int) -> Int:
+        """Give vehicles the cheapest route on current costs and return their first links."""
+        self._make_room()
+        cost = self._cost + routing.CLOSED_S * (self.control.closed > 0)
+        routes = routing.plan_routes(self._map, cost, start, node, self.traffic.path, self._path_used)
+        self._keep_path(routes.path, routes.used)
+        self.traffic.vehicle["step"][vehicles] = routes.step
+        return routes.first
+
+    def _follow(self, vehicle: int, links: tuple[int, ...]) -> int:
+        """Give a vehicle a fixed route and return its first link."""
+        rows = events.movements_along(self.city, links)
+        if self._path_used + len(rows) + 1 > len(self.traffic.path):
+            more = np.full(len(self.traffic.path) + len(rows), -1, np.int32)
+            self._keep_path(np.concatenate([self.traffic.path, more]), self._path_used)
+        path, used = self.traffic.path, self._path_used
+        path[used : used + len(rows)] = rows
+        path[used + len(rows)] = -1
+        self.traffic.vehicle["step"][vehicle] = used
+        self._path_used = used + len(rows) + 1
+        return links[0]
+
+    def _keep_path(self, path: Int, used: int) -> None:
+        self._path_used = used
+        if path is not self.traffic.path:
+            self.traffic = self.traffic._replace(path=path)
+            self.control.bind(self.roads, self.traffic)
+
+    def _make_room(self) -> None:
+        """Forget old routes once they may be half of the store."""
+        if self._path_used > len(self.traffic.path) // 2:
+            self.forget_routes()
+
+    def forget_routes(self) -> None:
+        """Keep only what is left of the routes of vehicles that have not arrived."""
+        traffic = self.traffic
+        alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle["arrive"]))
+        if self.repeat_s is None:
+            alive = alive[alive < self._used]
+        order = alive[np.argsort(traffic.vehicle["step"][alive], kind="stable")]
+        path = np.full(len(traffic.path), -1, np.int32)
+        step = traffic.vehicle["step"].copy()
+        used = routing.compact(traffic.path, step, order, path)
+        traffic.vehicle["step"] = step
+        self._keep_path(path, used)
+
+    # --- routes under way -------------------------------------------------------------------------------------------
+
+    def _refresh_costs(self) -> None:
+        """Set link costs to the travel times of the last interval: vehicle-seconds per vehicle that passed."""
+        if self._routing.update == "fixed":
+            return
+        now = self.cumulative()
+        if self._costed is not None:
+            passed = 0.5 * ((now.entered - self._costed.entered) + (now.left - self._costed.left))
+            spent = now.vehicle_seconds - self._costed.vehicle_seconds
+            self._cost = np.maximum(self.roads.link["free_time"], spent / np.maximum(passed, 0.5))
+        self._costed = now
+
+    def _reroute_under_way(self) -> None:
+        """Let every informed driver under way choose again from the end of the link it is on."""
+        vehicles, queues = engine_riders.riders(self.roads, self.traffic)
+        choose = self._informed[vehicles]
+        self._choose_again(vehicles[choose], queues[choose])
+
+    def _choose_again(self, vehicles: Int, queues: Int) -> None:
+        free = np.array([int(self._trip[v]) not in self.trips.routes for v in vehicles], np.bool_)
+        vehicles, queues = vehicles[free], queues[free]
+        if not len(vehicles):
+            return
+        roads, rows = self.roads, self._trip[vehicles]
+        before = self.traffic.vehicle["step"][vehicles].copy()
+        links = roads.part["link"][roads.queue["part"][queues]]
+        self._make_room()
+        before = self.traffic.vehicle["step"][vehicles].copy()
+        cost = self._cost + routing.CLOSED_S * (self.control.closed > 0)
+        start = (-1 - links).astype(np.int32)
+        routes = routing.plan_routes(
+            self._map, cost, start, self.trips.destination[rows], self.traffic.path, self._path_used
+        )
+        self._keep_path(routes.path, routes.used)
+        path, traffic = self.traffic.path, self.traffic
+        for k, vehicle in enumerate(vehicles.tolist()):
+            old, new = int(path[before[k]]), int(path[routes.step[k]])
+            if old < 0 or new < 0 or routes.total[k] >= routing.CLOSED_S:
+                continue  # on its last link, or no way round
+            queue = int(roads.movement["queue"][new])
+            if roads.part["next"][roads.queue["part"][queues[k]]] < 0 and queue != queues[k]:
+                if not engine_riders.change_queue(roads, traffic, vehicle, int(queues[k]), queue, self._time):
+                    continue  # no room in that lane: it stays on its way
+            traffic.vehicle["step"][vehicle] = routes.step[k]
+        for node in np.unique(roads.part["to_node"][roads.queue["part"][queues]]).tolist():
+            if self._time < traffic.wake[node]:
+                engine.wake(traffic, node, self._time)
+
+    def closures_changed(self, reroute: Sequence[int] = ()) -> None:
+        """Plan anew the vehicles that have not left yet; with ``reroute`` also those that have one of these links before them."""
+        now, traffic = self._time, self.traffic
+        alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle["enter"])).astype(np.int32)
+        pending = alive[traffic.vehicle["depart"][alive] >= now]
+        waiting = alive[traffic.vehicle["depart"][alive] < now]
+        if reroute:
+            vehicles, queues = engine_riders.riders(self.roads, traffic)
+            hit = np.array([self._passes(int(v), reroute) for v in vehicles], np.bool_)
+            self._choose_again(vehicles[hit], queues[hit])
+            pending = np.concatenate([waiting, pending])
+            now = -math.inf
+        if not len(pending):
+            return
+        for part in np.flatnonzero(self.roads.part["first"]).tolist():
+            engine.withdraw(self.traffic, part, now)
+        order = np.lexsort((pending, self.traffic.vehicle["depart"][pending]))
+        self._send(pending[order])
+
+    def _passes(self, vehicle: int, links: Sequence[int]) -> bool:
+        path, step = self.traffic.path, int(self.traffic.vehicle["step"][vehicle])
+        while path[step] >= 0:
+            if self.city.movement_out[path[step]] in links:
+                return True
+            step += 1
+        return False
+
+    # --- what can be seen -------------------------------------------------------------------------------------------
+
+    def cumulative(self) -> Cumulative:
+        """Return what has entered and left every link so far, and the time spent there."""
+        roads, traffic = self.roads, self.traffic
+        first = np.flatnonzero(roads.part["first"])
+        last = np.concatenate([first[1:], [len(roads.part)]]) - 1
+        entered, left = traffic.part["entered"][first], traffic.part["left"][last]
+        spent = traffic.part["left_sum"][last] - traffic.part["entered_sum"][first] + (entered - left) * self._time
+        return Cumulative(self._time, entered, left, spent)
+
+    def measure(self, since: Cumulative) -> LinkMeasure:
+        """Return flow, density and speed of every link since an earlier `cumulative`, by Edie's definitions."""
+        return LinkMeasure.between(since, self.cumulative(), self.city.length)
+
+    def counts(self) -> Counts:
+        """Return how many vehicles are where now.
+
+        Raises
+        ------
+        AssertionError
+            When a vehicle was lost or made up: the engine is wrong.
+        """
+        traffic, used = self.traffic, self._trip >= 0
+        due = used & (traffic.vehicle["depart"] <= self._time)
+        entered = used & np.isfinite(traffic.vehicle["enter"])
+        arrived = used & np.isfinite(traffic.vehicle["arrive"])
+        on_links = int((traffic.queue["entered"] - traffic.queue["left"]).sum())
+        assert on_links == int((traffic.part["entered"] - traffic.part["left"]).sum())
+        assert int(entered.sum()) == on_links + int(arrived.sum()), "a vehicle was lost or made up"
+        demanded, inside, gone = int(due.sum()), int(entered.sum()), int(arrived.sum())
+        return Counts(demanded + self._gone, inside + self._gone, gone + self._gone, on_links, demanded - inside)
+
+    def note_gridlock(self) -> None:
+        """Remember the rings of links that wait for each other now."""
+        for ring in gridlock.rings(self.roads, self.traffic):
+            self.rings.setdefault(ring)
