@@ -14,11 +14,12 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
 from hub.alert import Alert, AlertEvent, event_of
 from hub.notify import Notifier, Patience, untold
 from hub.receivers import MqttTopic, RefusedError, Webhook, alertmanager
 from ingest.publisher import Publisher
-from paho.mqtt.enums import CallbackAPIVersion
 from sensors import InputError, WorkError
 
 QUICK = Patience(first_retry_s=0.005, longest_retry_s=0.02, maximum_age_s=30.0)
