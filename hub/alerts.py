@@ -153,7 +153,8 @@ class _Change:
             resolved = replace(alert, state="resolved", updated=self._now, resolved_at=self._now, clear_since=None)
             self._add(resolved, "resolved", comment)
         else:
-            self._add(replace(alert, updated=self._now), "inactive", comment)
+            # It ends without having fired; nobody needs it after a restart.
+            self._add(replace(alert, state="resolved", updated=self._now, resolved_at=self._now), "inactive", comment)
 
     def apply(self, finding: Finding) -> None:
         """Move the alerts of one rule on."""
