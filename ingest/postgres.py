@@ -36,6 +36,7 @@ PORT = 5432  # only a part of the socket's file name: no TCP port is opened
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel takes 108 on Linux and 104 on macOS, PostgreSQL appends ".lock" for a file
 LOG_LIMIT = 10_000_000  # bytes, then the log becomes postgres.log.1 at the next start
 READY_S = 300.0  # replaying 2 GB of log after a crash takes a minute on a slow disk
+DYING_S = 0.5  # a killed process holds its locks a moment longer
 LEFTOVER_S = 5.0
 RELEASE_S = 30.0
 SETTINGS = {
@@ -248,13 +249,13 @@ class EmbeddedPostgres:
     def _launch(self, binaries: Path) -> None:
         assert self._sockets is not None
         lock = _take_server_lock(self.folder / "server.lock", self.data)
-        _forget_reused_pid(self.data)
-        _rotate(self.folder / "postgres.log")
         try:
+            _forget_stale_pids(self.data, self._sockets)
+            _rotate(self.folder / "postgres.log")
             log_file = os.open(self.folder / "postgres.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        except OSError as error:
+        except (OSError, WorkError) as error:
             os.close(lock)
-            raise _folder_fault(self.folder, error) from error
+            raise _folder_fault(self.folder, error) if isinstance(error, OSError) else error from None
         self._log_start = os.fstat(log_file).st_size
         task = {
             "bin": str(binaries),
@@ -307,7 +308,10 @@ class EmbeddedPostgres:
 
 
 FAULTS: Sequence[tuple[str, str]] = (
-    (r"No space left on device|Disk quota exceeded", "the disk of {folder} is full: free at least 200 MB"),
+    (
+        r"No space left on device|Disk quota exceeded|Check free disk space",
+        "the disk of {folder} is full: free at least 200 MB",
+    ),
     (r"Read-only file system", "{folder} is on a read-only file system: set CITYTWIN_STATE to a folder you may write"),
     (
         r"wrong ownership|invalid permissions|could not change permissions|Operation not supported|Permission denied",
@@ -316,8 +320,9 @@ FAULTS: Sequence[tuple[str, str]] = (
     ),
     (r"Cannot allocate memory|could not map anonymous", "too little memory for PostgreSQL: free about 400 MB"),
     (
-        r"could not locate a (?:valid|required) checkpoint|invalid (?:primary )?checkpoint|control file|PANIC",
-        "the database in {folder} is damaged ({last}): restore it from a backup, or move {folder} away to begin anew",
+        r"could not locate a (?:valid|required) checkpoint|invalid (?:primary )?checkpoint|control file"
+        r"|files are incompatible|PANIC",
+        "the database in {folder} is damaged ({cause}): restore it from a backup, or move {folder} away to begin anew",
     ),
     (r"cannot be run as root|\"root\" execution", "PostgreSQL does not run as root here: start as an ordinary user"),
 )
@@ -332,15 +337,15 @@ def server_fault(folder: Path, said: str) -> WorkError:
     the disk of /state is full: free at least 200 MB
     """
     severe = re.findall(r"(?:FATAL|PANIC|ERROR|initdb: error):\s+([^\n|]+)", said)
-    last = severe[-1].strip() if severe else said.strip(" |")[-200:] or "it said nothing"
+    cause = severe[0].strip() if severe else said.strip(" |")[-200:] or "it said nothing"
     try:
         full = shutil.disk_usage(folder).free < 1_000_000  # a full disk may have swallowed the message as well
     except OSError:
         full = False
     for pattern, sentence in FAULTS:
         if (full and pattern.startswith("No space")) or re.search(pattern, said):
-            return WorkError(sentence.format(folder=folder, last=last))
-    return WorkError(f"PostgreSQL did not start ({last}): see {folder / 'postgres.log'}")
+            return WorkError(sentence.format(folder=folder, cause=cause))
+    return WorkError(f"PostgreSQL did not start ({cause}): see {folder / 'postgres.log'}")
 
 
 def _folder_fault(folder: Path, error: OSError) -> WorkError:
@@ -360,7 +365,7 @@ def _folder_fault(folder: Path, error: OSError) -> WorkError:
 def _take_owner_lock(path: Path) -> IO[str]:
     """Return the locked file; a dead owner's server gets time to end, a living owner is named at once."""
     lock = path.open("a+")
-    deadline = time.monotonic() + RELEASE_S
+    started = time.monotonic()
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -368,7 +373,8 @@ def _take_owner_lock(path: Path) -> IO[str]:
         except BlockingIOError:
             lock.seek(0)
             holder = lock.read().strip()
-            if (holder.isdigit() and _runs(int(holder))) or time.monotonic() > deadline:
+            waited = time.monotonic() - started
+            if waited > RELEASE_S or (waited > DYING_S and holder.isdigit() and _runs(int(holder))):
                 lock.close()
                 raise WorkError(
                     f"{path.parent} is in use by process {holder or 'unknown'}: stop it first, or set CITYTWIN_STATE "
@@ -417,21 +423,23 @@ def server_processes(data: Path) -> list[int]:
     return found
 
 
-def _forget_reused_pid(data: Path) -> None:
-    """Remove a stale ``postmaster.pid`` whose number now belongs to some other program, which would block the start.
+def _forget_stale_pids(data: Path, sockets: Path) -> None:
+    """Remove the pid files of a dead server, whose number may be another program's by now, or a zombie's.
 
-    The server lock already says that no server of ours is left; containers, where numbers start over, need this.
+    PostgreSQL would take either for a living server and refuse to start; containers, where numbers start over and
+    nobody buries the dead, need this. The server lock already says that no server of ours is left.
     """
     path = data / "postmaster.pid"
     try:
-        number = path.read_text().splitlines()[0]
-    except (OSError, IndexError):
-        return
-    if not (number.isdigit() and Path("/proc/self").exists()):
-        return
-    if int(number) in server_processes(data):
+        number = path.read_text().partition("\n")[0].strip()
+    except OSError:
+        number = ""
+    if not Path("/proc/self").exists():
+        return  # who else works in the folder cannot be told here
+    if number.isdigit() and int(number) in server_processes(data):
         raise WorkError(f"{data} is served by process {number}, a PostgreSQL started by hand: stop that one first")
-    path.unlink()
+    for stale in (path, sockets / f".s.PGSQL.{PORT}.lock", sockets / f".s.PGSQL.{PORT}"):
+        stale.unlink(missing_ok=True)
 
 
 def _rotate(path: Path) -> None:

@@ -1,5 +1,6 @@
 """The private PostgreSQL: it lives with its owner, recovers from every kill, and says in one sentence what is wrong."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -88,7 +89,13 @@ def test_a_new_folder_becomes_a_private_durable_server(tmp_path: Path) -> None:
 def test_variables_of_libpq_and_of_the_shell_do_not_reach_the_server(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"PGDATA": "/nowhere", "PGPORT": "1", "PGUSER": "nobody", "LC_ALL": "xx_YY", "TZ": "Asia/Tokyo"}.items():
+    for name, value in {
+        "PGDATA": "/nowhere",
+        "PGPORT": "1",
+        "PGUSER": "nobody",
+        "LC_ALL": "xx_YY",
+        "TZ": "Asia/Tokyo",
+    }.items():
         monkeypatch.setenv(name, value)
     with EmbeddedPostgres(folder) as server, Database(server.url) as database:
         assert database.fetch("SELECT current_user, current_setting('log_timezone')") == [("citytwin", "UTC")]
@@ -134,7 +141,8 @@ def test_it_starts_again_after_the_whole_tree_was_killed(folder: Path, owner: "s
     tree = [psutil.Process(owner.pid), *psutil.Process(owner.pid).children(recursive=True)]
     assert len(tree) > 4  # owner, supervisor, postmaster, its workers
     for process in tree:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # some end faster than we kill
+            process.kill()
     with EmbeddedPostgres(folder) as server, Database(server.url) as database:
         assert database.fetch("SELECT 1") == [(1,)]
 
@@ -195,11 +203,22 @@ def test_an_interrupted_first_start_is_done_again(tmp_path: Path) -> None:
 def test_a_stale_pid_file_whose_number_belongs_to_another_program_does_not_block_the_start(folder: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     try:
-        (folder / "data" / "postmaster.pid").write_text(f"{other.pid}\n{folder / 'data'}\n1\n5432\n{folder}\n\n1 1\n")
+        stale = f"{other.pid}\n{folder / 'data'}\n1\n5432\n{folder}\n\n1 1\n"
+        (folder / "data" / "postmaster.pid").write_text(stale)
+        (folder / ".s.PGSQL.5432.lock").write_text(stale)
         with EmbeddedPostgres(folder) as server:
             assert server.alive()
     finally:
         other.communicate()
+
+
+def test_a_server_that_somebody_started_by_hand_in_the_folder_is_left_alone(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        (folder / "server.lock").unlink()  # as if it had been started without us
+        (folder / "owner.lock").unlink()
+        with pytest.raises(WorkError, match=rf"is served by process {server.pid}, a PostgreSQL started by hand"):
+            EmbeddedPostgres(folder).start()
+        assert server.alive()
 
 
 def test_a_long_path_gets_its_socket_elsewhere_and_leaves_nothing_there(tmp_path: Path) -> None:
@@ -230,7 +249,7 @@ def test_the_binaries_that_made_the_data_are_preferred_to_newer_ones(tmp_path: P
 
 def test_a_wrong_pg_bin_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITYTWIN_PG_BIN", str(tmp_path))
-    with pytest.raises(WorkError, match="CITYTWIN_PG_BIN is .*, but that folder has no 'postgres'"):
+    with pytest.raises(WorkError, match=r"CITYTWIN_PG_BIN is .*, but that folder has no 'postgres'"):
         EmbeddedPostgres(tmp_path / "pg").start()
 
 
