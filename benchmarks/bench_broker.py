@@ -1,7 +1,7 @@
 """QoS 1 messages a second through publisher, embedded broker and subscriber, each in a process of its own.
 
-``python benchmarks/bench_broker.py [--messages N] [--plain]``. Every message is acknowledged by the subscriber before its
-publisher gets the PUBACK; the count is asserted, so nothing gets fast by doing less.
+``python benchmarks/bench_broker.py [--messages N] [--plain]``. Every message is acknowledged by the subscriber before
+its publisher gets the PUBACK; the count is asserted, so nothing gets fast by doing less.
 """
 
 import argparse
