@@ -17,8 +17,10 @@ import psutil
 import pytest
 
 from ingest import postgres as launcher
+from ingest import postgres_lock
 from ingest.database import Database
-from ingest.postgres import EmbeddedPostgres, server_processes
+from ingest.postgres import EmbeddedPostgres
+from ingest.postgres_lock import server_processes
 from sensors import WorkError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +118,7 @@ def test_it_restarts_after_its_postmaster_was_killed_and_keeps_what_was_committe
 def test_backends_that_outlive_a_killed_postmaster_are_ended_before_the_next_start(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher, "LEFTOVER_S", 0.3)
+    monkeypatch.setattr(postgres_lock, "LEFTOVER_S", 0.3)
     with EmbeddedPostgres(folder) as server, Database(server.url) as database:
         [(backend,)] = database.fetch("SELECT pg_backend_pid()")
         os.kill(backend, signal.SIGSTOP)  # it cannot notice the postmaster's death
@@ -163,7 +165,7 @@ def test_a_second_owner_is_refused_at_once_and_told_who_is_first(folder: Path, o
     started = time.monotonic()
     with pytest.raises(WorkError, match=rf"is in use by process {owner.pid}: stop it first"):
         EmbeddedPostgres(folder).start()
-    assert time.monotonic() - started < launcher.RELEASE_S / 2  # it does not wait for a living owner
+    assert time.monotonic() - started < postgres_lock.RELEASE_S / 2  # it does not wait for a living owner
 
 
 def test_two_servers_of_one_process_cannot_share_a_folder(folder: Path) -> None:
