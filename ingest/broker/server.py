@@ -81,6 +81,7 @@ class Broker:
         self._ticker: asyncio.TimerHandle | None = None
         self._started = 0.0
         self._statistics_due = 0.0
+        self._told_of_held = False
 
     # life
 
@@ -279,6 +280,7 @@ class Broker:
         if now >= self._statistics_due:
             self._statistics_due = now + self.settings.statistics_interval_s
             self._publish_statistics(now)
+            self._tell_of_held()
         self.flush()
         assert self._loop is not None
         self._ticker = self._loop.call_later(TICK_S, self._tick)
@@ -295,9 +297,16 @@ class Broker:
             if now - since > limits.session_expiry_s:
                 self._forget(session)
             elif now - since > limits.absence_limit_s and not session.passed_over and session.subscriptions:
+                log.warning("client %r has been away for %.0f s: others vouch for it", session.client_id, now - since)
                 session.passed_over = True
                 self.router.forget_routes()
                 self.ledger.pass_over(session)
+
+    def _tell_of_held(self) -> None:
+        count = len(self.ledger.held)
+        if count and not self._told_of_held:
+            log.warning("%d publications are held: no persistent session subscribes to their topics at QoS 1", count)
+        self._told_of_held = count > 0
 
     def _publish_statistics(self, now: float) -> None:
         counters = self.counters

@@ -265,6 +265,20 @@ def test_clients_do_not_write_the_brokers_own_topics(start_inner, wire):
     assert client.before_pong() == [puback(3)]
 
 
+def test_held_publications_are_told_of_once(start_inner, wire, until, caplog):
+    inner = start_inner(Settings(statistics_interval_s=0.05))
+    client = wire(inner)
+    client.connect("a")
+    for k in (1, 2):
+        client.publish("city/a/d", b"1", packet_id=k)
+    until(lambda: caplog.records, "the log tells of it")
+    due = inner.broker._statistics_due
+    until(lambda: inner.broker._statistics_due > due, "the next statistics are out")
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 publications are held: no persistent session subscribes to their topics at QoS 1"
+    ]
+
+
 def test_the_statistics_count_what_happened(start_inner, wire):
     inner = start_inner(Settings(statistics_interval_s=0.05))
     client, watcher = wire(inner), wire(inner)
