@@ -1,7 +1,7 @@
 """What changes the roads while vehicles are on them: capacity, lanes, speed, closures and dark signals.
 
-Every change takes effect at its instant and goes back exactly: what a vehicle still had to wait or to drive when it came is worked off
-at the new rate.
+Every change takes effect at its instant and goes back exactly: what a vehicle still had to wait or to drive when it
+came is worked off at the new rate.
 """
 
 import math
@@ -13,8 +13,9 @@ from simulation.engine import wake
 from simulation.street import MIN_PART_M, Long, Roads, Traffic, set_lookahead
 from twin.compiled import CompiledNetwork, Float
 
-# Seconds per vehicle and lane of a saturated all-way stop by number of approaches: base saturation headways of degree of
-# conflict cases 1, 2, 4 and 5. Source: Highway Capacity Manual 2000, chapter 17, after Kyte et al. (1996), NCHRP 3-46.
+# Seconds per vehicle and lane of a saturated all-way stop by number of approaches: base saturation headways of degree
+# of conflict cases 1, 2, 4 and 5. Source: Highway Capacity Manual 2000, chapter 17, after Kyte et al. (1996), NCHRP
+# 3-46.
 ALL_WAY_STOP_S = (3.9, 4.7, 7.0, 9.6)
 
 

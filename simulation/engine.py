@@ -1,19 +1,20 @@
 """The kernel: moves every vehicle at the first instant at which it is ready, accepted and has green.
 
-Event-driven link transmission with single vehicles. The n-th vehicle of a queue is ready at ``max(entry(n) + L / v, exit(n-1) +
-1 / q)``; a part accepts it not before ``max(entry(n-1) + 1 / q, exit(n-K) + K / (w k_jam))``. There are no time steps: each
-node says when it may next act, the earliest acts first and runs ahead as long as no neighbour can reach it
-(`simulation.street.set_lookahead`), so the result does not depend on the order in which nodes are served.
+Event-driven link transmission with single vehicles. The n-th vehicle of a queue is ready at ``max(entry(n) + L / v,
+exit(n-1) + 1 / q)``; a part accepts it not before ``max(entry(n-1) + 1 / q, exit(n-K) + K / (w k_jam))``. There are no
+time steps: each node says when it may next act, the earliest acts first and runs ahead as long as no neighbour can
+reach it (`simulation.street.set_lookahead`), so the result does not depend on the order in which nodes are served.
 
 Notes
 -----
 Source: Newell (1993), A simplified theory of kinematic waves, Transportation Research B 27(4); Yperman (2007), The link
-transmission model; Leclercq and Becarie (2012), A meso Lighthill-Whitham-Richards model; merges: Tampere, Corthout, Cattrysse
-and Immers (2011), A generic class of first order node models, Transportation Research B 45(1), realised for single vehicles by
-start-time fair queueing (Goyal, Vin and Cheng 1996).
+transmission model; Leclercq and Becarie (2012), A meso Lighthill-Whitham-Richards model; merges: Tampere, Corthout,
+Cattrysse and Immers (2011), A generic class of first order node models, Transportation Research B 45(1), realised for
+single vehicles by start-time fair queueing (Goyal, Vin and Cheng 1996).
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -70,19 +71,19 @@ def earliest_green(roads: Roads, node: int, movement: int, time: float) -> float
         if phase < roads.green_closes[k] - TIE_S:
             if phase >= roads.green_opens[k] - TIE_S:
                 return time
-            return begin + roads.green_opens[k]
-    return begin + cycle + roads.green_opens[first]
+            return float(begin + roads.green_opens[k])
+    return float(begin + cycle + roads.green_opens[first])
 
 
 @njit(cache=True)
 def _queue_ahead(roads: Roads, traffic: Traffic, part: int, step: int) -> int:
     """Return the queue that a vehicle joins on ``part`` when ``step`` holds the movement at the end of that link."""
     if roads.part[part].next >= 0:
-        return roads.part[part].queue
+        return int(roads.part[part].queue)
     movement = traffic.path[step]
     if movement < 0:
-        return roads.part[part].last_queue
-    return roads.movement[movement].queue
+        return int(roads.part[part].last_queue)
+    return int(roads.movement[movement].queue)
 
 
 @njit(cache=True)
@@ -102,7 +103,7 @@ def _accepts(roads: Roads, traffic: Traffic, part: int, queue: int) -> float:
         if entered - traffic.part[part].left >= storage:
             return math.inf
         time = max(time, traffic.part_slot_time[roads.part[part].slot + entered % storage])
-    return time
+    return float(time)
 
 
 @njit(cache=True)
@@ -162,15 +163,15 @@ def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, 
 def _start_tag(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int) -> float:
     """Return the virtual time at which the head of ``queue`` (-1: the origin) starts its turn in front of ``part``."""
     tag = traffic.part[part].origin_tag if queue < 0 else (traffic.movement[movement].tag if movement >= 0 else 0.0)
-    return max(tag, traffic.part[part].virtual)
+    return float(max(tag, traffic.part[part].virtual))
 
 
 @njit(cache=True)
 def _charge(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int) -> None:
     """Book the turn just taken: an approach pays for all its departures since its last turn towards ``part``.
 
-    So each approach that waits for the same part leaves in proportion to its weight whatever its turning shares are, which
-    is the oriented capacity of Tampere et al. (2011); who does not use a turn leaves it to the others.
+    So each approach that waits for the same part leaves in proportion to its weight whatever its turning shares are,
+    which is the oriented capacity of Tampere et al. (2011); who does not use a turn leaves it to the others.
     """
     start = _start_tag(roads, traffic, queue, movement, part)
     traffic.part[part].virtual = start
@@ -203,7 +204,8 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
                 continue
             vehicle = np.int64(traffic.slot_vehicle[slot])
             step = traffic.vehicle[vehicle].step
-            out, movement, ahead = roads.part[roads.queue[queue].part].next, -1, -1
+            movement: Any = np.int64(-1)
+            out, ahead = roads.part[roads.queue[queue].part].next, -1
             if out < 0:
                 movement = np.int64(traffic.path[step])  # one integer type: each further one is compiled again
                 step += 1

@@ -1,4 +1,4 @@
-"""Kernels that look at the vehicles on the street between two runs: who is where, who blocks whom, who changes queue."""
+"""Kernels that look at the vehicles between two runs: who is where, who blocks whom, who changes queue."""
 
 import math
 

@@ -1,18 +1,20 @@
 """What a scenario does to a simulation, as SimPy processes; and what is wrong with it on a given network."""
 
+import itertools
 import math
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import simpy
-from simpy.core import EventPriority
 
-from simulation.demand import Demand, Trips
+from simulation.demand import Demand
+from simulation.departures import Trips
 from simulation.failures import dark_nodes
 from simulation.scenario import Scenario
 from simulation.signals import faults_of as signal_faults
+from simulation.signals import movement_rows
 from simulation.street import MIN_PART_M
 from twin import Network
 from twin.compiled import CompiledNetwork, Int
@@ -30,7 +32,7 @@ class Late(simpy.Event):
     def __init__(self, env: simpy.Environment, delay: float, rank: int = 0) -> None:
         super().__init__(env)
         self._ok, self._value = True, None
-        env.schedule(self, priority=cast(EventPriority, 2 + rank), delay=delay)
+        env.schedule(self, priority=cast(Any, 2 + rank), delay=delay)  # SimPy names only 0 and 1
 
 
 def cuts_of(scenario: Scenario, roads: CompiledNetwork) -> dict[int, list[float]]:
@@ -74,12 +76,14 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]
             )
         if incident.lanes_blocked > roads.lanes[link]:
             faults.append(
-                f"{where}: lanes_blocked is {incident.lanes_blocked:g}, link {incident.link} has {roads.lanes[link]} lanes"
+                f"{where}: lanes_blocked is {incident.lanes_blocked:g}, "
+                f"link {incident.link} has {roads.lanes[link]} lanes"
             )
     nodes = [plan.node_id for plan in scenario.signal]
+    rows = movement_rows(roads) if scenario.signal else {}
     for number, plan in enumerate(scenario.signal, 1):
         where = f"{label}: [[signal]] {number}"
-        faults += signal_faults(plan, roads, where)
+        faults += signal_faults(plan, roads, where, rows)
         if plan.node_id in nodes[: number - 1]:
             faults.append(f"{where}: node {plan.node_id!r} has a plan already, a node has one")
     if scenario.demand and demand.fixed is not None:
@@ -108,7 +112,7 @@ def never_green_notes(roads: CompiledNetwork, rows: Int) -> list[str]:
 def movements_along(roads: CompiledNetwork, links: tuple[int, ...]) -> list[int]:
     """Return the rows of the movements of a route, -1 where there is none."""
     rows = []
-    for a, b in zip(links[:-1], links[1:], strict=True):
+    for a, b in itertools.pairwise(links):
         of_link = range(int(roads.movement_start[a]), int(roads.movement_start[a + 1]))
         rows.append(next((row for row in of_link if roads.movement_out[row] == b), -1))
     return rows
@@ -121,7 +125,7 @@ def route_faults(roads: CompiledNetwork, trips: Trips) -> list[str]:
         for k, movement in enumerate(movements_along(roads, links)):
             if movement < 0:
                 a, b = roads.link_ids[links[k]], roads.link_ids[links[k + 1]]
-                faults.append(f"trip {trips.ids[row]}: link_ids: {a} > {b} is not an allowed movement")
+                faults.append(f"trip {trips.trip_id(row)}: link_ids: {a} > {b} is not an allowed movement")
     return faults
 
 

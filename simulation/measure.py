@@ -65,8 +65,8 @@ class LinkMeasure:
     ) -> "LinkMeasure":
         """Return the traffic between two counts of links of a length (m).
 
-        The mean of entries and exits is not exactly the distance driven, so that a short interval can give more than the
-        free speed; ``free_speed`` (m/s) caps it.
+        The mean of entries and exits is not exactly the distance driven, so that a short interval can give more than
+        the free speed; ``free_speed`` (m/s) caps it.
         """
         duration = second.time_s - first.time_s
         if duration <= 0:

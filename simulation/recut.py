@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from simulation.signals import GreenTable
 from simulation.street import Records, Roads, Traffic, empty_traffic, lay_roads
-from twin.compiled import CompiledNetwork, Float
+from twin.compiled import CompiledNetwork
 
 STATIC = ("closed", "travel", "headway")  # what scenario events may have changed on a part
 
@@ -74,7 +75,7 @@ def recut(
 
 
 def _copy_slots(
-    old: Records, new: Records, place: npt.NDArray[np.int64] | None, source: npt.NDArray[np.generic], target: Float
+    old: Records, new: Records, place: npt.NDArray[np.int64] | None, source: npt.NDArray[Any], target: npt.NDArray[Any]
 ) -> None:
     """Copy the slots of every record whose storage is unchanged."""
     new = new if place is None else new[place]

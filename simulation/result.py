@@ -1,5 +1,6 @@
 """The result of a run: totals, links on a time grid and trips; as the object of ``--json`` and as files."""
 
+import itertools
 import json
 import math
 import tempfile
@@ -54,7 +55,7 @@ class LinkTable:
     @classmethod
     def of(cls, link_ids: tuple[str, ...], samples: list[Cumulative], length: Float) -> "LinkTable":
         """Return the table of counts, of which the first is the start."""
-        measures = [LinkMeasure.between(a, b, length) for a, b in zip(samples[:-1], samples[1:], strict=True)]
+        measures = [LinkMeasure.between(a, b, length) for a, b in itertools.pairwise(samples)]
         shape = (len(measures), len(length))
 
         def stack(rows: Iterable[npt.NDArray[Any]], dtype: type) -> npt.NDArray[Any]:
@@ -113,8 +114,8 @@ class Result:
     def __repr__(self) -> str:
         vehicles = self.totals["vehicles"]
         return (
-            f"Result({vehicles['arrived']} of {vehicles['demanded']} vehicles arrived in {self.totals['horizon_s']:g} s, "
-            f"total delay {self.totals['total_delay_s'] / 3600:.1f} veh h)"
+            f"Result({vehicles['arrived']} of {vehicles['demanded']} vehicles arrived in "
+            f"{self.totals['horizon_s']:g} s, total delay {self.totals['total_delay_s'] / 3600:.1f} veh h)"
         )
 
     def write(self, folder: Path | str) -> None:

@@ -47,7 +47,7 @@ def draw_map(network: CompiledNetwork, forbidden: Int) -> Map:
 
 @njit(cache=True)
 def _tree(chart: Map, cost: Float, node: int, distance: Float, choice: Int, heap_cost: Float, heap: Int) -> None:
-    """Fill cost to ``node`` from the start of every link, and the movement to take at its end (-1: the trip ends there)."""
+    """Fill cost to ``node`` from the start of every link, and the movement to take at its end (-1: it ends there)."""
     distance[:] = math.inf
     choice[:] = -1
     n = 0
@@ -71,7 +71,7 @@ def _tree(chart: Map, cost: Float, node: int, distance: Float, choice: Int, heap
 
 
 @njit(cache=True)
-def _push(heap_cost: Float, heap: Int, n: int, key: float, item: int) -> int:
+def _push(heap_cost: Float, heap: Int, n: int, key: float, item: np.int64) -> int:
     k = n
     while k > 0:
         parent = (k - 1) >> 1
@@ -117,8 +117,8 @@ def _plan(
 ) -> tuple[int, int]:
     """Plan requests from ``done`` on; returns how far it came before ``path`` was full, and how much of it is used.
 
-    Requests are sorted by (node, start), so that a tree and a route are worked out once. A start >= 0 is a node, a start
-    below is the end of link ``-1 - start``.
+    Requests are sorted by (node, start), so that a tree and a route are worked out once. A start >= 0 is a node, a
+    start below is the end of link ``-1 - start``.
     """
     n_links = len(cost)
     distance, choice = np.empty(n_links), np.empty(n_links, np.int32)
@@ -181,7 +181,7 @@ class Routes(NamedTuple):
 
 
 def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used: int) -> Routes:
-    """Return the cheapest routes from ``start`` (node, or -1 - link under way) to ``node``, written behind ``path[:used]``."""
+    """Return the cheapest routes from ``start`` (node, or -1 - link under way) to ``node``, behind ``path[:used]``."""
     order = np.lexsort((start, node))
     n = len(order)
     first, step, total = np.full(n, -1, np.int32), np.zeros(n, np.int64), np.zeros(n)

@@ -174,7 +174,7 @@ def _version() -> str:
 
 
 def compile_kernels() -> None:
-    """Compile or load every kernel: the first time after installation it takes some seconds, later a fraction of one."""
+    """Compile or load every kernel: the first time after installation it takes some seconds, later one."""
     if not _compiled:
         _compiled.append(True)
         _warm_up()

@@ -16,7 +16,8 @@ from sensors import InputError
 from simulation import engine, engine_riders, events, gridlock, routing
 from simulation.chance import uniform
 from simulation.control import Control
-from simulation.demand import Demand, Trips
+from simulation.demand import Demand
+from simulation.departures import Trips
 from simulation.measure import Cumulative, LinkMeasure
 from simulation.recut import recut
 from simulation.scenario import Incident, Routing, Scenario
@@ -174,9 +175,11 @@ class Simulation:
             raise InputError(faults)
         if not len(trips):
             return trips, 0
-        pairs, back = np.unique(np.stack([trips.origin, trips.destination]), axis=1, return_inverse=True)
+        number = trips.origin.astype(np.int64) * city.n_nodes + trips.destination
+        pairs, back = np.unique(number, return_inverse=True)
+        start, end = (pairs // city.n_nodes).astype(np.int32), (pairs % city.n_nodes).astype(np.int32)
         free = self.roads.link["free_time"]
-        routes = routing.plan_routes(chart, free, pairs[0], pairs[1], np.full(1024, -1, np.int32), 0)
+        routes = routing.plan_routes(chart, free, start, end, np.full(1024, -1, np.int32), 0)
         lost = routes.first[back.ravel()] < 0
         for row in trips.routes:
             lost[row] = False
@@ -184,8 +187,8 @@ class Simulation:
             names = city.node_ids
             rows = np.flatnonzero(lost).tolist()
             raise InputError(
-                f"trip {trips.ids[k]}: no path from node {names[trips.origin[k]]} to node {names[trips.destination[k]]}, "
-                "add a link or movement, or leave such trips out with --allow-unreachable"
+                f"trip {trips.trip_id(k)}: no path from node {names[trips.origin[k]]} to node "
+                f"{names[trips.destination[k]]}, add a link or movement, or leave it out with --allow-unreachable"
                 for k in rows
             )
         return (trips.subset(~lost) if lost.any() else trips), int(lost.sum())
@@ -348,16 +351,16 @@ class Simulation:
             if old < 0 or new < 0 or routes.total[k] >= routing.CLOSED_S:
                 continue  # on its last link, or no way round
             queue = int(roads.movement["queue"][new])
-            if roads.part["next"][roads.queue["part"][queues[k]]] < 0 and queue != queues[k]:
-                if not engine_riders.change_queue(roads, traffic, vehicle, int(queues[k]), queue, self._time):
-                    continue  # no room in that lane: it stays on its way
+            other = roads.part["next"][roads.queue["part"][queues[k]]] < 0 and queue != queues[k]
+            if other and not engine_riders.change_queue(roads, traffic, vehicle, int(queues[k]), queue, self._time):
+                continue  # no room in that lane: it stays on its way
             traffic.vehicle["step"][vehicle] = routes.step[k]
         for node in np.unique(roads.part["to_node"][roads.queue["part"][queues]]).tolist():
             if self._time < traffic.wake[node]:
                 engine.wake(traffic, node, self._time)
 
     def closures_changed(self, reroute: Sequence[int] = ()) -> None:
-        """Plan anew the vehicles that have not left yet; with ``reroute`` also those that have one of these links before them."""
+        """Plan anew those who have not left yet; with ``reroute`` also those with one of these links before them."""
         now, traffic = self._time, self.traffic
         alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle["enter"])).astype(np.int32)
         pending = alive[traffic.vehicle["depart"][alive] >= now]

@@ -1,8 +1,9 @@
 """The street as the kernels see it: what stands (`Roads`) and what moves (`Traffic`), both plain arrays of records.
 
-A link with an incident at a point is cut there into **parts**; every other link is one part. A part ends in one **queue**
-per lane group. A **slot** is room for one vehicle: it holds the time at which its vehicle may leave and, once the vehicle
-has left, the time at which the hole that it left behind has travelled back to the entrance (Newell 1993; Yperman 2007).
+A link with an incident at a point is cut there into **parts**; every other link is one part. A part ends in one
+**queue** per lane group. A **slot** is room for one vehicle: it holds the time at which its vehicle may leave and,
+once the vehicle has left, the time at which the hole that it left behind has travelled back to the entrance (Newell
+1993; Yperman 2007).
 """
 
 from collections.abc import Mapping, Sequence
@@ -273,8 +274,8 @@ def _records(dtype: np.dtype[Any], **columns: npt.NDArray[Any]) -> Records:
 def set_lookahead(roads: Roads) -> None:
     """Set how long each node may run ahead of its neighbours: what they do reaches it no sooner.
 
-    A neighbour acts on a node through a vehicle, which takes the free-flow time of the in-link, or through a hole, which takes the
-    wave's time on the out-link (Chandy and Misra 1979, conservative parallel simulation).
+    A neighbour acts on a node through a vehicle, which takes the free-flow time of the in-link, or through a hole,
+    which takes the wave's time on the out-link (Chandy and Misra 1979, conservative parallel simulation).
     """
     part, node = roads.part, roads.node
     back = np.minimum.reduceat(roads.queue["hole"], part["queue"]) if len(part) else np.zeros(0)

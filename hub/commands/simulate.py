@@ -98,7 +98,8 @@ def page(summary: dict[str, Any], network: str, scenario: str) -> list[str]:
     vehicles = summary["vehicles"]
     arrived = max(1, vehicles["arrived"])
     lines = [
-        f"{network}, {scenario or 'ordinary day'}: {clock(summary['horizon_s'])} simulated in {summary['engine_wall_s']:.2f} s",
+        f"{network}, {scenario or 'ordinary day'}: {clock(summary['horizon_s'])} simulated in "
+        f"{summary['engine_wall_s']:.2f} s",
         "",
         f"  vehicles demanded   {vehicles['demanded']:>12,}",
         f"    arrived           {vehicles['arrived']:>12,}",

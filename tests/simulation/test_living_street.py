@@ -73,7 +73,7 @@ def test_an_incident_added_while_it_runs_acts_as_one_known_before(network):
     unknown.advance(900)
     unknown.remove_incident(incident)
     unknown.advance(4000)
-    # Where free flow has brought a vehicle is exact, so the same vehicles are held; headways at the new point begin afresh.
+    # Where free flow has brought a vehicle is exact, so the same are held; headways there begin afresh.
     assert np.abs(known.traffic.vehicle["arrive"] - unknown.traffic.vehicle["arrive"]).max() <= 2.0
 
 
@@ -103,7 +103,7 @@ def test_a_wrong_incident_is_refused(network):
         simulation.add_incident("AB", 100, 3)
     with pytest.raises(InputError, match="position_m is 2000"):
         simulation.add_incident("AB", 2000, 1)
-    with pytest.raises(InputError, match="'XY' is not in link.csv"):
+    with pytest.raises(InputError, match=r"'XY' is not in link\.csv"):
         simulation.add_incident("XY", 10, 1)
 
 

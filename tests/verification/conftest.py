@@ -1,7 +1,7 @@
 """Streets with round numbers, so that theory can be worked out by hand.
 
-Unless a test says otherwise a lane has free speed v = 10 m/s, wave speed w = 5 m/s and jam density k_jam = 0.15 veh/m, so its
-capacity is v w k_jam / (v + w) = 0.5 veh/s: one vehicle every 2 s.
+Unless a test says otherwise a lane has free speed v = 10 m/s, wave speed w = 5 m/s and jam density k_jam = 0.15
+veh/m, so its capacity is v w k_jam / (v + w) = 0.5 veh/s: one vehicle every 2 s.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,7 @@
 """A bottleneck: Newell's cumulative curves, shock speed, spillback and recovery.
 
-Vehicles are whole, so counts differ from the fluid ones by less than one, and times by less than one headway of the bottleneck.
+Vehicles are whole, so counts differ from the fluid ones by less than one, and times by less than one headway of the
+bottleneck.
 """
 
 import numpy as np
@@ -57,6 +58,6 @@ def test_spillback_reaches_the_entrance_at_the_time_of_the_shock(road, every):
 def test_the_queue_is_gone_when_the_curves_meet(road, every):
     platoon, calm = every(ARRIVAL_S, 60), every(8.0, 60, 60 * ARRIVAL_S)
     result = road.run(road.trips(("A", "C", platoon + calm)))
-    # Demand curve: 60 vehicles in 180 s, then one every 8 s; served one every 4 s: 60 x 4 = 240 + 4 m = 180 + 8 m, m = 15.
+    # Demand: 60 vehicles in 180 s, then one every 8 s; served one every 4 s: 240 + 4 m = 180 + 8 m, m = 15.
     delayed = np.flatnonzero(result.trips.delay > 1e-6)
     assert delayed[-1] == pytest.approx(60 + 15, abs=1)

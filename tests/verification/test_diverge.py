@@ -53,8 +53,8 @@ def test_a_full_lane_group_holds_those_behind_it_at_the_entrance(street):
     demand = road.trips(("Z", "B", [0.0] * 15), ("Z", "C", [100.0]), ("Z", "B", [101.0]), ("Z", "C", [102.0]))
     text = '[[close]]\nlinks = ["L"]\nuntil_s = 5000\n[routing]\nupdate = "fixed"'
     result = road.run(demand, text, horizon_s=4000)
-    # The left lane holds 0.15 x 100 = 15. The first through vehicle passes them; the 16th left-turner waits at the entrance of
-    # the link and holds the second through vehicle behind it.
+    # The left lane holds 0.15 x 100 = 15. The first through vehicle passes them; the 16th left-turner waits at the
+    # entrance of the link and holds the second through vehicle behind it.
     assert result.trips.arrive[15] == pytest.approx(100 + 100 + 10 + 100)
     assert np.isnan(result.trips.arrive[17])
     assert result.links.on_link[-1].tolist() == [2, 15, 0, 0]

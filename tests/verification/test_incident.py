@@ -22,7 +22,7 @@ def test_what_passes_an_incident_is_the_open_lanes_share_of_capacity(road, every
 def test_the_queue_of_an_incident_dissolves_at_the_analytic_time(road, every):
     text = '[[incident]]\nlink = "I"\nposition_m = 1200\nlanes_blocked = 1\nfrom_s = 300\nuntil_s = 900'
     result = road.run(road.trips(("A", "C", every(1.25, 2400))), text)
-    # Arrivals 0.8 veh/s, 0.5 pass for 600 s: 180 are held; then 1.0 pass: gone after 180 / (1.0 - 0.8) = 900 s, at 1800 s.
+    # Arrivals 0.8 veh/s, 0.5 pass for 600 s: 180 are held; then 1.0 pass: gone after 180 / 0.2 = 900 s, at 1800 s.
     at_point = result.trips.arrive - 180
     delayed = at_point[result.trips.delay > 1e-6]
     assert delayed.max() == pytest.approx(1800, abs=10)  # 2 vehicles at a closing speed of 0.2 veh/s

@@ -1,4 +1,4 @@
-"""Merges: supply is shared by priority, and what one does not use goes to the others (Daganzo 1995, Tampere et al. 2011)."""
+"""Merges: supply is shared by priority, unused shares passed on (Daganzo 1995, Tampere et al. 2011)."""
 
 import numpy as np
 import pytest
@@ -74,8 +74,8 @@ def test_an_origin_competes_with_the_priority_of_one_lane(street):
 
 
 def test_supply_of_two_contested_links_follows_oriented_capacities(street):
-    # I1 sends every second vehicle to O, all of I2 goes to O, P is wide: Tampere et al. give I1 half as much of O as I2, since
-    # both are held by O alone and so leave in proportion to their capacities.
+    # I1 sends every second vehicle to O, all of I2 goes to O, P is wide: Tampere et al. give I1 half of I2's share of O,
+    # since both are held by O alone and so leave in proportion to their capacities.
     road = street([("I1", "A", "M", {}), ("I2", "B", "M", {}), ("O", "M", "C", {"capacity": 900}), ("P", "M", "D", {})])
     times = [0.0] * 1200
     rows = [("A", "C" if k % 2 else "D", [t]) for k, t in enumerate(times)] + [("B", "C", [0.0] * 900)]

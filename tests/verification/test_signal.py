@@ -60,7 +60,7 @@ def test_an_oversaturated_approach_keeps_what_it_cannot_serve(road, every):
     result = road.run(road.trips(("A", "C", every(headway, 500))), plan(), horizon_s=120 + 60 * cycles)
     at_line = (result.trips.depart + 100 <= 120 + 60 * cycles).sum()
     waiting = at_line - result.links.left[-1, 0]
-    # Arrivals before the first whole cycle: 100 to 120 s, in green's end; a cycle's phase is worth at most one vehicle each.
+    # Arrivals before the first whole cycle: 100 to 120 s, in the end of green; phases are worth a vehicle each.
     assert waiting == pytest.approx(5 * cycles, abs=3)
 
 
