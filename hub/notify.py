@@ -208,6 +208,8 @@ class Notifier:
         Returns wall time, s since 1970 UTC; stamped on receipts.
     patience
         How often and how long each is tried.
+    on_stop
+        Lets go of what the receivers use.
     """
 
     def __init__(
@@ -217,8 +219,10 @@ class Notifier:
         on_receipt: Callable[[AlertEvent], None],
         wall: Callable[[], float] = time.time,
         patience: Patience | None = None,
+        on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         patience = patience or Patience()
+        self._on_stop = on_stop
         self._wall, self._patience = wall, patience
         self._couriers = [_Courier(receiver, patience, on_receipt, wall) for receiver in receivers]
         names = [courier.receiver.name for courier in self._couriers]
@@ -261,6 +265,7 @@ class Notifier:
         for courier in self._couriers:
             if courier.is_alive():
                 courier.join(max(until - time.monotonic(), 0.0))
+        self._on_stop()
 
     def counts(self) -> dict[str, Counts]:
         """Return what became of the alerts, by receiver."""

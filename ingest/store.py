@@ -5,24 +5,22 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
 
+from ingest import statements
 from ingest.catalogue import Catalogue, storable
 from ingest.catalogue import Series as Entry
-from ingest.database import CheckViolation, Connection, Database, DatabaseAway, UniqueViolation
+from ingest.database import CheckViolation, Database, DatabaseAway, UniqueViolation
 from ingest.rows import Integers, Rows
 from sensors import QUANTITIES, Batch, Quantity, Reason, Rejected, Sensor
 from sensors.reading import Quality
 
-PAYLOAD_LIMIT = 65_536  # bytes
 STAGED_AFTER_REPEAT = 20  # batches: repeats come in runs, and a failed COPY costs as much as a good one
 EARLIEST_MS, LATEST_MS = 0, 7_258_118_400_000  # 1970 and 2200: beyond, it is no time of a city's reading
 WEEK_MS = 7 * 86_400_000
 FIRST_MONDAY_MS = 946_857_600_000  # 2000-01-03
-SENDING_MS = "timestamptz 'epoch' + {} * interval '1 ms'"  # exact: below 2^53 µs until the year 2255
 
 Origin = Callable[[int], tuple[str, bytes]]
 
@@ -291,7 +289,7 @@ class Store:
         for week in weeks:
             if week not in self._weeks:
                 start_ms = FIRST_MONDAY_MS + week * WEEK_MS
-                self.database.fetch(f"SELECT ensure_reading_partition({SENDING_MS.format('%s')})", (start_ms,))
+                self.database.fetch(f"SELECT ensure_reading_partition({statements.AT_MS.format('%s')})", (start_ms,))
                 self._weeks.add(week)
 
     def _committed_before(self, batch: Batch) -> Settled | None:
@@ -310,9 +308,9 @@ class Store:
         firsts = rows.firsts()
         with self.database.connection() as connection:
             if staged:
-                stored, kept = _insert_new(connection, firsts, received_us)
+                stored, kept = statements.insert_new(connection, firsts, received_us)
             else:
-                stored, kept = _copy(connection, firsts, received_us), firsts.raw
+                stored, kept = statements.copy(connection, firsts, received_us), firsts.raw
             kept_of_row = kept[rows.groups()]
             agrees = rows.raw == kept_of_row
             conflicts = [
@@ -323,8 +321,8 @@ class Store:
                 )
                 for i in np.flatnonzero(~agrees).tolist()
             ]
-            _update_latest(connection, firsts.take(firsts.raw == kept).newest(), received_us)
-            _insert_rejected(connection, rejected + conflicts, received_us)
+            statements.update_latest(connection, firsts.take(firsts.raw == kept).newest(), received_us)
+            statements.insert_rejected(connection, rejected + conflicts, received_us)
             counts = Counts(
                 received=len(batch) + len(batch.rejected),
                 stored=stored,
@@ -340,70 +338,6 @@ class Store:
             self._pending = (batch, row[0], settled)
         self._pending = None
         return settled
-
-
-def _copy(connection: Connection, rows: Rows, received_us: int) -> int:
-    """Copy rows that are all new; a known key among them raises UniqueViolation."""
-    if len(rows):
-        with connection.cursor().copy("COPY reading_raw FROM STDIN (FORMAT BINARY)") as copy:
-            copy.write(rows.packed(received_us))
-    return len(rows)
-
-
-def _insert_new(connection: Connection, rows: Rows, received_us: int) -> tuple[int, Integers]:
-    """Insert the rows whose key is new; return how many, and (n,) the raw value that is stored under each key."""
-    connection.execute(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS stage (series_id int, time timestamptz(3), raw int8, quality int2,"
-        " received_at timestamptz) ON COMMIT DELETE ROWS"
-    )
-    with connection.cursor().copy("COPY stage FROM STDIN (FORMAT BINARY)") as copy:
-        copy.write(rows.packed(received_us))
-    stored = connection.execute(
-        "INSERT INTO reading_raw SELECT * FROM stage ORDER BY series_id, time ON CONFLICT (series_id, time) DO NOTHING"
-    ).rowcount
-    kept = rows.raw.copy()
-    if stored < len(rows):
-        others = connection.execute(
-            "SELECT series_id, (extract(epoch FROM time) * 1000)::int8, old.raw"
-            " FROM stage JOIN reading_raw AS old USING (series_id, time) WHERE old.raw <> stage.raw"
-        ).fetchall()
-        index = {key: i for i, key in enumerate(zip(rows.series.tolist(), rows.time_ms.tolist(), strict=True))}
-        for series_id, time_ms, raw in others:
-            kept[index[series_id, time_ms]] = raw
-    return stored, kept
-
-
-def _update_latest(connection: Connection, rows: Rows, received_us: int) -> None:
-    if not len(rows):
-        return
-    connection.execute(
-        "INSERT INTO latest AS old (series_id, time, value, quality, received_at)"  # noqa: S608 - no value inside
-        f" SELECT series_id, {SENDING_MS.format('time_ms')}, value, quality,"
-        " timestamptz 'epoch' + %s * interval '1 us'"
-        " FROM unnest(%s::int4[], %s::int8[], %s::float8[], %s::int2[]) AS new (series_id, time_ms, value, quality)"
-        " ORDER BY series_id ON CONFLICT (series_id) DO UPDATE SET time = EXCLUDED.time, value = EXCLUDED.value,"
-        " quality = EXCLUDED.quality, received_at = EXCLUDED.received_at WHERE old.time < EXCLUDED.time",
-        (received_us, rows.series.tolist(), rows.time_ms.tolist(), rows.value.tolist(), rows.quality.tolist()),
-    )
-
-
-def _insert_rejected(connection: Connection, rejected: list[Rejected], received_us: int) -> None:
-    if not rejected:
-        return
-    received_at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=received_us)
-    with connection.cursor().copy("COPY rejected (received_at, topic, payload, reason, detail) FROM STDIN") as copy:
-        for item in rejected:
-            reason, size = item.reason.value, len(item.payload)
-            if size > PAYLOAD_LIMIT:
-                reason = f"{reason} (cut, {size} bytes)"
-            copy.write_row(
-                (received_at, _text(item.topic), item.payload[:PAYLOAD_LIMIT], reason, _text(item.detail[:2000]))
-            )
-
-
-def _text(text: str) -> str:
-    """Return a text that PostgreSQL can keep, with a sign where something cannot be."""
-    return text if storable(text) else text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _described(batch: Batch, i: int) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from simulation.engine import wake
-from simulation.street import MIN_PART_M, Roads, Traffic, set_lookahead
+from simulation.street import MIN_PART_M, Long, Roads, Traffic, set_lookahead
 from twin.compiled import CompiledNetwork, Float
 
 # Seconds per vehicle and lane of a saturated all-way stop by number of approaches: base saturation headways of degree of
@@ -38,6 +38,12 @@ class Control:
         self.roads, self.traffic = roads, traffic
         self._first = np.flatnonzero(roads.part["first"])
         self._end = np.concatenate([self._first[1:], [len(roads.part)]])
+
+    def move(self, part: Long, queue: Long) -> None:
+        """Follow parts and queues to new positions."""
+        self._debt = {
+            (entry, int((part if entry else queue)[place])): owed for (entry, place), owed in self._debt.items()
+        }
 
     @property
     def closed(self) -> Float:

@@ -184,8 +184,8 @@ def _charge(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int
 
 
 @njit(cache=True)
-def _serve(roads: Roads, traffic: Traffic, node: int, until: float) -> float:
-    """Make all moves of ``node`` before ``until`` in order of time and return when it may act next."""
+def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float) -> float:
+    """Make all moves of ``node`` from ``since`` on before ``until``, in order of time; return when it may act next."""
     first_queue, end_queue = roads.node[node].queue, roads.node[node].end_queue
     first_origin, end_origin = roads.node[node].origin, roads.node[node].end_origin
     while True:
@@ -197,7 +197,7 @@ def _serve(roads: Roads, traffic: Traffic, node: int, until: float) -> float:
             if left == traffic.queue[queue].entered:
                 continue
             slot = roads.queue[queue].slot + left % roads.queue[queue].storage
-            time = max(traffic.slot_time[slot], traffic.queue[queue].free)
+            time = max(since, traffic.slot_time[slot], traffic.queue[queue].free)
             if time > best + TIE_S:
                 next_time = min(next_time, time)
                 continue
@@ -227,7 +227,7 @@ def _serve(roads: Roads, traffic: Traffic, node: int, until: float) -> float:
             if vehicle < 0:
                 continue
             ahead = _queue_ahead(roads, traffic, part, traffic.vehicle[vehicle].step)
-            time = max(traffic.vehicle[vehicle].depart, _accepts(roads, traffic, part, ahead))
+            time = max(since, traffic.vehicle[vehicle].depart, _accepts(roads, traffic, part, ahead))
             if time >= until:
                 next_time = min(next_time, time)
                 continue
@@ -262,15 +262,15 @@ def _move(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, a
 
 
 @njit(cache=True)
-def run(roads: Roads, traffic: Traffic, until: float) -> None:
-    """Make every move before ``until``."""
+def run(roads: Roads, traffic: Traffic, since: float, until: float) -> None:
+    """Make every move from ``since`` on before ``until``; all earlier ones are made, whatever has changed meanwhile."""
     while True:
         node = traffic.heap[0]
         time = traffic.wake[node]
         if time >= until:
             return
         bound = min(until, max(time + roads.node[node].lookahead, np.nextafter(time, math.inf)))
-        wake(traffic, node, _serve(roads, traffic, node, bound))
+        wake(traffic, node, _serve(roads, traffic, node, since, bound))
 
 
 @njit(cache=True)

@@ -136,8 +136,8 @@ def start(simulation: "Simulation") -> None:
 
     for closure in scenario.close:
         links = [position[name] for name in dict.fromkeys(closure.links)]
-        begin = partial(_close, simulation, links, closure.reroute)
-        lasting(closure.from_s, closure.until_s, begin, partial(_reopen, simulation, links))
+        begin = partial(close, simulation, links, closure.reroute)
+        lasting(closure.from_s, closure.until_s, begin, partial(reopen, simulation, links))
     for incident in scenario.incident:
         at = (position[incident.link], incident.position_m)
         begin, end = (partial(control.block, *at, sign * incident.lanes_blocked) for sign in (1, -1))
@@ -171,13 +171,15 @@ def _lasting(
         end(env.now)
 
 
-def _close(simulation: "Simulation", links: list[int], reroute: bool, now: float) -> None:
+def close(simulation: "Simulation", links: list[int], reroute: bool, now: float) -> None:
+    """Close links; with ``reroute`` those who have one of them before them choose again where they stand."""
     for link in links:
         simulation.control.close(link, now)
     simulation.closures_changed(links if reroute else ())
 
 
-def _reopen(simulation: "Simulation", links: list[int], now: float) -> None:
+def reopen(simulation: "Simulation", links: list[int], now: float) -> None:
+    """End one closure of links."""
     for link in links:
         simulation.control.reopen(link, now)
     simulation.closures_changed()

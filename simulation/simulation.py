@@ -6,7 +6,7 @@ run up to the event's time.
 
 import math
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ from simulation.chance import uniform
 from simulation.control import Control
 from simulation.demand import Demand, Trips
 from simulation.measure import Cumulative, LinkMeasure
-from simulation.scenario import Routing, Scenario
+from simulation.recut import recut
+from simulation.scenario import Incident, Routing, Scenario
 from simulation.signals import GreenTable, green_table, merged, never_green
 from simulation.street import Roads, Traffic, empty_traffic, lay_roads, no_vehicles
 from twin import Network
@@ -26,6 +27,7 @@ from twin.compiled import Float, Int
 
 DAY_S = 86400.0
 WARM_UP_S = 3600.0  # a city's trips are shorter: after an hour the street is as loaded as if it had always run
+NEAR_M = 5.0  # an incident this near to a former one stands at its place: cuts then do not multiply over the days
 INFORMED = 0  # stream of random numbers: who re-routes under way
 
 Process = Callable[[simpy.Environment, "Simulation"], Generator[simpy.Event, object, None]]
@@ -99,6 +101,7 @@ class Simulation:
         allow_unreachable: bool = False,
     ) -> None:
         self.network, self.scenario, self.seed = network, scenario or Scenario(), seed
+        self._demand = demand
         self.city = network.compile()
         faults = events.faults_of(self.scenario, network, demand)
         if faults:
@@ -155,10 +158,10 @@ class Simulation:
 
     def settle(self) -> None:
         """Make the moves of this very instant too: a sample at t counts what happens at t."""
-        engine.run(self.roads, self.traffic, math.nextafter(self._time, math.inf))
+        engine.run(self.roads, self.traffic, self._time, math.nextafter(self._time, math.inf))
 
     def _run(self, until: float) -> None:
-        engine.run(self.roads, self.traffic, until)
+        engine.run(self.roads, self.traffic, self._time, until)
         self._time = until
 
     # --- vehicles -------------------------------------------------------------------------------------------------
@@ -393,7 +396,7 @@ class Simulation:
 
     def measure(self, since: Cumulative) -> LinkMeasure:
         """Return flow, density and speed of every link since an earlier `cumulative`, by Edie's definitions."""
-        return LinkMeasure.between(since, self.cumulative(), self.city.length)
+        return LinkMeasure.between(since, self.cumulative(), self.city.length, self.city.free_speed)
 
     def counts(self) -> Counts:
         """Return how many vehicles are where now.
@@ -412,6 +415,57 @@ class Simulation:
         assert int(entered.sum()) == on_links + int(arrived.sum()), "a vehicle was lost or made up"
         demanded, inside, gone = int(due.sum()), int(entered.sum()), int(arrived.sum())
         return Counts(demanded + self._gone, inside + self._gone, gone + self._gone, on_links, demanded - inside)
+
+    # --- what can be done to it -------------------------------------------------------------------------------------
+
+    def add_incident(self, link_id: str, position_m: float, lanes_blocked: float) -> Incident:
+        """Block lanes at a point of a link from now on; the queue stands behind it.
+
+        Raises
+        ------
+        InputError
+            When the link is unknown, the point beyond its end, or more lanes are blocked than it has.
+        """
+        incident = Incident(link_id, position_m, lanes_blocked, from_s=self._time)
+        faults = events.faults_of(Scenario(name="incident", incident=(incident,)), self.network, self._demand)
+        if faults:
+            raise InputError(faults)
+        link = self.city.link_ids.index(link_id)
+        incident = replace(incident, position_m=self._cut(link, position_m))
+        self.control.block(link, incident.position_m, lanes_blocked, self._time)
+        return incident
+
+    def remove_incident(self, incident: Incident) -> None:
+        """Clear an incident that `add_incident` gave."""
+        link = self.city.link_ids.index(incident.link)
+        self.control.block(link, incident.position_m, -incident.lanes_blocked, self._time)
+
+    def close_links(self, link_ids: Sequence[str], *, reroute: bool = False) -> None:
+        """Let nothing enter these links from now on."""
+        events.close(self, [self.city.link_ids.index(name) for name in link_ids], reroute, self._time)
+
+    def reopen_links(self, link_ids: Sequence[str]) -> None:
+        """End one closure of these links."""
+        events.reopen(self, [self.city.link_ids.index(name) for name in link_ids], self._time)
+
+    def _cut(self, link: int, position_m: float) -> float:
+        """Cut a link at a point, or near it where it is cut already, and return the point."""
+        position_m = self.control.snap(link, position_m)
+        length = float(self.city.length[link])
+        near = [point for point in self._cuts.get(link, ()) if abs(point - position_m) <= NEAR_M]
+        if position_m in (0.0, length) or near:
+            return near[0] if near and position_m not in (0.0, length) else position_m
+        points = self._cuts.get(link, [])
+        part = int(np.flatnonzero(self.roads.part["link"] == link)[0]) + sum(point < position_m for point in points)
+        start = max((point for point in points if point < position_m), default=0.0)
+        cuts = {**self._cuts, link: sorted([*points, position_m])}
+        done = recut(self.city, self._greens, cuts, self.roads, self.traffic, (part, position_m - start), self._time)
+        if done is None:
+            return length
+        self._cuts, self.roads, self.traffic = cuts, done.roads, done.traffic
+        self.control.move(done.part, done.queue)
+        self.control.bind(self.roads, self.traffic)
+        return position_m
 
     def note_gridlock(self) -> None:
         """Remember the rings of links that wait for each other now."""

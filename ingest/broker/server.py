@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ingest.broker.connection import Connection
 from ingest.broker.ledger import Ledger
-from ingest.broker.packets import LEVEL_311, Connack, ConnectPacket, MalformedPacketError
+from ingest.broker.packets import LEVEL_31, LEVEL_311, Connack, ConnectPacket, MalformedPacketError
 from ingest.broker.router import Router
 from ingest.broker.session import Message, Session
 from ingest.broker.settings import Counters, Settings
@@ -47,7 +47,7 @@ def check_loopback(host: str) -> str:
 
 
 class Broker:
-    """An MQTT 3.1.1 broker that acknowledges through.
+    """An MQTT 3.1 and 3.1.1 broker that acknowledges through.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ class Broker:
 
     def connect(self, connection: Connection, packet: ConnectPacket) -> tuple[Connack, bool]:
         """Answer CONNECT: the return code, and whether a session was present."""
-        if packet.level != LEVEL_311:
+        if packet.level not in (LEVEL_31, LEVEL_311):
             return Connack.UNACCEPTABLE_LEVEL, False
         client_id = packet.client_id
         if not client_id:

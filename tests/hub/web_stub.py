@@ -107,7 +107,9 @@ class Stub:
 
     def delta_frame(self, index: np.ndarray) -> bytes:
         head = self.header(1) + struct.pack("<I", len(index))
-        return head + index.astype("<u4").tobytes() + self.city.ratio[index].tobytes() + self.city.source[index].tobytes()
+        return (
+            head + index.astype("<u4").tobytes() + self.city.ratio[index].tobytes() + self.city.source[index].tobytes()
+        )
 
     async def say(self, message: bytes | dict[str, Any]) -> None:
         if self.mute:

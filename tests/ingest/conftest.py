@@ -173,6 +173,16 @@ def embedded_broker() -> Iterator[BrokerProcess]:
 
 
 @pytest.fixture
+def broker_process() -> Callable[[Callable[[int], list[str]]], BrokerProcess]:
+    def start(command: Callable[[int], list[str]]) -> BrokerProcess:
+        broker = BrokerProcess(command, free_port())
+        broker.start()
+        return broker
+
+    return start
+
+
+@pytest.fixture
 def mosquitto() -> Iterator[BrokerProcess]:
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     if program is None:

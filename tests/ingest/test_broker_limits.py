@@ -121,15 +121,14 @@ def test_a_client_that_never_acknowledges_gets_no_more_than_its_window(start_inn
     assert len(lazy.before_pong()) == 5
 
 
-def test_an_absent_client_keeps_no_more_than_its_queue(start_inner, wire):
+def test_an_absent_client_keeps_no_more_than_its_queue(start_inner, wire, until):
     inner = start_inner(with_limits(max_queued_messages=10))
     client, speaker, back = (wire(inner) for _ in range(3))
     client.connect("away", clean=False)
     client.subscribe("street/#")
     client.vanish()
     speaker.connect("speaker")
-    while inner.call(lambda: inner.broker.sessions["away"].outlet) is not None:
-        pass
+    until(lambda: inner.broker.sessions["away"].outlet is None, "the client is away")
     flood(speaker, "street/a", qos=1, count=25, size=1)
     assert speaker.before_pong() == [puback(k) for k in range(1, 26)]
     back.connect("away", clean=False)

@@ -238,11 +238,11 @@ def test_wrong_arguments_are_refused(filters, options, words):
 
 
 def test_nothing_acknowledged_is_missing_though_the_broker_is_killed_again_and_again(
-    embedded_broker, publisher_of, subscribe_to
+    embedded_broker, publisher_of, subscribe_to, until
 ):
     subscriber = subscribe_to(embedded_broker.url)
     publisher = publisher_of(embedded_broker.url, max_unacknowledged=2_000)
-    count, stored, done = 60_000, set(), threading.Event()
+    count, stored, done = 20_000, set(), threading.Event()
 
     def store():
         while not done.is_set():
@@ -258,8 +258,7 @@ def test_nothing_acknowledged_is_missing_though_the_broker_is_killed_again_and_a
         thread.start()
     try:
         for quarter in itertools.count(1):
-            while publisher.acknowledged < min(quarter * count // 4, count - 1):
-                pass
+            until(lambda share=quarter: publisher.acknowledged >= min(share * count // 4, count - 1), "it goes on")
             if quarter == 4:
                 break
             embedded_broker.stop(signal.SIGKILL)

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,23 @@ def test_replay_finds_the_broker_of_a_running_hub_and_keeps_its_pace(citytwin, b
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(json.loads(m.payload)["count_veh"] for m in received) == [1, 2, 5]
     assert {m.topic for m in received} == {"city/aarhus/7", "city/aarhus/8"}
+
+
+def test_replay_that_is_interrupted_says_how_to_go_on(broker_url, received, table, tmp_path: Path):
+    environment = os.environ | {"CITYTWIN_MQTT_URL": broker_url, "CITYTWIN_STATE": str(tmp_path / "state")}
+    command = [sys.executable, "-m", "hub.cli", "replay", str(table)]  # five minutes at its own pace
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 30
+        while len(received) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err == "citytwin replay: stopped, go on with --from 2014-08-01T07:50:00Z\n"
+    assert "acknowledged 3" in out
 
 
 def test_counts_of_a_replay_into_the_database_add_up(citytwin, database: Database, table: Path):

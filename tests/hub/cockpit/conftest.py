@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 TESTS = Path(__file__).parents[2]
 CHECKOUT = TESTS.parent
@@ -75,6 +75,7 @@ def chromium_path() -> str:
 @pytest.fixture(scope="module")
 def playwright_driver() -> Iterator[Playwright]:
     # Per module, because its event loop would be in the way of asyncio tests that run between.
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as driver:
         yield driver
 

@@ -71,7 +71,9 @@ def test_map_is_moved_and_a_link_chosen_by_keyboard(until, open_cockpit):
 def test_without_webgl_the_page_says_so_and_keeps_its_lists(
     playwright_driver: Playwright, chromium_path: str, stub, keep_screenshot: Callable[[Page, str], None]
 ):
-    browser = playwright_driver.chromium.launch(executable_path=chromium_path, args=["--no-sandbox", "--disable-3d-apis"])
+    browser = playwright_driver.chromium.launch(
+        executable_path=chromium_path, args=["--no-sandbox", "--disable-3d-apis"]
+    )
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.goto(stub.url + "?lang=en")
     expect(page.locator(".map-note")).to_contain_text("WebGL is missing")
@@ -80,4 +82,3 @@ def test_without_webgl_the_page_says_so_and_keeps_its_lists(
     expect(page.locator(".panel .values")).to_be_visible()
     keep_screenshot(page, "desktop_without_webgl")
     browser.close()
-

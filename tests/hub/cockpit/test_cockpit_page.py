@@ -44,9 +44,11 @@ def test_desktop_has_no_axe_violation(open_cockpit, stub, axe, language, state):
 
 
 @pytest.mark.parametrize("view", ["alerts", "map", "link"])
-def test_phone_has_no_axe_violation_no_small_target_and_no_sideways_scroll(until, open_cockpit, axe, keep_screenshot, view):
+def test_phone_has_no_axe_violation_no_small_target_and_no_sideways_scroll(
+    until, open_cockpit, axe, keep_screenshot, view
+):
     page = open_cockpit(f"?lang=en&link={LINK}&view={view}", phone=True)
-    expect(page.locator(f".tabs [aria-current] >> nth=0")).to_be_visible()
+    expect(page.locator(".tabs [aria-current] >> nth=0")).to_be_visible()
     expect(page.locator(".panel .values")).to_have_count(1)
     if view == "map":
         until(page, "window.citytwin.linkColour('h6-6f').then((colour) => colour !== null)")
@@ -124,7 +126,7 @@ def test_language_changes_at_once_and_is_remembered(until, open_cockpit, keep_sc
 def test_indicators_carry_their_units(open_cockpit):
     page = open_cockpit()
     indicators = page.locator(".indicators")
-    for words in ("% of free flow", "km", "veh·h per h", "1,204", "of 1,231", "3.4 km/h", "demo only"):
+    for words in ("% of free flow", "km", "veh·h/h", "1,204", "of 1,231", "3.4 km/h", "demo only"):
         expect(indicators).to_contain_text(words)
 
 

@@ -31,7 +31,7 @@ export const en = {
   ofFreeFlow: '% of free flow',
   congestedLength: 'Congested length',
   delay: 'Delay',
-  delayUnit: 'veh·h per h',
+  delayUnit: 'veh·h/h',
   sensorsReporting: 'Sensors reporting',
   ofSensors: 'of {total}',
   estimateError: 'Estimate error',
