@@ -12,7 +12,7 @@ from hub.feed import CommittedFeed, PolledFeed
 from hub.intake import Intake, client_id
 from hub.notify import Notifier
 from hub.receivers import MqttTopic, Receiver, Webhook
-from hub.rules import load
+from hub.rules import RuleSet
 from hub.settings import Settings
 from hub.whatif import Runs
 from ingest.database import Database
@@ -25,16 +25,22 @@ from twin.placement import place_detectors
 
 
 def assemble(
-    settings: Settings, network: Network, *, database_url: str, mqtt_url: str, demo: Demo | None, ingest: bool
+    settings: Settings,
+    network: Network,
+    rules: RuleSet,
+    *,
+    database_url: str,
+    mqtt_url: str,
+    demo: Demo | None,
+    ingest: bool,
 ) -> App:
     """Return the app, with the database migrated and the network's sensors registered.
 
     Raises
     ------
     InputError, WorkError
-        When rules, database or broker cannot be used.
+        When database or broker cannot be used.
     """
-    rules = load(settings.config / "rules.toml")
     database = Database(database_url)
     migrate(database)
     store = Store(database, unverified_limit=settings.city.max_unverified_sensors)

@@ -15,6 +15,7 @@ from hub.assemble import assemble
 from hub.log import configure_log
 from hub.parts import Part, Parts, StateFolder, listen
 from hub.report import Report, report
+from hub.rules import load
 from hub.server import create_server
 from hub.settings import Settings
 from hub.street_child import StreetChild
@@ -62,6 +63,7 @@ def run(
         When something cannot start, one sentence on what to do; what was started before is stopped again.
     """
     configure_log(settings.log)
+    rules = load(settings.config / "rules.toml")
     with contextlib.ExitStack() as stack:
         state = StateFolder(settings.state)
         state.hold()
@@ -73,7 +75,13 @@ def run(
         stack.callback(parts.stop)
         made = _while_starting(parts, network)
         app = assemble(
-            settings, made, database_url=parts.database_url, mqtt_url=parts.mqtt_url, demo=demo, ingest=ingest
+            settings,
+            made,
+            rules,
+            database_url=parts.database_url,
+            mqtt_url=parts.mqtt_url,
+            demo=demo,
+            ingest=ingest,
         )
         stack.callback(app.close)
         watched: list[Part] = parts.watched()

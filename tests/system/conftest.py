@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def until(condition: Callable[[], Any], what: str, *, within_s: float = 60.0) -> Any:
+def wait_until(condition: Callable[[], Any], what: str, *, within_s: float = 60.0) -> Any:
     """Return the first true answer of a condition; fail with what was waited for."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
@@ -51,9 +51,9 @@ class RunningHub:
             reader.start()
 
     def _read(self, stream: Any, lines: list[str]) -> None:
-        lines.extend([])
-        for line in stream:
-            lines.append(line.rstrip("\n"))
+        with stream:
+            for line in stream:
+                lines.append(line.rstrip("\n"))
 
     @property
     def url(self) -> str:
@@ -63,7 +63,7 @@ class RunningHub:
             assert self.process.poll() is None, "\n".join(self.err)
             return next((line.split()[1] for line in self.out if line.startswith("citytwin: http")), None)
 
-        return until(printed, "a printed address", within_s=120.0)
+        return wait_until(printed, "a printed address", within_s=120.0)
 
     def get(self, path: str) -> Any:
         """Return a JSON document of the hub, None when it does not answer with one."""
@@ -132,6 +132,12 @@ Start = Callable[..., RunningHub]
 
 
 @pytest.fixture
+def until() -> Callable[..., Any]:
+    """Poll a condition: ``until(condition, "what is waited for", within_s=60.0)``."""
+    return wait_until
+
+
+@pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start hubs; what is still running at the end of the test is stopped."""
     hubs: list[RunningHub] = []
@@ -143,3 +149,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for hub in hubs:
         hub.stop()
+
+
+@pytest.fixture(scope="session")
+def city_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small generated city with sensors and demand."""
+    from twin import Network
+    from twin.generate import generate
+
+    folder = tmp_path_factory.mktemp("city") / "small"
+    Network.from_tables(generate(seed=3, junctions=60)).write(folder)
+    return folder
