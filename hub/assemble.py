@@ -91,5 +91,5 @@ def _notifier(settings: Settings, mqtt_url: str, desk: Desk) -> Notifier:
 def _demo_clock(store: Store, demo: Demo) -> CityClock:
     """Return the demo's clock: from now on, or from the newest stored reading if an earlier demo ran ahead of now."""
     now = time.time()
-    newest = store.latest().time_ms.max(initial=0) / 1000
+    newest = float(store.latest().time_ms.max(initial=0)) / 1000
     return CityClock(wall=time.time, wall_start=now, city_start=max(now, newest + 1.0), factor=demo.speed)
