@@ -17,7 +17,7 @@ import time
 from typing import Any, Protocol
 
 from ingest.address import BrokerAddress
-from ingest.broker.packets import FrameReader, frame
+from ingest.broker.frames import FrameReader, frame
 from sensors import WorkError
 
 log = logging.getLogger("ingest.link")

@@ -194,7 +194,7 @@ class Publisher:
         with self._changed:
             packets, size = [], 0
             while self._unsent and size < WRITE_BYTES:
-                packet = self._kept[self._unsent.popleft()]
+                packet = self._kept.get(self._unsent.popleft(), b"")  # gone: acknowledged before it was ever sent
                 packets.append(packet)
                 size += len(packet)
         return b"".join(packets)

@@ -19,12 +19,12 @@ from typing import Any
 import pytest
 
 from ingest.broker import Broker, Settings
+from ingest.broker.frames import FrameReader
 from ingest.broker.packets import (
     AckPacket,
     BarePacket,
     ConnackPacket,
     ConnectPacket,
-    FrameReader,
     Packet,
     PacketType,
     PublishPacket,

@@ -13,11 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ingest.broker import Broker, Limits, Settings
 from ingest.broker.connection import Connection
+from ingest.broker.frames import FrameReader
 from ingest.broker.packets import (
     AckPacket,
     ConnackPacket,
     ConnectPacket,
-    FrameReader,
     PacketType,
     PublishPacket,
     SubackPacket,

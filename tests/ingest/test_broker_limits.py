@@ -269,8 +269,7 @@ def test_held_publications_are_told_of_once(start_inner, wire, until, caplog):
     inner = start_inner(Settings(statistics_interval_s=0.05))
     client = wire(inner)
     client.connect("a")
-    for k in (1, 2):
-        client.publish("city/a/d", b"1", packet_id=k)
+    client.send(*(PublishPacket("city/a/d", b"1", 1, packet_id=k) for k in (1, 2)))
     until(lambda: caplog.records, "the log tells of it")
     due = inner.broker._statistics_due
     until(lambda: inner.broker._statistics_due > due, "the next statistics are out")

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.broker.frames import FrameReader, frame, remaining_length
 from ingest.broker.packets import (
     AckPacket,
     BarePacket,
     ConnackPacket,
     ConnectPacket,
-    FrameReader,
     MalformedPacketError,
     PacketType,
     PublishPacket,
@@ -19,8 +19,6 @@ from ingest.broker.packets import (
     Will,
     decode,
     encode,
-    frame,
-    remaining_length,
 )
 
 texts = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=30)

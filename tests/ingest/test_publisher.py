@@ -8,16 +8,8 @@ from contextlib import closing
 import pytest
 
 from ingest.address import BrokerAddress
-from ingest.broker.packets import (
-    AckPacket,
-    ConnackPacket,
-    ConnectPacket,
-    FrameReader,
-    PacketType,
-    PublishPacket,
-    decode,
-    encode,
-)
+from ingest.broker.frames import FrameReader
+from ingest.broker.packets import AckPacket, ConnackPacket, ConnectPacket, PacketType, PublishPacket, decode, encode
 from ingest.publisher import Publisher
 from sensors import InputError, WorkError
 
@@ -178,6 +170,16 @@ def test_an_identifier_that_is_still_in_use_is_not_used_again(script, publish_to
     publisher.publish("street/a", "3")
     assert peer.receive().packet_id == 1
     assert publisher.acknowledged == 1
+
+
+def test_a_puback_for_what_was_not_sent_yet_does_no_harm(script, publish_to):
+    publisher = publish_to(script.url, first_connect_s=0)
+    for k in range(3):
+        publisher.publish("street/a", str(k))
+    publisher.take([(0x40, b"\x00\x01")])
+    peer = script()
+    peer.accept()
+    assert [peer.receive().payload for _ in range(2)] == [b"1", b"2"]
 
 
 def test_closing_with_messages_left_does_not_hang(script, publish_to):

@@ -2,11 +2,13 @@
 
 import itertools
 import signal
+import socket
 import threading
 
 import pytest
 
-from ingest.broker.packets import AckPacket, PacketType, PublishPacket
+from ingest.broker.frames import FrameReader
+from ingest.broker.packets import AckPacket, ConnackPacket, PacketType, PublishPacket, SubackPacket, decode, encode
 from ingest.publisher import Publisher
 from ingest.subscriber import Subscriber
 from sensors import InputError, WorkError
@@ -158,10 +160,6 @@ def test_plain_and_bulk_reading_give_the_same_messages(broker, wire, subscribe_t
 
 @BOTH_WAYS
 def test_a_topic_that_is_not_utf_8_is_written_out_and_does_not_crash(subscribe_to, bulk):
-    import socket
-
-    from ingest.broker.packets import ConnackPacket, FrameReader, SubackPacket, decode, encode
-
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve():
