@@ -5,169 +5,19 @@ transition is an event, one row, and the book is rebuilt from the rows after a r
 writes anywhere; a book belongs to one thread at a time.
 """
 
-import hashlib
-import json
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any, Literal
 
-from hub.evidence import EVIDENCE, IdPlaces, Places, rfc3339
+from hub.alert import Alert, AlertEvent, event_of, fingerprint
+from hub.evidence import EVIDENCE, IdPlaces, Places
 from hub.rules import Finding, Findings, Rule, RuleSet
 
-State = Literal["pending", "firing", "resolved"]
+__all__ = ["Alert", "AlertBook", "AlertEvent", "fingerprint"]
+
 # Resolved alerts that the book still shows; older ones are in the table of events only.
 MOST_RESOLVED = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """One firing of one alert, from the first sign to the end.
-
-    Parameters
-    ----------
-    alert_id
-        Fingerprint and beginning: the same alert firing again has another.
-    fingerprint
-        Identity: hash of rule, subject and labels.
-    state
-        pending, firing or resolved.
-    since, updated, resolved_at
-        Since when the condition holds, when it was last looked at, and when it ended; city time, s since 1970 UTC.
-    place, summary, evidence
-        Where it is, what it says by language, and the values that made it.
-    acknowledged
-        Who, when and what they said; None while it is new.
-    clear_since
-        Since when a firing alert's condition is clear, None while it is not.
-    """
-
-    alert_id: str
-    fingerprint: str
-    rule: str
-    severity: int
-    on: str
-    subject: str
-    labels: dict[str, str]
-    state: State
-    since: float
-    updated: float
-    resolved_at: float | None = None
-    place: dict[str, Any] = field(default_factory=dict)
-    summary: dict[str, str] = field(default_factory=dict)
-    evidence: dict[str, Any] = field(default_factory=dict)
-    acknowledged: dict[str, Any] | None = None
-    clear_since: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the alert as the API shows it; times RFC 3339."""
-        acknowledged = self.acknowledged
-        if acknowledged is not None:
-            acknowledged = {**acknowledged, "at": rfc3339(acknowledged["at"])}
-        return {
-            "id": self.alert_id,
-            "fingerprint": self.fingerprint,
-            "rule": self.rule,
-            "severity": self.severity,
-            "state": self.state,
-            "handling": "new" if acknowledged is None else "acknowledged",
-            "on": self.on,
-            "subject": self.subject,
-            "link_id": self.place.get("link_id"),
-            "lon": self.place.get("lon"),
-            "lat": self.place.get("lat"),
-            "since": rfc3339(self.since),
-            "updated": rfc3339(self.updated),
-            "resolved_at": None if self.resolved_at is None else rfc3339(self.resolved_at),
-            "summary": self.summary,
-            "where": self.place.get("where", {}),
-            "labels": self.labels,
-            "evidence": self.evidence,
-            "acknowledged": acknowledged,
-        }
-
-
-_FIELDS = tuple(Alert.__dataclass_fields__)
-
-
-@dataclass(frozen=True, slots=True)
-class AlertEvent:
-    """One transition of an alert: a row of ``alert_event``.
-
-    Parameters
-    ----------
-    event
-        pending, inactive (pending that came to nothing), firing, resolved, acknowledged; or notified, a receipt.
-    time, recorded_at
-        City time of the transition, and when it was written down; s since 1970 UTC.
-    payload
-        The whole alert after the transition; of a receipt, who received what.
-    """
-
-    alert_id: str
-    fingerprint: str
-    rule: str
-    event: str
-    time: float
-    recorded_at: float
-    author: str
-    comment: str
-    severity: int
-    subject: str
-    payload: dict[str, Any]
-
-    def to_row(self) -> dict[str, Any]:
-        """Return the row: columns by name, times as datetimes with zone, the payload as JSON values."""
-        row = {name: getattr(self, name) for name in self.__slots__}
-        for name in ("time", "recorded_at"):
-            row[name] = datetime.fromtimestamp(row[name], UTC)
-        return row
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> "AlertEvent":
-        """Return the event of a row; times may be datetimes or seconds, the payload JSON values or JSON text."""
-        values = {name: row[name] for name in cls.__slots__}
-        for name in ("time", "recorded_at"):
-            if isinstance(values[name], datetime):
-                values[name] = values[name].timestamp()
-        if isinstance(values["payload"], str | bytes):
-            values["payload"] = json.loads(values["payload"])
-        return cls(**values)
-
-    @property
-    def alert(self) -> Alert:
-        """The alert after the transition."""
-        return Alert(**{name: self.payload[name] for name in _FIELDS if name in self.payload})
-
-
-def fingerprint(rule: str, on: str, subject: str, labels: Mapping[str, str]) -> str:
-    """Return the identity of an alert: equal for equal labels in any order.
-
-    Examples
-    --------
-    >>> fingerprint("r", "link", "L1", {"a": "1", "b": "2"}) == fingerprint("r", "link", "L1", {"b": "2", "a": "1"})
-    True
-    """
-    identity = json.dumps([rule, on, subject, sorted(labels.items())], ensure_ascii=True)
-    return hashlib.sha256(identity.encode()).hexdigest()[:16]
-
-
-def _event(
-    alert: Alert, event: str, *, time: float, recorded_at: float, author: str = "", comment: str = ""
-) -> AlertEvent:
-    return AlertEvent(
-        alert_id=alert.alert_id,
-        fingerprint=alert.fingerprint,
-        rule=alert.rule,
-        event=event,
-        time=time,
-        recorded_at=recorded_at,
-        author=author,
-        comment=comment,
-        severity=alert.severity,
-        subject=alert.subject,
-        payload={name: getattr(alert, name) for name in _FIELDS},
-    )
 
 
 class AlertBook:
@@ -250,7 +100,7 @@ class AlertBook:
         else:
             self._put(alert)
         recorded_at = at if recorded_at is None else recorded_at
-        return _event(alert, "acknowledged", time=at, recorded_at=recorded_at, author=author, comment=comment)
+        return event_of(alert, "acknowledged", time=at, recorded_at=recorded_at, author=author, comment=comment)
 
     def update(self, findings: Findings, *, now: float, recorded_at: float | None = None) -> list[AlertEvent]:
         """Take the findings of one snapshot and return every transition that they cause, in the order of the rules.
@@ -296,7 +146,7 @@ class _Change:
         self.quiet: list[Alert] = []
 
     def _add(self, alert: Alert, event: str, comment: str = "") -> None:
-        self.events.append(_event(alert, event, time=self._now, recorded_at=self._recorded_at, comment=comment))
+        self.events.append(event_of(alert, event, time=self._now, recorded_at=self._recorded_at, comment=comment))
 
     def end(self, alert: Alert, comment: str = "") -> None:
         """Resolve a firing alert, or let a pending one come to nothing."""
@@ -304,7 +154,8 @@ class _Change:
             resolved = replace(alert, state="resolved", updated=self._now, resolved_at=self._now, clear_since=None)
             self._add(resolved, "resolved", comment)
         else:
-            self._add(replace(alert, updated=self._now), "inactive", comment)
+            # It ends without having fired; nobody needs it after a restart.
+            self._add(replace(alert, state="resolved", updated=self._now, resolved_at=self._now), "inactive", comment)
 
     def apply(self, finding: Finding) -> None:
         """Move the alerts of one rule on."""
@@ -347,8 +198,9 @@ class _Change:
             state="pending",
             since=self._now,
             updated=self._now,
+            measured_at=self._measured_at(rule, row),
         )
-        if rule.for_s > 0:
+        if rule.for_s > 0 or rule.confirm:
             self._add(alert, "pending")
         else:
             self._fire(rule, alert, row)
@@ -377,8 +229,16 @@ class _Change:
         # Without data nothing is proven: whatever no_data says but "fire", the wait starts again.
         if not active:
             self.end(alert)
-        elif self._now - alert.since >= finding.rule.for_s:
+        elif self._now - alert.since >= finding.rule.for_s and self._confirmed(finding.rule, alert, row):
             self._fire(finding.rule, alert, row)
+
+    def _measured_at(self, rule: Rule, row: int) -> float | None:
+        time = float(self._findings.snapshot.measured_at[row]) if rule.on == "link" else math.nan
+        return time if math.isfinite(time) else None
+
+    def _confirmed(self, rule: Rule, alert: Alert, row: int) -> bool:
+        newest = self._measured_at(rule, row)
+        return not rule.confirm or newest is None or alert.measured_at is None or newest > alert.measured_at
 
     def _firing(self, finding: Finding, alert: Alert, row: int, active: bool) -> None:
         rule = finding.rule

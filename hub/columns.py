@@ -1,11 +1,12 @@
 """Whole columns under three-valued logic: what comparisons, neighbours and unknown values mean in a rule."""
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-Kind = Literal["number", "truth", "text"]
+Kind = Literal["number", "truth", "text", "each"]  # "each": any or all of the neighbours' numbers, to be compared
 Number = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Offsets = npt.NDArray[np.intp]
@@ -28,6 +29,14 @@ class Adjacent(NamedTuple):
 
     start: Offsets
     row: Offsets
+
+
+class Each(NamedTuple):
+    """A number of each neighbour, before any or all of them are compared with something of the row's own."""
+
+    how: str
+    number: Number
+    adjacent: Adjacent
 
 
 class Table(Protocol):
@@ -72,15 +81,28 @@ def _segments(operation: np.ufunc, values: Any, start: Offsets, empty: Any) -> A
     return result
 
 
-def over_truth(how: str, truth: Truth, adjacent: Adjacent) -> Any:
-    """Reduce a condition over each row's neighbours: any, all, or the count of those where it is known to hold."""
-    start, row = adjacent
-    true, false = truth.true[row], truth.false[row]
+def over_truth(how: str, truth: Truth, start: Offsets) -> Any:
+    """Reduce a condition on each row's neighbours: any, all, or the count of those where it is known to hold."""
+    true, false = truth
     if how == "any":
         return Truth(_segments(np.logical_or, true, start, False), _segments(np.logical_and, false, start, True))
     if how == "all":
         return Truth(_segments(np.logical_and, true, start, True), _segments(np.logical_or, false, start, False))
     return _segments(np.add, true.astype(np.float64), start, 0.0)
+
+
+def compare_each(compare: Callable[[Any, Any], Truth], left: Any, right: Any) -> Truth:
+    """Compare any or all of the neighbours' numbers with the row's own."""
+    each: Each = left if isinstance(left, Each) else right
+    start, row = each.adjacent
+
+    def spread(side: Any) -> Number:
+        if isinstance(side, Each):
+            return side.number[row]
+        return np.repeat(np.broadcast_to(side, len(start) - 1), np.diff(start))
+
+    truth: Truth = over_truth(each.how, compare(spread(left), spread(right)), start)
+    return truth
 
 
 def over_number(how: str, number: Number, adjacent: Adjacent) -> Number:

@@ -20,10 +20,12 @@ import numpy as np
 from hub.columns import (
     OF_NUMBER,
     OF_TRUTH,
+    Each,
     Kind,
     Number,
     Table,
     Truth,
+    compare_each,
     divide,
     equal,
     equal_text,
@@ -91,6 +93,17 @@ _COMPARISONS: dict[type[ast.cmpop], tuple[Any, Any]] = {
 }
 
 
+def _comparison(operator: ast.cmpop, *, text: bool) -> Callable[[Any, Any], Truth]:
+    """Return the comparison of an operator."""
+    if type(operator) in _COMPARISONS:
+        holds, contrary = _COMPARISONS[type(operator)]
+        return lambda left, right: Truth(holds(left, right), contrary(left, right))
+    same = equal_text if text else equal
+    if isinstance(operator, ast.Eq):
+        return same
+    return lambda left, right: Truth(*reversed(same(left, right)))
+
+
 class _Compiler:
     """Walks the tree once; a fault ends its branch, and the walk goes on so that every fault is found."""
 
@@ -124,7 +137,8 @@ class _Compiler:
     def _need(self, node: ast.expr, kind: Kind) -> Expression | None:
         result = self.compile(node)
         if result is not None and result.kind != kind:
-            self._fault(node, f"{ast.unparse(node)!r} is a {result.kind}, a {kind} is needed here")
+            what = "not compared with anything" if result.kind == "each" else f"a {result.kind}"
+            self._fault(node, f"{ast.unparse(node)!r} is {what}, a {kind} is needed here")
             return None
         return result
 
@@ -224,23 +238,18 @@ class _Compiler:
     def _pair(
         self, node: ast.Compare, operator: ast.cmpop, left: Expression, right: Expression
     ) -> Callable[[Table], Truth] | None:
-        a, b = left.evaluate, right.evaluate
+        a, b, kinds = left.evaluate, right.evaluate, {left.kind, right.kind}
         equality = isinstance(operator, ast.Eq | ast.NotEq)
-        if left.kind != right.kind or left.kind == "truth" or (left.kind == "text" and not equality):
-            self._fault(
-                node, f"{ast.unparse(node)!r} compares a {left.kind} with a {right.kind} in a way that has no sense"
-            )
+        if kinds not in ({"number"}, {"number", "each"}) and not (equality and kinds == {"text"}):
+            self._fault(node, f"{ast.unparse(node)!r} compares a {left.kind} with a {right.kind}, which has no sense")
             return None
-        if equality:
-            compare = equal_text if left.kind == "text" else equal
-            if isinstance(operator, ast.Eq):
-                return lambda table: compare(a(table), b(table))
-            return lambda table: Truth(*reversed(compare(a(table), b(table))))
-        if type(operator) not in _COMPARISONS:
+        if not equality and type(operator) not in _COMPARISONS:
             self._fault(node, f"{ast.unparse(node)!r}: only < <= > >= == != are allowed")
             return None
-        holds, contrary = _COMPARISONS[type(operator)]
-        return lambda table: Truth(holds(a(table), b(table)), contrary(a(table), b(table)))
+        compare = _comparison(operator, text=kinds == {"text"})
+        if "each" in kinds:
+            return lambda table: compare_each(compare, a(table), b(table))
+        return lambda table: compare(a(table), b(table))
 
     def _call(self, node: ast.Call) -> Expression | None:
         if not isinstance(node.func, ast.Name):
@@ -270,20 +279,24 @@ class _Compiler:
             kinds = ", ".join((*OF_TRUTH, *OF_NUMBER))
             self._fault(node, f"write {direction}(how, x) with how one of {kinds}")
             return None
-        operand = self._need(node.args[1], "truth" if how in OF_TRUTH else "number")
-        if operand is None:
+        operand = self.compile(node.args[1])
+        wanted = ("truth", "number") if how in ("any", "all") else ("truth",) if how == "count" else ("number",)
+        if operand is None or operand.kind not in wanted:
+            if operand is not None:
+                self._fault(node.args[1], f"{ast.unparse(node.args[1])!r} is a {operand.kind}, not a {wanted[0]}")
             return None
-        a = operand.evaluate
+        a, over = operand.evaluate, operand.kind
 
         def evaluate(table: Table) -> Any:
             adjacent = table.adjacent(direction)
             n = len(adjacent.start) - 1
-            if how in OF_TRUTH:
-                true, false = a(table)
-                return over_truth(how, Truth(np.broadcast_to(true, n), np.broadcast_to(false, n)), adjacent)
-            return over_number(how, np.broadcast_to(a(table), n), adjacent)
+            if over == "truth":
+                sides = (np.broadcast_to(side, n)[adjacent.row] for side in a(table))
+                return over_truth(how, Truth(*sides), adjacent.start)
+            number = np.broadcast_to(a(table), n)
+            return Each(how, number, adjacent) if how in OF_TRUTH else over_number(how, number, adjacent)
 
-        kind: Kind = "truth" if how in ("any", "all") else "number"
+        kind: Kind = "number" if how not in ("any", "all") else "truth" if over == "truth" else "each"
         return Expression(kind, f"{direction}({how}, {operand.key})", evaluate)
 
     def _age(self, node: ast.Call) -> Expression | None:
@@ -295,7 +308,7 @@ class _Compiler:
 
     def _known(self, node: ast.Call) -> Expression | None:
         operand = self.compile(node.args[0]) if len(node.args) == 1 else None
-        if operand is None or operand.kind == "text":
+        if operand is None or operand.kind not in ("number", "truth"):
             self._fault(node, "known(x) takes one number or truth")
             return None
         a, is_number = operand.evaluate, operand.kind == "number"

@@ -18,6 +18,8 @@ from ingest.postgres import EmbeddedPostgres
 from sensors import InputError, WorkError
 
 log = logging.getLogger(__name__)
+# Only ingest's sessions hold acknowledgements back: a curious reader who goes away must not stop the city's data.
+_BROKER = ("--parent-stdin", "--durable-client", "citytwin-ingest-")
 Part = tuple[str, Callable[[], bool], Callable[[], object]]
 
 
@@ -139,12 +141,12 @@ class Parts:
 
     def _start_broker(self) -> None:
         wanted = self._settings.mqtt_listen
-        options = ["--listen", wanted or "127.0.0.1:1883", "--parent-stdin"]
+        options = ["--listen", wanted or "127.0.0.1:1883", *_BROKER]
         first = Child("broker", "ingest.broker", options if wanted else [*options, "--next-free"])
         self.mqtt_url = first.start()["mqtt"]
         # Publishers know this address by now: after a death the broker must come back on it.
         listen = self.mqtt_url.removeprefix("mqtt://")
-        self._broker = first.with_arguments(["--listen", listen, "--parent-stdin"])
+        self._broker = first.with_arguments(["--listen", listen, *_BROKER])
 
 
 def listen(host: str, port: int) -> socket.socket:

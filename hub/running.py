@@ -88,10 +88,12 @@ def run(
         server = create_server(app)
         app.on_failure = lambda: _stop(server)
         app.on_serving = lambda: say(f"citytwin: {url}")
-        with _until_signal(server), _stopped_after(server, for_s):
+        with _until_signal(server), _stopped_after(server, for_s) as count_down:
             app.start()
             if street is not None:
-                street.begin()
+                street.begin(then=count_down)
+            else:
+                count_down()
             watch.start()
             server.run(sockets=[sock])
         watch.stop()
@@ -152,12 +154,11 @@ def _until_signal(server: uvicorn.Server) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stopped_after(server: uvicorn.Server, seconds: float | None) -> Iterator[None]:
+def _stopped_after(server: uvicorn.Server, seconds: float | None) -> Iterator[Callable[[], None]]:
+    """Give a function that begins to count the seconds after which the server stops."""
     timer = threading.Timer(seconds if seconds is not None else 0.0, _stop, [server])
     timer.daemon = True
-    if seconds is not None:
-        timer.start()
     try:
-        yield
+        yield timer.start if seconds is not None else lambda: None
     finally:
         timer.cancel()

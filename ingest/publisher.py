@@ -133,8 +133,10 @@ class Publisher:
                     raise WorkError("the publisher is closed: open another one")
                 if self._full():
                     raise WorkError(f"no room for another message within {timeout_s} s: {self.backlog()}")
+                idle = not self._unsent
                 self._keep(topic, data, retain)
-        self._link.wake()
+            if idle:
+                self._link.wake()
 
     def _full(self) -> bool:
         return len(self._kept) >= self._max or self._kept_bytes > self._max_bytes

@@ -1,6 +1,7 @@
 """What-if: the traffic engine, demand, signals, incidents, routes and their results."""
 
-from simulation.demand import Demand, Flow, Surge, Trips
+from simulation.demand import Demand
+from simulation.departures import Flow, Surge, Trips
 from simulation.measure import Cumulative, LinkMeasure
 from simulation.result import Result
 from simulation.run import compile_kernels, simulate

@@ -1,4 +1,4 @@
-"""Counter-based random numbers: a vehicle's draws depend on seed and trip alone, so baseline and scenario share them."""
+"""Counter-based random numbers: draws depend on seed and trip alone, so that baseline and scenario share them."""
 
 import numpy as np
 import numpy.typing as npt

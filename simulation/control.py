@@ -1,7 +1,7 @@
 """What changes the roads while vehicles are on them: capacity, lanes, speed, closures and dark signals.
 
-Every change takes effect at its instant and goes back exactly: what a vehicle still had to wait or to drive when it came is worked off
-at the new rate.
+Every change takes effect at its instant and goes back exactly: what a vehicle still had to wait or to drive when it
+came is worked off at the new rate.
 """
 
 import math
@@ -10,11 +10,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from simulation.engine import wake
-from simulation.street import MIN_PART_M, Roads, Traffic, set_lookahead
+from simulation.street import MIN_PART_M, Long, Roads, Traffic, set_lookahead
 from twin.compiled import CompiledNetwork, Float
 
-# Seconds per vehicle and lane of a saturated all-way stop by number of approaches: base saturation headways of degree of
-# conflict cases 1, 2, 4 and 5. Source: Highway Capacity Manual 2000, chapter 17, after Kyte et al. (1996), NCHRP 3-46.
+# Seconds per vehicle and lane of a saturated all-way stop by number of approaches: base saturation headways of degree
+# of conflict cases 1, 2, 4 and 5. Source: Highway Capacity Manual 2000, chapter 17, after Kyte et al. (1996), NCHRP
+# 3-46.
 ALL_WAY_STOP_S = (3.9, 4.7, 7.0, 9.6)
 
 
@@ -29,15 +30,21 @@ class Control:
         self._limits: dict[int, list[float]] = {}
         self._blocked: dict[tuple[int, float], float] = {}
         self._dark: dict[int, int] = {}
-        self._cycle = roads.node_cycle.copy()
+        self._cycle = roads.node["cycle"].copy()
         self._debt: dict[tuple[bool, int], float] = {}
         self.bind(roads, traffic)
 
     def bind(self, roads: Roads, traffic: Traffic) -> None:
         """Work on these arrays from now on."""
         self.roads, self.traffic = roads, traffic
-        self._first = np.flatnonzero(roads.part_first)
-        self._end = np.concatenate([self._first[1:], [len(roads.part_link)]])
+        self._first = np.flatnonzero(roads.part["first"])
+        self._end = np.concatenate([self._first[1:], [len(roads.part)]])
+
+    def move(self, part: Long, queue: Long) -> None:
+        """Follow parts and queues to new positions."""
+        self._debt = {
+            (entry, int((part if entry else queue)[place])): owed for (entry, place), owed in self._debt.items()
+        }
 
     @property
     def closed(self) -> Float:
@@ -46,13 +53,13 @@ class Control:
 
     def _wake(self, nodes: Iterable[int], now: float) -> None:
         for node in nodes:
-            if now < self.traffic.node_wake[node]:
+            if now < self.traffic.wake[node]:
                 wake(self.traffic, node, now)
 
     def _pace(self, entry: bool, place: int, headway: float, now: float) -> None:
         """Set the headway of a part's entrance or a queue's exit; the time still to wait changes in proportion."""
-        headways = self.roads.part_headway if entry else self.roads.queue_headway
-        frees = self.traffic.part_free if entry else self.traffic.queue_free
+        headways = self.roads.part["headway"] if entry else self.roads.queue["headway"]
+        frees = self.traffic.part["free"] if entry else self.traffic.queue["free"]
         old = headways[place]
         if headway == old:
             return
@@ -76,20 +83,20 @@ class Control:
         factor = math.prod(self._factors.get(link, ()))
         length = float(self._network.length[link])
         first, end = int(self._first[link]), int(self._end[link])
-        edges = [0.0, *np.cumsum(roads.part_length[first : end - 1]).tolist(), length]
+        edges = [0.0, *np.cumsum(roads.part["length"][first : end - 1]).tolist(), length]
         edges[1:-1] = [self._edge(link, edge) for edge in edges[1:-1]]
         for k, part in enumerate(range(first, end)):
             entry = q * self._open(link, edges[k]) * (factor if k == 0 else 1.0)
             self._pace(True, part, 1.0 / entry if entry > 0 else math.inf, now)
-            for queue in range(roads.part_queue[part], roads.part_queue[part + 1]):
-                share = float(roads.queue_share[queue])
+            for queue in range(roads.part["queue"][part], roads.part["end_queue"][part]):
+                share = float(roads.queue["share"][queue])
                 rate = q * share * self._open(link, edges[k + 1])
                 if part == end - 1:
                     rate *= factor
                     if self._stop_headway[link] > 0:
                         rate = min(rate, share * float(self._network.lanes[link]) / self._stop_headway[link])
                 self._pace(False, queue, 1.0 / rate if rate > 0 else math.inf, now)
-            self._wake((int(roads.part_from[part]), int(roads.part_to[part])), now)
+            self._wake((int(roads.part["from_node"][part]), int(roads.part["to_node"][part])), now)
 
     def _edge(self, link: int, edge: float) -> float:
         """Return the key under which a cut is booked: the given position, free of rounding."""
@@ -120,14 +127,14 @@ class Control:
     def close(self, link: int, now: float) -> None:
         """Let nothing enter a link."""
         self._closed[link] += 1
-        self.roads.part_closed[self._first[link]] = 1
+        self.roads.part["closed"][self._first[link]] = 1
 
     def reopen(self, link: int, now: float) -> None:
         """End one closure of a link."""
         self._closed[link] -= 1
         part = self._first[link]
-        self.roads.part_closed[part] = self._closed[link] > 0
-        self._wake((int(self.roads.part_from[part]),), now)
+        self.roads.part["closed"][part] = self._closed[link] > 0
+        self._wake((int(self.roads.part["from_node"][part]),), now)
 
     def limit(self, link: int, speed: float, now: float, *, add: bool) -> None:
         """Add or lift a speed limit (m/s); the lowest counts, for the distance still to go."""
@@ -136,15 +143,15 @@ class Control:
         roads, traffic = self.roads, self.traffic
         speed = min([float(self._network.free_speed[link]), *limits])
         for part in range(int(self._first[link]), int(self._end[link])):
-            travel = roads.part_length[part] / speed
-            ratio = travel / roads.part_travel[part]
-            roads.part_travel[part] = travel
-            for queue in range(roads.part_queue[part], roads.part_queue[part + 1]):
-                numbers = np.arange(traffic.queue_left[queue], traffic.queue_entered[queue])
-                slots = roads.queue_slot[queue] + numbers % roads.queue_storage[queue]
+            travel = roads.part["length"][part] / speed
+            ratio = travel / roads.part["travel"][part]
+            roads.part["travel"][part] = travel
+            for queue in range(roads.part["queue"][part], roads.part["end_queue"][part]):
+                numbers = np.arange(traffic.queue["left"][queue], traffic.queue["entered"][queue])
+                slots = roads.queue["slot"][queue] + numbers % roads.queue["storage"][queue]
                 ready = traffic.slot_time[slots]
                 traffic.slot_time[slots] = np.where(ready > now, now + (ready - now) * ratio, ready)
-            self._wake((int(roads.part_to[part]),), now)
+            self._wake((int(roads.part["to_node"][part]),), now)
         set_lookahead(roads)
 
     def darken(self, node: int, now: float) -> None:
@@ -160,7 +167,7 @@ class Control:
     def _signal(self, node: int, now: float) -> None:
         network = self._network
         dark = self._dark[node] > 0
-        self.roads.node_cycle[node] = 0.0 if dark else self._cycle[node]
+        self.roads.node["cycle"][node] = 0.0 if dark else self._cycle[node]
         approaches = network.in_link[network.in_start[node] : network.in_start[node + 1]].tolist()
         for link in approaches:
             case = min(len(approaches), len(ALL_WAY_STOP_S)) - 1

@@ -10,77 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sensors import InputError
+from simulation.departures import Flow, Int, Surge, Trips, choose_nodes, spread
 from simulation.gravity import gravity_flows
 from twin import Network
 from twin.tables import Table
-
-Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int32]
-
-GOLDEN = 0.618034  # spreads the first departures of the rows, so that they do not all leave at the full second
-PLASTIC = (0.7548776662466927, 0.5698402909980532)  # Roberts (2018): the two-dimensional golden ratio
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """One row of ``demand.csv``: ``volume`` vehicles from zone to zone, spread evenly over a period (s)."""
-
-    origin: str
-    destination: str
-    volume: float
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Surge:
-    """A factor on the flows of some zones during some time; empty tuples mean all zones."""
-
-    factor: float
-    origins: tuple[str, ...] = ()
-    destinations: tuple[str, ...] = ()
-    from_s: float = 0.0
-    until_s: float = math.inf
-
-    def covers(self, flow: Flow) -> bool:
-        """Return whether the surge works on a flow."""
-        return (not self.origins or flow.origin in self.origins) and (
-            not self.destinations or flow.destination in self.destinations
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Trips:
-    """Vehicles in order of departure.
-
-    Parameters
-    ----------
-    ids
-        One per trip.
-    depart : (n,) s
-    origin, destination : (n,)
-        Positions of nodes.
-    routes
-        Links of the fixed route of a trip by its row; the others choose.
-    """
-
-    ids: tuple[str, ...]
-    depart: Float
-    origin: Int
-    destination: Int
-    routes: dict[int, tuple[int, ...]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.depart)
-
-    def subset(self, keep: npt.NDArray[np.bool_]) -> "Trips":
-        """Return the trips at which ``keep`` is true."""
-        rows = np.flatnonzero(keep)
-        place = {int(old): new for new, old in enumerate(rows)}
-        routes = {place[row]: links for row, links in self.routes.items() if row in place}
-        return Trips(
-            tuple(self.ids[row] for row in rows), self.depart[rows], self.origin[rows], self.destination[rows], routes
-        )
 
 
 @dataclass(frozen=True)
@@ -152,19 +85,12 @@ class Demand:
         roads = network.compile()
         nodes = {name: k for k, name in enumerate(roads.node_ids)}
         links = {name: k for k, name in enumerate(roads.link_ids)}
+        n = len(depart_s)
+        routes = {} if link_ids is None else {k: tuple(links[i] for i in link_ids[k]) for k in range(n) if link_ids[k]}
+        origin, destination = (np.array([nodes[i] for i in ids], np.int64) for ids in (from_node_id, to_node_id))
+        names = tuple(str(k + 1) for k in range(n))
         depart = np.asarray(depart_s, dtype=np.float64)
-        order = np.argsort(depart, kind="stable").tolist()
-        routes = {}
-        if link_ids is not None:
-            routes = {row: tuple(links[name] for name in link_ids[k]) for row, k in enumerate(order) if link_ids[k]}
-        trips = Trips(
-            tuple(str(k + 1) for k in order),
-            depart[order],
-            np.array([nodes[from_node_id[k]] for k in order], np.int32),
-            np.array([nodes[to_node_id[k]] for k in order], np.int32),
-            routes,
-        )
-        return cls((), trips, {}, roads.node_ids)
+        return cls((), _in_order(names, depart, origin, destination, routes), {}, roads.node_ids)
 
     @classmethod
     def gravity(cls, network: Network) -> "Demand":
@@ -186,11 +112,11 @@ class Demand:
         volume = table.numbers("volume", least=0.0, required=True)
         start = table.numbers("start_s", least=0.0, required=True)
         end = table.numbers("end_s", least=0.0, required=True)
-        for row in np.flatnonzero(end <= start):
-            table.fault(int(row), f"end_s is {end[row]:g}, must be > start_s, which is {start[row]:g}")
+        for row in np.flatnonzero(end <= start).tolist():
+            table.fault(row, f"end_s is {end[row]:g}, must be > start_s, which is {start[row]:g}")
         zones = network.zones
         names = list(zones)
-        for row, zone in [(r, z) for pair in (origin, destination) for r, z in enumerate(pair) if z >= 0]:
+        for row, zone in [(r, z) for ends in (origin, destination) for r, z in enumerate(ends.tolist()) if z >= 0]:
             if not zones[names[zone]]:
                 table.fault(row, f"zone {names[zone]} has no node with a share > 0")
         if faults:
@@ -228,16 +154,7 @@ class Demand:
         _check_ends(table, fixed, roads.from_node, roads.to_node, origin, destination, roads.node_ids)
         if faults:
             raise InputError([_named(fault, "trip", path) for fault in dict.fromkeys(faults)])
-        order = np.argsort(depart, kind="stable")
-        place = {int(old): new for new, old in enumerate(order)}
-        sorted_trips = Trips(
-            tuple(ids[k] for k in order),
-            depart[order],
-            origin[order].astype(np.int32),
-            destination[order].astype(np.int32),
-            {place[row]: route for row, route in fixed.items()},
-        )
-        return cls((), sorted_trips, {}, roads.node_ids)
+        return cls((), _in_order(ids, depart, origin, destination, fixed), {}, roads.node_ids)
 
     def sha256(self) -> str:
         """Hash of the flows or trips, whatever file they came from."""
@@ -257,23 +174,36 @@ class Demand:
         """
         if self.fixed is not None:
             return self.fixed if math.isinf(until_s) else self.fixed.subset(self.fixed.depart <= until_s)
-        position = {name: k for k, name in enumerate(self.node_ids)}
-        departs, origins, destinations, ids = [], [], [], []
-        for row, flow in enumerate(self.flows):
-            time = _departures(flow, [surge for surge in surges if surge.covers(flow)], (GOLDEN * row) % 1.0)
-            time = time[time <= until_s]
-            origin, destination = _ends(self.zones[flow.origin], self.zones[flow.destination], row, len(time), position)
-            stays = origin == destination
-            departs.append(time[~stays])
-            origins.append(origin[~stays])
-            destinations.append(destination[~stays])
-            ids.append(np.stack([np.full(len(time), row), np.arange(len(time))], axis=1)[~stays])
-        if not departs:
-            return Trips((), np.zeros(0), np.zeros(0, np.int32), np.zeros(0, np.int32))
-        depart = np.concatenate(departs)
+        key, depart = spread(self.flows, surges)
         order = np.argsort(depart, kind="stable")
-        names = tuple(f"{row + 1}-{k + 1}" for row, k in np.concatenate(ids)[order].tolist())
-        return Trips(names, depart[order], np.concatenate(origins)[order], np.concatenate(destinations)[order])
+        order = order[depart[order] <= until_s]
+        key, depart = key[order], depart[order]
+        position = {name: k for k, name in enumerate(self.node_ids)}
+        origin = choose_nodes(self.zones, [flow.origin for flow in self.flows], key, 0, position)
+        destination = choose_nodes(self.zones, [flow.destination for flow in self.flows], key, 1, position)
+        trips = Trips(key, depart, origin, destination)
+        stays = origin == destination
+        return trips.subset(~stays) if stays.any() else trips
+
+
+def _in_order(
+    names: tuple[str, ...],
+    depart: npt.NDArray[np.float64],
+    origin: npt.NDArray[np.int64],
+    destination: npt.NDArray[np.int64],
+    routes: dict[int, tuple[int, ...]],
+) -> Trips:
+    """Return single trips in order of departure."""
+    order = np.argsort(depart, kind="stable")
+    place = {int(old): new for new, old in enumerate(order)}
+    return Trips(
+        np.stack([order, np.zeros(len(order), np.int64)], axis=1),
+        depart[order],
+        origin[order].astype(np.int32),
+        destination[order].astype(np.int32),
+        {place[row]: links for row, links in routes.items()},
+        names,
+    )
 
 
 def _named(fault: str, name: str, path: Path) -> str:
@@ -305,35 +235,3 @@ def _check_ends(
                 table.fault(row, f"{column} is empty, must be an id of node.csv")
         if row not in routes and origin[row] == destination[row] >= 0:
             table.fault(row, f"to_node_id is {to_ids[row]!r}, must differ from from_node_id")
-
-
-def _departures(flow: Flow, surges: Sequence[Surge], phase: float) -> Float:
-    """Return when the vehicles of a flow leave: at the instants at which its volume so far is ``phase + k``."""
-    edges = {flow.start_s, flow.end_s}
-    for surge in surges:
-        edges |= {time for time in (surge.from_s, surge.until_s) if flow.start_s < time < flow.end_s}
-    times = np.array(sorted(edges))
-    factor = np.ones(len(times) - 1)
-    for surge in surges:
-        factor[(times[:-1] >= surge.from_s) & (times[1:] <= surge.until_s)] *= surge.factor
-    done = np.concatenate([[0.0], np.cumsum(factor * np.diff(times))]) * flow.volume / (flow.end_s - flow.start_s)
-    number = phase + np.arange(max(0, math.ceil(done[-1] - phase - 1e-9)))
-    rising = np.concatenate([[True], np.diff(done) > 0])
-    return np.interp(number, done[rising], times[rising]) if len(number) else np.zeros(0)
-
-
-def _ends(
-    origin: tuple[tuple[str, float], ...],
-    destination: tuple[tuple[str, float], ...],
-    row: int,
-    n: int,
-    position: dict[str, int],
-) -> tuple[Int, Int]:
-    """Return the nodes of ``n`` vehicles of a row: spread evenly over both zones' shares by a low-discrepancy sequence."""
-    found = []
-    for side, nodes in enumerate((origin, destination)):
-        places = np.array([position[name] for name, _ in nodes], dtype=np.int32)
-        edges = np.cumsum([share for _, share in nodes])
-        point = (0.5 + GOLDEN * row + PLASTIC[side] * np.arange(n)) % 1.0
-        found.append(places[np.minimum(np.searchsorted(edges, point, side="right"), len(places) - 1)])
-    return found[0], found[1]

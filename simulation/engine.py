@@ -1,19 +1,20 @@
 """The kernel: moves every vehicle at the first instant at which it is ready, accepted and has green.
 
-Event-driven link transmission with single vehicles. The n-th vehicle of a queue is ready at ``max(entry(n) + L / v, exit(n-1) +
-1 / q)``; a part accepts it not before ``max(entry(n-1) + 1 / q, exit(n-K) + K / (w k_jam))``. There are no time steps: each
-node says when it may next act, the earliest acts first and runs ahead as long as no neighbour can reach it
-(`simulation.street.set_lookahead`), so the result does not depend on the order in which nodes are served.
+Event-driven link transmission with single vehicles. The n-th vehicle of a queue is ready at ``max(entry(n) + L / v,
+exit(n-1) + 1 / q)``; a part accepts it not before ``max(entry(n-1) + 1 / q, exit(n-K) + K / (w k_jam))``. There are no
+time steps: each node says when it may next act, the earliest acts first and runs ahead as long as no neighbour can
+reach it (`simulation.street.set_lookahead`), so the result does not depend on the order in which nodes are served.
 
 Notes
 -----
 Source: Newell (1993), A simplified theory of kinematic waves, Transportation Research B 27(4); Yperman (2007), The link
-transmission model; Leclercq and Becarie (2012), A meso Lighthill-Whitham-Richards model; merges: Tampere, Corthout, Cattrysse
-and Immers (2011), A generic class of first order node models, Transportation Research B 45(1), realised for single vehicles by
-start-time fair queueing (Goyal, Vin and Cheng 1996).
+transmission model; Leclercq and Becarie (2012), A meso Lighthill-Whitham-Richards model; merges: Tampere, Corthout,
+Cattrysse and Immers (2011), A generic class of first order node models, Transportation Research B 45(1), realised for
+single vehicles by start-time fair queueing (Goyal, Vin and Cheng 1996).
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -27,7 +28,7 @@ RARE = 8  # a movement taken by fewer than one in this many is weighed as one in
 @njit(cache=True)
 def wake(traffic: Traffic, node: int, time: float) -> None:
     """Set the time at which ``node`` acts next and mend the heap."""
-    key, heap, place = traffic.node_wake, traffic.heap, traffic.heap_place
+    key, heap, place = traffic.wake, traffic.heap, traffic.heap_place
     key[node] = time
     k = place[node]
     while k > 0:
@@ -58,157 +59,158 @@ def wake(traffic: Traffic, node: int, time: float) -> None:
 @njit(cache=True)
 def earliest_green(roads: Roads, node: int, movement: int, time: float) -> float:
     """Return the first instant at or after ``time`` at which ``movement`` has green; infinite when it never has."""
-    cycle = roads.node_cycle[node]
-    if cycle <= 0.0:
+    cycle = roads.node[node].cycle
+    if cycle <= 0.0 or time == math.inf:  # a full link accepts nobody: the arithmetic below would make that a number
         return time
-    first, end = roads.green_start[movement], roads.green_start[movement + 1]
+    first, end = roads.movement[movement].green, roads.movement[movement].end_green
     if first == end:
         return math.inf
-    begin = roads.node_offset[node] + math.floor((time - roads.node_offset[node]) / cycle) * cycle
+    begin = roads.node[node].offset + math.floor((time - roads.node[node].offset) / cycle) * cycle
     phase = time - begin
     for k in range(first, end):
         if phase < roads.green_closes[k] - TIE_S:
             if phase >= roads.green_opens[k] - TIE_S:
                 return time
-            return begin + roads.green_opens[k]
-    return begin + cycle + roads.green_opens[first]
+            return float(begin + roads.green_opens[k])
+    return float(begin + cycle + roads.green_opens[first])
 
 
 @njit(cache=True)
 def _queue_ahead(roads: Roads, traffic: Traffic, part: int, step: int) -> int:
     """Return the queue that a vehicle joins on ``part`` when ``step`` holds the movement at the end of that link."""
-    if roads.part_next[part] >= 0:
-        return roads.part_queue[part]
+    if roads.part[part].next >= 0:
+        return int(roads.part[part].queue)
     movement = traffic.path[step]
     if movement < 0:
-        return roads.part_last_queue[part]
-    return roads.movement_queue[movement]
+        return int(roads.part[part].last_queue)
+    return int(roads.movement[movement].queue)
 
 
 @njit(cache=True)
 def _accepts(roads: Roads, traffic: Traffic, part: int, queue: int) -> float:
     """Return the earliest entry that ``part`` offers to a vehicle of ``queue``; infinite while full or closed."""
-    if roads.part_closed[part]:
+    if roads.part[part].closed:
         return math.inf
-    time = traffic.part_free[part]
-    entered = traffic.queue_entered[queue]
-    storage = roads.queue_storage[queue]
-    if entered - traffic.queue_left[queue] >= storage:
+    time = traffic.part[part].free
+    entered = traffic.queue[queue].entered
+    storage = roads.queue[queue].storage
+    if entered - traffic.queue[queue].left >= storage:
         return math.inf
-    time = max(time, traffic.slot_time[roads.queue_slot[queue] + entered % storage])
-    if roads.part_slot[part] >= 0:
-        entered = traffic.part_entered[part]
-        storage = roads.part_storage[part]
-        if entered - traffic.part_left[part] >= storage:
+    time = max(time, traffic.slot_time[roads.queue[queue].slot + entered % storage])
+    if roads.part[part].slot >= 0:
+        entered = traffic.part[part].entered
+        storage = roads.part[part].storage
+        if entered - traffic.part[part].left >= storage:
             return math.inf
-        time = max(time, traffic.part_slot_time[roads.part_slot[part] + entered % storage])
-    return time
+        time = max(time, traffic.part_slot_time[roads.part[part].slot + entered % storage])
+    return float(time)
 
 
 @njit(cache=True)
 def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
     """Take the first vehicle of ``queue`` off its part and send its hole upstream."""
-    part = roads.queue_part[queue]
-    storage = roads.queue_storage[queue]
-    left = traffic.queue_left[queue]
-    slot = roads.queue_slot[queue] + left % storage
+    part = roads.queue[queue].part
+    storage = roads.queue[queue].storage
+    left = traffic.queue[queue].left
+    slot = roads.queue[queue].slot + left % storage
     vehicle = traffic.slot_vehicle[slot]
-    full = traffic.queue_entered[queue] - left >= storage
-    opens = time + roads.queue_hole[queue]
+    full = traffic.queue[queue].entered - left >= storage
+    opens = time + roads.queue[queue].hole
     traffic.slot_time[slot] = opens
     traffic.slot_vehicle[slot] = -1
-    if roads.part_slot[part] >= 0:
-        left = traffic.part_left[part]
-        hole = time + roads.part_hole[part]
-        if traffic.part_entered[part] - left >= roads.part_storage[part]:
+    if roads.part[part].slot >= 0:
+        left = traffic.part[part].left
+        hole = time + roads.part[part].hole
+        if traffic.part[part].entered - left >= roads.part[part].storage:
             full = True
             opens = max(opens, hole)
-        traffic.part_slot_time[roads.part_slot[part] + left % roads.part_storage[part]] = hole
-    traffic.queue_left[queue] += 1
-    traffic.queue_free[queue] = time + roads.queue_headway[queue]
-    traffic.part_left[part] += 1
-    traffic.part_left_sum[part] += time
-    if full and opens < traffic.node_wake[roads.part_from[part]]:
-        wake(traffic, roads.part_from[part], opens)
-    if roads.part_next[part] < 0:
-        link = roads.part_link[part]
-        spent = time - traffic.vehicle_link_enter[vehicle]
-        free = roads.link_free_time[link]
+        traffic.part_slot_time[roads.part[part].slot + left % roads.part[part].storage] = hole
+    traffic.queue[queue].left += 1
+    traffic.queue[queue].free = time + roads.queue[queue].headway
+    traffic.part[part].left += 1
+    traffic.part[part].left_sum += time
+    if full and opens < traffic.wake[roads.part[part].from_node]:
+        wake(traffic, roads.part[part].from_node, opens)
+    if roads.part[part].next < 0:
+        link = roads.part[part].link
+        spent = time - traffic.vehicle[vehicle].link_enter
+        free = roads.link[link].free_time
         if spent > free + 1.0:
             traffic.link_stops[link] += 1
-        traffic.vehicle_free_time[vehicle] += min(free, spent)
-        traffic.vehicle_distance[vehicle] += roads.link_length[link]
+        traffic.vehicle[vehicle].free_time += min(free, spent)
+        traffic.vehicle[vehicle].distance += roads.link[link].length
 
 
 @njit(cache=True)
 def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, time: float) -> None:
     """Put ``vehicle`` on ``part`` at its entrance."""
-    entered = traffic.queue_entered[queue]
-    slot = roads.queue_slot[queue] + entered % roads.queue_storage[queue]
-    ready = time + roads.part_travel[part]
+    entered = traffic.queue[queue].entered
+    slot = roads.queue[queue].slot + entered % roads.queue[queue].storage
+    ready = time + roads.part[part].travel
     traffic.slot_time[slot] = ready
     traffic.slot_vehicle[slot] = vehicle
-    traffic.queue_entered[queue] = entered + 1
-    traffic.part_free[part] = time + roads.part_headway[part]
-    traffic.part_entered[part] += 1
-    traffic.part_entered_sum[part] += time
-    if roads.part_first[part]:
-        traffic.vehicle_link_enter[vehicle] = time
-    if entered == traffic.queue_left[queue] and ready < traffic.node_wake[roads.part_to[part]]:
-        wake(traffic, roads.part_to[part], ready)
+    traffic.queue[queue].entered = entered + 1
+    traffic.part[part].free = time + roads.part[part].headway
+    traffic.part[part].entered += 1
+    traffic.part[part].entered_sum += time
+    if roads.part[part].first:
+        traffic.vehicle[vehicle].link_enter = time
+    if entered == traffic.queue[queue].left and ready < traffic.wake[roads.part[part].to_node]:
+        wake(traffic, roads.part[part].to_node, ready)
 
 
 @njit(cache=True)
 def _start_tag(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int) -> float:
     """Return the virtual time at which the head of ``queue`` (-1: the origin) starts its turn in front of ``part``."""
-    tag = traffic.origin_tag[part] if queue < 0 else (traffic.movement_tag[movement] if movement >= 0 else 0.0)
-    return max(tag, traffic.part_virtual[part])
+    tag = traffic.part[part].origin_tag if queue < 0 else (traffic.movement[movement].tag if movement >= 0 else 0.0)
+    return float(max(tag, traffic.part[part].virtual))
 
 
 @njit(cache=True)
 def _charge(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int) -> None:
     """Book the turn just taken: an approach pays for all its departures since its last turn towards ``part``.
 
-    So each approach that waits for the same part leaves in proportion to its weight whatever its turning shares are, which
-    is the oriented capacity of Tampere et al. (2011); who does not use a turn leaves it to the others.
+    So each approach that waits for the same part leaves in proportion to its weight whatever its turning shares are,
+    which is the oriented capacity of Tampere et al. (2011); who does not use a turn leaves it to the others.
     """
     start = _start_tag(roads, traffic, queue, movement, part)
-    traffic.part_virtual[part] = start
+    traffic.part[part].virtual = start
     if queue < 0:
-        traffic.origin_tag[part] = start + 1.0 / roads.part_origin_weight[part]
+        traffic.part[part].origin_tag = start + 1.0 / roads.part[part].origin_weight
     elif movement >= 0:
-        traffic.queue_served[queue] += 1
-        turns = min(RARE, traffic.queue_served[queue] - traffic.movement_served[movement])
-        traffic.movement_served[movement] = traffic.queue_served[queue]
-        traffic.movement_tag[movement] = start + turns / roads.queue_weight[queue]
+        traffic.queue[queue].served += 1
+        turns = min(RARE, traffic.queue[queue].served - traffic.movement[movement].served)
+        traffic.movement[movement].served = traffic.queue[queue].served
+        traffic.movement[movement].tag = start + turns / roads.queue[queue].weight
 
 
 @njit(cache=True)
-def _serve(roads: Roads, traffic: Traffic, node: int, until: float) -> float:
-    """Make all moves of ``node`` before ``until`` in order of time and return when it may act next."""
-    first_queue, end_queue = roads.node_queue_start[node], roads.node_queue_start[node + 1]
-    first_origin, end_origin = roads.node_origin_start[node], roads.node_origin_start[node + 1]
+def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float) -> float:
+    """Make all moves of ``node`` from ``since`` on before ``until``, in order of time; return when it may act next."""
+    first_queue, end_queue = roads.node[node].queue, roads.node[node].end_queue
+    first_origin, end_origin = roads.node[node].origin, roads.node[node].end_origin
     while True:
         best, best_out, best_queue, best_movement, best_from = until, -1, -1, -1, -1
         best_tag, next_time, found = 0.0, math.inf, False
         for k in range(first_queue, end_queue):
             queue = roads.node_queue[k]
-            left = traffic.queue_left[queue]
-            if left == traffic.queue_entered[queue]:
+            left = traffic.queue[queue].left
+            if left == traffic.queue[queue].entered:
                 continue
-            slot = roads.queue_slot[queue] + left % roads.queue_storage[queue]
-            time = max(traffic.slot_time[slot], traffic.queue_free[queue])
+            slot = roads.queue[queue].slot + left % roads.queue[queue].storage
+            time = max(since, traffic.slot_time[slot], traffic.queue[queue].free)
             if time > best + TIE_S:
                 next_time = min(next_time, time)
                 continue
-            vehicle = traffic.slot_vehicle[slot]
-            step = traffic.vehicle_step[vehicle]
-            out, movement, ahead = roads.part_next[roads.queue_part[queue]], -1, -1
+            vehicle = np.int64(traffic.slot_vehicle[slot])
+            step = traffic.vehicle[vehicle].step
+            movement: Any = np.int64(-1)
+            out, ahead = roads.part[roads.queue[queue].part].next, -1
             if out < 0:
-                movement = traffic.path[step]
+                movement = np.int64(traffic.path[step])  # one integer type: each further one is compiled again
                 step += 1
                 if movement >= 0:
-                    out = roads.movement_part[movement]
+                    out = roads.movement[movement].part
             if out >= 0:
                 ahead = _queue_ahead(roads, traffic, out, step)
                 time = max(time, _accepts(roads, traffic, out, ahead))
@@ -223,11 +225,11 @@ def _serve(roads: Roads, traffic: Traffic, node: int, until: float) -> float:
                 best_out, best_queue, best_movement = out, ahead, movement
         for k in range(first_origin, end_origin):
             part = roads.node_origin[k]
-            vehicle = traffic.origin_head[part]
+            vehicle = traffic.part[part].origin_head
             if vehicle < 0:
                 continue
-            ahead = _queue_ahead(roads, traffic, part, traffic.vehicle_step[vehicle])
-            time = max(traffic.vehicle_depart[vehicle], _accepts(roads, traffic, part, ahead))
+            ahead = _queue_ahead(roads, traffic, part, traffic.vehicle[vehicle].step)
+            time = max(since, traffic.vehicle[vehicle].depart, _accepts(roads, traffic, part, ahead))
             if time >= until:
                 next_time = min(next_time, time)
                 continue
@@ -246,30 +248,31 @@ def _move(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, a
     if out >= 0:
         _charge(roads, traffic, queue, movement, out)
     if queue < 0:
-        vehicle = traffic.origin_head[out]
-        traffic.origin_head[out] = traffic.vehicle_behind[vehicle]
-        traffic.vehicle_enter[vehicle] = time
+        vehicle = traffic.part[out].origin_head
+        traffic.part[out].origin_head = traffic.vehicle[vehicle].behind
+        traffic.vehicle[vehicle].enter = time
     else:
-        vehicle = traffic.slot_vehicle[roads.queue_slot[queue] + traffic.queue_left[queue] % roads.queue_storage[queue]]
+        slot = roads.queue[queue].slot + traffic.queue[queue].left % roads.queue[queue].storage
+        vehicle = np.int64(traffic.slot_vehicle[slot])
         _leave(roads, traffic, queue, time)
         if movement >= 0:
-            traffic.vehicle_step[vehicle] += 1
+            traffic.vehicle[vehicle].step += 1
     if out >= 0:
         _enter(roads, traffic, out, ahead, vehicle, time)
     else:
-        traffic.vehicle_arrive[vehicle] = time
+        traffic.vehicle[vehicle].arrive = time
 
 
 @njit(cache=True)
-def run(roads: Roads, traffic: Traffic, until: float) -> None:
-    """Make every move before ``until``."""
+def run(roads: Roads, traffic: Traffic, since: float, until: float) -> None:
+    """Make every move from ``since`` on before ``until``; all earlier ones are made, whatever has changed meanwhile."""
     while True:
         node = traffic.heap[0]
-        time = traffic.node_wake[node]
+        time = traffic.wake[node]
         if time >= until:
             return
-        bound = min(until, max(time + roads.node_lookahead[node], np.nextafter(time, math.inf)))
-        wake(traffic, node, _serve(roads, traffic, node, bound))
+        bound = min(until, max(time + roads.node[node].lookahead, np.nextafter(time, math.inf)))
+        wake(traffic, node, _serve(roads, traffic, node, since, bound))
 
 
 @njit(cache=True)
@@ -277,25 +280,25 @@ def join_origins(roads: Roads, traffic: Traffic, vehicles: np.ndarray, parts: np
     """Put vehicles, in order of departure, at the end of the queue of their first part."""
     for k in range(len(vehicles)):
         vehicle, part = vehicles[k], parts[k]
-        traffic.vehicle_behind[vehicle] = -1
-        if traffic.origin_head[part] < 0:
-            traffic.origin_head[part] = vehicle
-            node = roads.part_from[part]
-            if traffic.vehicle_depart[vehicle] < traffic.node_wake[node]:
-                wake(traffic, node, traffic.vehicle_depart[vehicle])
+        traffic.vehicle[vehicle].behind = -1
+        if traffic.part[part].origin_head < 0:
+            traffic.part[part].origin_head = vehicle
+            node = roads.part[part].from_node
+            if traffic.vehicle[vehicle].depart < traffic.wake[node]:
+                wake(traffic, node, traffic.vehicle[vehicle].depart)
         else:
-            traffic.vehicle_behind[traffic.origin_tail[part]] = vehicle
-        traffic.origin_tail[part] = vehicle
+            traffic.vehicle[traffic.part[part].origin_tail].behind = vehicle
+        traffic.part[part].origin_tail = vehicle
 
 
 @njit(cache=True)
 def withdraw(traffic: Traffic, part: int, time: float) -> None:
     """Take the vehicles that are due at or after ``time`` out of the origin queue of ``part``."""
-    last, vehicle = -1, traffic.origin_head[part]
-    while vehicle >= 0 and traffic.vehicle_depart[vehicle] < time:
-        last, vehicle = vehicle, traffic.vehicle_behind[vehicle]
+    last, vehicle = -1, traffic.part[part].origin_head
+    while vehicle >= 0 and traffic.vehicle[vehicle].depart < time:
+        last, vehicle = vehicle, traffic.vehicle[vehicle].behind
     if last < 0:
-        traffic.origin_head[part] = -1
+        traffic.part[part].origin_head = -1
     else:
-        traffic.vehicle_behind[last] = -1
-    traffic.origin_tail[part] = last
+        traffic.vehicle[last].behind = -1
+    traffic.part[part].origin_tail = last

@@ -1,4 +1,4 @@
-"""Kernels that look at the vehicles on the street between two runs: who is where, who blocks whom, who changes queue."""
+"""Kernels that look at the vehicles between two runs: who is where, who blocks whom, who changes queue."""
 
 import math
 
@@ -14,13 +14,13 @@ from twin.compiled import Int
 def riders(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
     """Return every vehicle on the street and its queue, queue by queue in order of the road."""
     n = 0
-    for queue in range(len(roads.queue_part)):
-        n += traffic.queue_entered[queue] - traffic.queue_left[queue]
+    for queue in range(len(roads.queue)):
+        n += traffic.queue[queue].entered - traffic.queue[queue].left
     vehicles, queues = np.empty(n, np.int32), np.empty(n, np.int32)
     k = 0
-    for queue in range(len(roads.queue_part)):
-        for number in range(traffic.queue_left[queue], traffic.queue_entered[queue]):
-            vehicles[k] = traffic.slot_vehicle[roads.queue_slot[queue] + number % roads.queue_storage[queue]]
+    for queue in range(len(roads.queue)):
+        for number in range(traffic.queue[queue].left, traffic.queue[queue].entered):
+            vehicles[k] = traffic.slot_vehicle[roads.queue[queue].slot + number % roads.queue[queue].storage]
             queues[k] = queue
             k += 1
     return vehicles, queues
@@ -29,12 +29,12 @@ def riders(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
 @njit(cache=True)
 def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: int, now: float) -> bool:
     """Move a vehicle to another queue of its part, in order of its time there; False when that one is full."""
-    storage, base = roads.queue_storage[new], roads.queue_slot[new]
-    if traffic.queue_entered[new] - traffic.queue_left[new] >= storage:
+    storage, base = roads.queue[new].storage, roads.queue[new].slot
+    if traffic.queue[new].entered - traffic.queue[new].left >= storage:
         return False
-    old_storage, old_base = roads.queue_storage[old], roads.queue_slot[old]
+    old_storage, old_base = roads.queue[old].storage, roads.queue[old].slot
     number, ready = -1, 0.0
-    for k in range(traffic.queue_left[old], traffic.queue_entered[old]):
+    for k in range(traffic.queue[old].left, traffic.queue[old].entered):
         slot = old_base + k % old_storage
         if number >= 0:
             before = old_base + (k - 1) % old_storage
@@ -44,13 +44,13 @@ def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: in
             number, ready = k, traffic.slot_time[slot]
     if number < 0:
         return False
-    traffic.queue_entered[old] -= 1
-    slot = old_base + traffic.queue_entered[old] % old_storage
+    traffic.queue[old].entered -= 1
+    slot = old_base + traffic.queue[old].entered % old_storage
     traffic.slot_time[slot] = -math.inf
     traffic.slot_vehicle[slot] = -1
-    k = traffic.queue_entered[new]
-    traffic.queue_entered[new] += 1
-    while k > traffic.queue_left[new]:
+    k = traffic.queue[new].entered
+    traffic.queue[new].entered += 1
+    while k > traffic.queue[new].left:
         before = base + (k - 1) % storage
         if traffic.slot_time[before] <= ready:
             break
@@ -61,9 +61,9 @@ def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: in
     slot = base + k % storage
     traffic.slot_time[slot] = ready
     traffic.slot_vehicle[slot] = vehicle
-    part = roads.queue_part[old]
-    for node in (roads.part_to[part], roads.part_from[part]):
-        if now < traffic.node_wake[node]:
+    part = roads.queue[old].part
+    for node in (roads.part[part].to_node, roads.part[part].from_node):
+        if now < traffic.wake[node]:
             wake(traffic, node, now)
     return True
 
@@ -71,30 +71,30 @@ def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: in
 @njit(cache=True)
 def waits_for(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
     """Return by queue what its first vehicle waits for, for want of room: a queue, or a whole part; -1 for neither."""
-    n = len(roads.queue_part)
+    n = len(roads.queue)
     queue_ahead, part_ahead = np.full(n, -1, np.int32), np.full(n, -1, np.int32)
     for queue in range(n):
-        left = traffic.queue_left[queue]
-        if left == traffic.queue_entered[queue]:
+        left = traffic.queue[queue].left
+        if left == traffic.queue[queue].entered:
             continue
-        step = traffic.vehicle_step[traffic.slot_vehicle[roads.queue_slot[queue] + left % roads.queue_storage[queue]]]
-        out = roads.part_next[roads.queue_part[queue]]
+        step = traffic.vehicle[traffic.slot_vehicle[roads.queue[queue].slot + left % roads.queue[queue].storage]].step
+        out = roads.part[roads.queue[queue].part].next
         if out < 0:
             movement = traffic.path[step]
             if movement < 0:
                 continue
             step += 1
-            out = roads.movement_part[movement]
-        if roads.part_closed[out]:
+            out = roads.movement[movement].part
+        if roads.part[out].closed:
             continue
-        ahead = roads.part_last_queue[out]
-        if roads.part_next[out] >= 0:
-            ahead = roads.part_queue[out]
+        ahead = roads.part[out].last_queue
+        if roads.part[out].next >= 0:
+            ahead = roads.part[out].queue
         elif traffic.path[step] >= 0:
-            ahead = roads.movement_queue[traffic.path[step]]
-        if traffic.queue_entered[ahead] - traffic.queue_left[ahead] >= roads.queue_storage[ahead]:
+            ahead = roads.movement[traffic.path[step]].queue
+        if traffic.queue[ahead].entered - traffic.queue[ahead].left >= roads.queue[ahead].storage:
             queue_ahead[queue] = ahead
-        elif traffic.part_entered[out] - traffic.part_left[out] >= roads.part_storage[out]:
+        elif traffic.part[out].entered - traffic.part[out].left >= roads.part[out].storage:
             part_ahead[queue] = out
     return queue_ahead, part_ahead
 
@@ -118,8 +118,8 @@ def dead_queues(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
             else:
                 freed = False
                 part = part_ahead[queue]
-                for other in range(roads.part_queue[part], roads.part_queue[part + 1]):
-                    if traffic.queue_entered[other] > traffic.queue_left[other]:
+                for other in range(roads.part[part].queue, roads.part[part].end_queue):
+                    if traffic.queue[other].entered > traffic.queue[other].left:
                         freed = freed or not dead[other]
             if freed:
                 dead[queue] = 0
@@ -127,7 +127,7 @@ def dead_queues(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
     for queue in range(n):
         if dead[queue] and queue_ahead[queue] < 0:
             part = part_ahead[queue]
-            for other in range(roads.part_queue[part], roads.part_queue[part + 1]):
-                if traffic.queue_entered[other] > traffic.queue_left[other]:
+            for other in range(roads.part[part].queue, roads.part[part].end_queue):
+                if traffic.queue[other].entered > traffic.queue[other].left:
                     queue_ahead[queue] = other
     return dead, queue_ahead

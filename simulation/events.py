@@ -1,17 +1,20 @@
 """What a scenario does to a simulation, as SimPy processes; and what is wrong with it on a given network."""
 
+import itertools
 import math
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import simpy
 
-from simulation.demand import Demand, Trips
+from simulation.demand import Demand
+from simulation.departures import Trips
 from simulation.failures import dark_nodes
 from simulation.scenario import Scenario
 from simulation.signals import faults_of as signal_faults
+from simulation.signals import movement_rows
 from simulation.street import MIN_PART_M
 from twin import Network
 from twin.compiled import CompiledNetwork, Int
@@ -29,7 +32,7 @@ class Late(simpy.Event):
     def __init__(self, env: simpy.Environment, delay: float, rank: int = 0) -> None:
         super().__init__(env)
         self._ok, self._value = True, None
-        env.schedule(self, priority=2 + rank, delay=delay)
+        env.schedule(self, priority=cast(Any, 2 + rank), delay=delay)  # SimPy names only 0 and 1
 
 
 def cuts_of(scenario: Scenario, roads: CompiledNetwork) -> dict[int, list[float]]:
@@ -47,19 +50,20 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]
     """Return every fault that a scenario has on a network, one sentence each."""
     roads = network.compile()
     position = {name: k for k, name in enumerate(roads.link_ids)}
-    faults = []
+    faults: list[str] = []
 
     def check_links(where: str, names: Iterable[str]) -> None:
         faults.extend(f"{where}: link {name!r} is not in link.csv" for name in names if name not in position)
 
     label = scenario.name or "scenario"
-    for kind, entries in (
-        ("close", scenario.close),
-        ("capacity", scenario.capacity),
-        ("speed_limit", scenario.speed_limit),
-    ):
-        for number, entry in enumerate(entries, 1):
-            check_links(f"{label}: [[{kind}]] {number}", entry.links)
+    with_links = (
+        ("close", [entry.links for entry in scenario.close]),
+        ("capacity", [entry.links for entry in scenario.capacity]),
+        ("speed_limit", [entry.links for entry in scenario.speed_limit]),
+    )
+    for kind, lists in with_links:
+        for number, names in enumerate(lists, 1):
+            check_links(f"{label}: [[{kind}]] {number}", names)
     for number, incident in enumerate(scenario.incident, 1):
         where = f"{label}: [[incident]] {number}"
         check_links(where, [incident.link])
@@ -72,12 +76,14 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]
             )
         if incident.lanes_blocked > roads.lanes[link]:
             faults.append(
-                f"{where}: lanes_blocked is {incident.lanes_blocked:g}, link {incident.link} has {roads.lanes[link]} lanes"
+                f"{where}: lanes_blocked is {incident.lanes_blocked:g}, "
+                f"link {incident.link} has {roads.lanes[link]} lanes"
             )
     nodes = [plan.node_id for plan in scenario.signal]
+    rows = movement_rows(roads) if scenario.signal else {}
     for number, plan in enumerate(scenario.signal, 1):
         where = f"{label}: [[signal]] {number}"
-        faults += signal_faults(plan, roads, where)
+        faults += signal_faults(plan, roads, where, rows)
         if plan.node_id in nodes[: number - 1]:
             faults.append(f"{where}: node {plan.node_id!r} has a plan already, a node has one")
     if scenario.demand and demand.fixed is not None:
@@ -106,7 +112,7 @@ def never_green_notes(roads: CompiledNetwork, rows: Int) -> list[str]:
 def movements_along(roads: CompiledNetwork, links: tuple[int, ...]) -> list[int]:
     """Return the rows of the movements of a route, -1 where there is none."""
     rows = []
-    for a, b in zip(links[:-1], links[1:], strict=True):
+    for a, b in itertools.pairwise(links):
         of_link = range(int(roads.movement_start[a]), int(roads.movement_start[a + 1]))
         rows.append(next((row for row in of_link if roads.movement_out[row] == b), -1))
     return rows
@@ -119,7 +125,7 @@ def route_faults(roads: CompiledNetwork, trips: Trips) -> list[str]:
         for k, movement in enumerate(movements_along(roads, links)):
             if movement < 0:
                 a, b = roads.link_ids[links[k]], roads.link_ids[links[k + 1]]
-                faults.append(f"trip {trips.ids[row]}: link_ids: {a} > {b} is not an allowed movement")
+                faults.append(f"trip {trips.trip_id(row)}: link_ids: {a} > {b} is not an allowed movement")
     return faults
 
 
@@ -134,8 +140,8 @@ def start(simulation: "Simulation") -> None:
 
     for closure in scenario.close:
         links = [position[name] for name in dict.fromkeys(closure.links)]
-        begin = partial(_close, simulation, links, closure.reroute)
-        lasting(closure.from_s, closure.until_s, begin, partial(_reopen, simulation, links))
+        begin = partial(close, simulation, links, closure.reroute)
+        lasting(closure.from_s, closure.until_s, begin, partial(reopen, simulation, links))
     for incident in scenario.incident:
         at = (position[incident.link], incident.position_m)
         begin, end = (partial(control.block, *at, sign * incident.lanes_blocked) for sign in (1, -1))
@@ -169,13 +175,15 @@ def _lasting(
         end(env.now)
 
 
-def _close(simulation: "Simulation", links: list[int], reroute: bool, now: float) -> None:
+def close(simulation: "Simulation", links: list[int], reroute: bool, now: float) -> None:
+    """Close links; with ``reroute`` those who have one of them before them choose again where they stand."""
     for link in links:
         simulation.control.close(link, now)
     simulation.closures_changed(links if reroute else ())
 
 
-def _reopen(simulation: "Simulation", links: list[int], now: float) -> None:
+def reopen(simulation: "Simulation", links: list[int], now: float) -> None:
+    """End one closure of links."""
     for link in links:
         simulation.control.reopen(link, now)
     simulation.closures_changed()

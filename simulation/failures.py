@@ -9,8 +9,8 @@ from twin import Network
 def failure_times(network: Network, failure: AssetFailure) -> dict[str, float]:
     """Return when each asset fails (s of the run); those that live on are left out.
 
-    An asset fails with each dependency of need ``all``, and with the last of a group of need ``any``, after its own battery and
-    that of the dependency are empty.
+    An asset fails with each dependency of need ``all``, and with the last of a group of need ``any``, after its own
+    battery and that of the dependency are empty.
     """
     graph = network.assets
     times = {failure.asset: failure.from_s}

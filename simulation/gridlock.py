@@ -9,7 +9,8 @@ def rings(roads: Roads, traffic: Traffic) -> list[tuple[int, ...]]:
     dead, ahead = dead_queues(roads, traffic)
     if not dead.any():
         return []
-    found, seen = set(), set()
+    found: set[tuple[int, ...]] = set()
+    seen: set[int] = set()
     for start in dead.nonzero()[0].tolist():
         trail: dict[int, None] = {}
         queue = start
@@ -18,7 +19,7 @@ def rings(roads: Roads, traffic: Traffic) -> list[tuple[int, ...]]:
             queue = int(ahead[queue])
         if queue in trail:
             walk = list(trail)
-            ring = [int(roads.part_link[roads.queue_part[q]]) for q in walk[walk.index(queue) :]]
+            ring = [int(roads.part["link"][roads.queue["part"][q]]) for q in walk[walk.index(queue) :]]
             links = list(dict.fromkeys(ring))
             first = links.index(min(links))
             found.add((*links[first:], *links[:first]))

@@ -60,8 +60,14 @@ class LinkMeasure:
     speed: Float
 
     @classmethod
-    def between(cls, first: Cumulative, second: Cumulative, length: Float) -> "LinkMeasure":
-        """Return the traffic between two counts of links of a length (m)."""
+    def between(
+        cls, first: Cumulative, second: Cumulative, length: Float, free_speed: Float | None = None
+    ) -> "LinkMeasure":
+        """Return the traffic between two counts of links of a length (m).
+
+        The mean of entries and exits is not exactly the distance driven, so that a short interval can give more than
+        the free speed; ``free_speed`` (m/s) caps it.
+        """
         duration = second.time_s - first.time_s
         if duration <= 0:
             raise ValueError(f"the interval from {first.time_s:g} to {second.time_s:g} s must be longer than 0 s")
@@ -69,4 +75,6 @@ class LinkMeasure:
         density = np.maximum(0.0, second.vehicle_seconds - first.vehicle_seconds) / (length * duration)
         density = np.where((density * length * duration < 1e-6) & (flow == 0), 0.0, density)
         speed = np.divide(flow, density, out=np.full(len(flow), np.nan), where=density > 0)
+        if free_speed is not None:
+            speed = np.minimum(speed, free_speed)
         return cls(first.time_s, second.time_s, flow, density, speed)

@@ -1,5 +1,6 @@
 """The result of a run: totals, links on a time grid and trips; as the object of ``--json`` and as files."""
 
+import itertools
 import json
 import math
 import tempfile
@@ -17,6 +18,9 @@ from twin.compiled import Float
 from twin.tables import Row, write_table
 
 Long = npt.NDArray[np.int64]
+TRIP_COLUMNS = ("trip_id", "depart_s", "enter_s", "arrive_s", "distance_m", "delay_s")
+LINK_COLUMNS = ("link_id", "time_s", "entered", "left", "on_link", "flow_veh_h", "density_veh_km", "speed_kmh")
+FILES = frozenset({"summary.json", "trips.csv", "links.csv", "run.json"})
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class LinkTable:
     @classmethod
     def of(cls, link_ids: tuple[str, ...], samples: list[Cumulative], length: Float) -> "LinkTable":
         """Return the table of counts, of which the first is the start."""
-        measures = [LinkMeasure.between(a, b, length) for a, b in zip(samples[:-1], samples[1:], strict=True)]
+        measures = [LinkMeasure.between(a, b, length) for a, b in itertools.pairwise(samples)]
         shape = (len(measures), len(length))
 
         def stack(rows: Iterable[npt.NDArray[Any]], dtype: type) -> npt.NDArray[Any]:
@@ -110,8 +114,8 @@ class Result:
     def __repr__(self) -> str:
         vehicles = self.totals["vehicles"]
         return (
-            f"Result({vehicles['arrived']} of {vehicles['demanded']} vehicles arrived in {self.totals['horizon_s']:g} s, "
-            f"total delay {self.totals['total_delay_s'] / 3600:.1f} veh h)"
+            f"Result({vehicles['arrived']} of {vehicles['demanded']} vehicles arrived in "
+            f"{self.totals['horizon_s']:g} s, total delay {self.totals['total_delay_s'] / 3600:.1f} veh h)"
         )
 
     def write(self, folder: Path | str) -> None:
@@ -125,8 +129,7 @@ class Result:
             When the disk refuses.
         """
         folder = Path(folder).absolute()
-        names = {"summary.json", "trips.csv", "links.csv", "run.json"}
-        if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - names):
+        if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - FILES):
             raise InputError(f"--out {folder}: holds other things than a result, name an empty or new folder")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -146,18 +149,16 @@ class Result:
         summary = {key: value for key, value in self.totals.items() if key != "engine_wall_s"}
         (folder / "summary.json").write_text(_json(summary), "utf-8")
         (folder / "run.json").write_text(_json(self.recipe), "utf-8")
-        columns = ("trip_id", "depart_s", "enter_s", "arrive_s", "distance_m", "delay_s")
-        write_table(folder / "trips.csv", columns, self._trip_rows(columns))
-        columns = ("link_id", "time_s", "entered", "left", "on_link", "flow_veh_h", "density_veh_km", "speed_kmh")
-        write_table(folder / "links.csv", columns, self._link_rows(columns))
+        write_table(folder / "trips.csv", TRIP_COLUMNS, self._trip_rows())
+        write_table(folder / "links.csv", LINK_COLUMNS, self._link_rows())
 
-    def _trip_rows(self, columns: tuple[str, ...]) -> Iterator[Row]:
+    def _trip_rows(self) -> Iterator[Row]:
         trips = self.trips
         arrays = [_rounded(a) for a in (trips.depart, trips.enter, trips.arrive, trips.distance, trips.delay)]
         for row in zip(trips.ids, *arrays, strict=True):
-            yield dict(zip(columns, row, strict=True))
+            yield dict(zip(TRIP_COLUMNS, row, strict=True))
 
-    def _link_rows(self, columns: tuple[str, ...]) -> Iterator[Row]:
+    def _link_rows(self) -> Iterator[Row]:
         links = self.links
         for k, time in enumerate(_rounded(links.time)):
             arrays = [
@@ -169,7 +170,7 @@ class Result:
                 _rounded(links.speed[k] * 3.6),
             ]
             for link_id, *values in zip(links.link_ids, *arrays, strict=True):
-                yield dict(zip(columns, (link_id, time, *values), strict=True))
+                yield dict(zip(LINK_COLUMNS, (link_id, time, *values), strict=True))
 
 
 def _rounded(values: Float) -> list[float | None]:

@@ -47,22 +47,22 @@ def draw_map(network: CompiledNetwork, forbidden: Int) -> Map:
 
 @njit(cache=True)
 def _tree(chart: Map, cost: Float, node: int, distance: Float, choice: Int, heap_cost: Float, heap: Int) -> None:
-    """Fill cost to ``node`` from the start of every link, and the movement to take at its end (-1: the trip ends there)."""
+    """Fill cost to ``node`` from the start of every link, and the movement to take at its end (-1: it ends there)."""
     distance[:] = math.inf
     choice[:] = -1
     n = 0
     for k in range(chart.in_start[node], chart.in_start[node + 1]):
-        link = chart.in_link[k]
+        link = np.int64(chart.in_link[k])
         distance[link] = cost[link]
         n = _push(heap_cost, heap, n, cost[link], link)
     while n > 0:
-        key, link = heap_cost[0], heap[0]
+        key, link = heap_cost[0], np.int64(heap[0])
         n = _pop(heap_cost, heap, n)
         if key > distance[link]:
             continue
         for k in range(chart.before_start[link], chart.before_start[link + 1]):
             movement = chart.before[k]
-            previous = chart.movement_from[movement]
+            previous = np.int64(chart.movement_from[movement])
             candidate = key + cost[previous]
             if candidate < distance[previous]:
                 distance[previous] = candidate
@@ -71,7 +71,7 @@ def _tree(chart: Map, cost: Float, node: int, distance: Float, choice: Int, heap
 
 
 @njit(cache=True)
-def _push(heap_cost: Float, heap: Int, n: int, key: float, item: int) -> int:
+def _push(heap_cost: Float, heap: Int, n: int, key: float, item: np.int64) -> int:
     k = n
     while k > 0:
         parent = (k - 1) >> 1
@@ -117,8 +117,8 @@ def _plan(
 ) -> tuple[int, int]:
     """Plan requests from ``done`` on; returns how far it came before ``path`` was full, and how much of it is used.
 
-    Requests are sorted by (node, start), so that a tree and a route are worked out once. A start >= 0 is a node, a start
-    below is the end of link ``-1 - start``.
+    Requests are sorted by (node, start), so that a tree and a route are worked out once. A start >= 0 is a node, a
+    start below is the end of link ``-1 - start``.
     """
     n_links = len(cost)
     distance, choice = np.empty(n_links), np.empty(n_links, np.int32)
@@ -181,11 +181,12 @@ class Routes(NamedTuple):
 
 
 def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used: int) -> Routes:
-    """Return the cheapest routes from ``start`` (node, or -1 - link under way) to ``node``, written behind ``path[:used]``."""
+    """Return the cheapest routes from ``start`` (node, or -1 - link under way) to ``node``, behind ``path[:used]``."""
     order = np.lexsort((start, node))
     n = len(order)
     first, step, total = np.full(n, -1, np.int32), np.zeros(n, np.int64), np.zeros(n)
     begin, end = start[order].astype(np.int32), node[order].astype(np.int32)
+    cost = np.ascontiguousarray(cost)
     done = 0
     while done < n:
         done, used = _plan(chart, cost, begin, end, first, total, step, path, used, done)
@@ -198,17 +199,21 @@ def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used:
 
 @njit(cache=True)
 def compact(path: Int, step: npt.NDArray[np.int64], order: npt.NDArray[np.int64], out: Int) -> int:
-    """Copy what is left of the routes at ``step`` to ``out``, in rising ``order`` of step, and return its length."""
-    used, last, begin = 0, -1, 0
+    """Copy what is left of the routes at ``step`` to ``out``, in rising ``order`` of step, and return its length.
+
+    Vehicles share routes, one further on than the other: each cell is copied once, so that ``out`` is long enough.
+    """
+    used, first, end, begin = 0, -1, -1, 0
     for k in order:
         place = step[k]
-        if place != last:
-            last, begin = place, used
-            while path[place] >= 0:
-                out[used] = path[place]
+        if place >= end:
+            first, begin, end = place, used, place
+            while path[end] >= 0:
+                out[used] = path[end]
                 used += 1
-                place += 1
+                end += 1
             out[used] = -1
             used += 1
-        step[k] = begin
+            end += 1
+        step[k] = begin + place - first
     return used

@@ -108,16 +108,16 @@ def _sampling(
 def _trip_table(simulation: Simulation, horizon: float) -> tuple[TripTable, float]:
     """Return the trips, and the free-flow time of all vehicles so far (s)."""
     traffic, n = simulation.traffic, len(simulation.trips)
-    depart, enter = traffic.vehicle_depart[:n], traffic.vehicle_enter[:n]
-    arrive = traffic.vehicle_arrive[:n]
-    free = traffic.vehicle_free_time[:n].copy()
+    depart, enter = traffic.vehicle["depart"][:n], traffic.vehicle["enter"][:n]
+    arrive = traffic.vehicle["arrive"][:n]
+    free = traffic.vehicle["free_time"][:n].copy()
     vehicles, queues = engine_riders.riders(simulation.roads, traffic)
-    links = simulation.roads.part_link[simulation.roads.queue_part[queues]]
-    spent = horizon - traffic.vehicle_link_enter[vehicles]
+    links = simulation.roads.part["link"][simulation.roads.queue["part"][queues]]
+    spent = horizon - traffic.vehicle["link_enter"][vehicles]
     delay = arrive - depart - free
     delay = np.where(np.abs(delay) < 1e-6, 0.0, delay)  # rounding of sums, far below any headway
-    free[vehicles] += np.minimum(spent, simulation.roads.link_free_time[links])
-    table = TripTable(simulation.trips.ids, depart, enter, arrive, traffic.vehicle_distance[:n], delay)
+    free[vehicles] += np.minimum(spent, simulation.roads.link["free_time"][links])
+    table = TripTable(simulation.trips.ids, depart, enter, arrive, traffic.vehicle["distance"][:n], delay)
     return table, float(free.sum())
 
 
@@ -174,7 +174,7 @@ def _version() -> str:
 
 
 def compile_kernels() -> None:
-    """Compile or load every kernel: the first time after installation it takes some seconds, later a fraction of one."""
+    """Compile or load every kernel: the first time after installation it takes some seconds, later one."""
     if not _compiled:
         _compiled.append(True)
         _warm_up()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sensors import InputError
-from simulation.demand import Surge
+from simulation.departures import Surge
 from twin.signal import SignalPlan, Stage
 
 
@@ -66,7 +66,7 @@ class AssetFailure:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """How vehicles choose: ``fixed`` free-flow paths, current paths at ``departure``, or ``periodic`` for a share of them."""
+    """How vehicles choose: ``fixed`` free-flow paths, current ones at ``departure``, or ``periodic`` for a share."""
 
     update: str = "departure"
     interval_s: float = 300.0
@@ -107,11 +107,11 @@ class Scenario:
 
     @classmethod
     def parse(cls, text: str, name: str = "scenario") -> "Scenario":
-        """Return the scenario of a TOML text; ``name`` stands in messages.
+        r"""Return the scenario of a TOML text; ``name`` stands in messages.
 
         Examples
         --------
-        >>> Scenario.parse('[[close]]\\nlinks = ["L12"]\\nuntil_s = 600').close[0].until_s
+        >>> Scenario.parse('[[close]]\nlinks = ["L12"]\nuntil_s = 600').close[0].until_s
         600.0
         """
         try:

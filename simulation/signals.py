@@ -37,8 +37,8 @@ def movement_rows(roads: CompiledNetwork) -> dict[tuple[str, str], int]:
     return {(ids[i], ids[o]): row for row, (i, o) in enumerate(pairs)}
 
 
-def faults_of(plan: SignalPlan, roads: CompiledNetwork, where: str) -> list[str]:
-    """Return every fault of a plan as a sentence that begins with ``where``."""
+def faults_of(plan: SignalPlan, roads: CompiledNetwork, where: str, known: Mapping[tuple[str, str], int]) -> list[str]:
+    """Return every fault of a plan as a sentence that begins with ``where``; ``known`` is `movement_rows`."""
     if plan.node_id not in roads.node_ids:
         return [f"{where}: node {plan.node_id!r} is not in the network"]
     faults = []
@@ -54,7 +54,6 @@ def faults_of(plan: SignalPlan, roads: CompiledNetwork, where: str) -> list[str]
     used = sum(stage.green_s + stage.intergreen_s for stage in plan.stages)
     if used > plan.cycle_s + 1e-6:
         faults.append(f"{where}: its stages take {used:g} s, cycle_s is {plan.cycle_s:g}, must be at least as long")
-    known = movement_rows(roads)
     at_node = {roads.link_ids[i] for i in np.flatnonzero(roads.to_node == roads.node_ids.index(plan.node_id))}
     for number, stage in enumerate(plan.stages, 1):
         for pair in stage.movements:
@@ -73,11 +72,11 @@ def green_table(roads: CompiledNetwork, plans: Mapping[str, SignalPlan]) -> Gree
     InputError
         With every fault of every plan.
     """
-    faults = [fault for key, plan in plans.items() for fault in faults_of(plan, roads, f"signal {key}")]
+    rows = movement_rows(roads)
+    faults = [fault for key, plan in plans.items() for fault in faults_of(plan, roads, f"signal {key}", rows)]
     if faults:
         raise InputError(faults)
     position = {node_id: n for n, node_id in enumerate(roads.node_ids)}
-    rows = movement_rows(roads)
     cycle, offset = np.zeros(roads.n_nodes), np.zeros(roads.n_nodes)
     windows: list[list[tuple[float, float]]] = [[] for _ in range(len(roads.movement_out))]
     for plan in plans.values():

@@ -6,7 +6,7 @@ run up to the event's time.
 
 import math
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +16,19 @@ from sensors import InputError
 from simulation import engine, engine_riders, events, gridlock, routing
 from simulation.chance import uniform
 from simulation.control import Control
-from simulation.demand import Demand, Trips
+from simulation.demand import Demand
+from simulation.departures import Trips
 from simulation.measure import Cumulative, LinkMeasure
-from simulation.scenario import Routing, Scenario
+from simulation.recut import recut
+from simulation.scenario import Incident, Routing, Scenario
 from simulation.signals import GreenTable, green_table, merged, never_green
-from simulation.street import Roads, Traffic, empty_traffic, lay_roads
+from simulation.street import Roads, Traffic, empty_traffic, lay_roads, no_vehicles
 from twin import Network
 from twin.compiled import Float, Int
 
 DAY_S = 86400.0
 WARM_UP_S = 3600.0  # a city's trips are shorter: after an hour the street is as loaded as if it had always run
+NEAR_M = 5.0  # an incident this near to a former one stands at its place: cuts then do not multiply over the days
 INFORMED = 0  # stream of random numbers: who re-routes under way
 
 Process = Callable[[simpy.Environment, "Simulation"], Generator[simpy.Event, object, None]]
@@ -99,6 +102,7 @@ class Simulation:
         allow_unreachable: bool = False,
     ) -> None:
         self.network, self.scenario, self.seed = network, scenario or Scenario(), seed
+        self._demand = demand
         self.city = network.compile()
         faults = events.faults_of(self.scenario, network, demand)
         if faults:
@@ -119,11 +123,11 @@ class Simulation:
         self.env = environment or simpy.Environment(initial_time=self._start)
         self.traffic: Traffic = empty_traffic(self.roads, len(self.trips) if repeat_s is None else 1024)
         self.control = Control(self.city, self.roads, self.traffic)
-        self._trip = np.full(len(self.traffic.vehicle_depart), -1, np.int64)
-        self._informed = np.zeros(len(self.traffic.vehicle_depart), np.bool_)
+        self._trip = np.full(len(self.traffic.vehicle), -1, np.int64)
+        self._informed = np.zeros(len(self.traffic.vehicle), np.bool_)
         self._used, self._path_used, self._due, self._gone = 0, 0, 0, 0
         self._planned = self._start  # departures before are planned
-        self._cost = self.roads.link_free_time.copy()
+        self._cost = self.roads.link["free_time"].copy()
         self._costed: Cumulative | None = None
         self._time = self._start
         self.rings: dict[tuple[int, ...], None] = {}
@@ -155,10 +159,10 @@ class Simulation:
 
     def settle(self) -> None:
         """Make the moves of this very instant too: a sample at t counts what happens at t."""
-        engine.run(self.roads, self.traffic, math.nextafter(self._time, math.inf))
+        engine.run(self.roads, self.traffic, self._time, math.nextafter(self._time, math.inf))
 
     def _run(self, until: float) -> None:
-        engine.run(self.roads, self.traffic, until)
+        engine.run(self.roads, self.traffic, self._time, until)
         self._time = until
 
     # --- vehicles -------------------------------------------------------------------------------------------------
@@ -171,9 +175,11 @@ class Simulation:
             raise InputError(faults)
         if not len(trips):
             return trips, 0
-        pairs, back = np.unique(np.stack([trips.origin, trips.destination]), axis=1, return_inverse=True)
-        free = self.roads.link_free_time
-        routes = routing.plan_routes(chart, free, pairs[0], pairs[1], np.full(1024, -1, np.int32), 0)
+        number = trips.origin.astype(np.int64) * city.n_nodes + trips.destination
+        pairs, back = np.unique(number, return_inverse=True)
+        start, end = (pairs // city.n_nodes).astype(np.int32), (pairs % city.n_nodes).astype(np.int32)
+        free = self.roads.link["free_time"]
+        routes = routing.plan_routes(chart, free, start, end, np.full(1024, -1, np.int32), 0)
         lost = routes.first[back.ravel()] < 0
         for row in trips.routes:
             lost[row] = False
@@ -181,8 +187,8 @@ class Simulation:
             names = city.node_ids
             rows = np.flatnonzero(lost).tolist()
             raise InputError(
-                f"trip {trips.ids[k]}: no path from node {names[trips.origin[k]]} to node {names[trips.destination[k]]}, "
-                "add a link or movement, or leave such trips out with --allow-unreachable"
+                f"trip {trips.trip_id(k)}: no path from node {names[trips.origin[k]]} to node "
+                f"{names[trips.destination[k]]}, add a link or movement, or leave it out with --allow-unreachable"
                 for k in rows
             )
         return (trips.subset(~lost) if lost.any() else trips), int(lost.sum())
@@ -193,18 +199,13 @@ class Simulation:
             self._used += n
             return np.arange(self._used - n, self._used, dtype=np.int32)
         traffic = self.traffic
-        done = np.flatnonzero(np.isfinite(traffic.vehicle_arrive) & (self._trip >= 0))
+        done = np.flatnonzero(np.isfinite(traffic.vehicle["arrive"]) & (self._trip >= 0))
         self._gone += len(done)
         self._trip[done] = -1
         free = np.flatnonzero(self._trip < 0)
         if len(free) < n:
             more = max(n, len(self._trip))
-            grown = {
-                name: np.concatenate([getattr(traffic, name), np.zeros(more, getattr(traffic, name).dtype)])
-                for name in traffic._fields
-                if name.startswith("vehicle_")
-            }
-            self.traffic = traffic._replace(**grown)
+            self.traffic = traffic._replace(vehicle=np.concatenate([traffic.vehicle, no_vehicles(more)]))
             self.control.bind(self.roads, self.traffic)
             free = np.concatenate([free, np.arange(len(self._trip), len(self._trip) + more)])
             self._trip = np.concatenate([self._trip, np.full(more, -1, np.int64)])
@@ -241,11 +242,8 @@ class Simulation:
         self._planned = now + interval_s
         vehicles = self._take(len(rows))
         traffic = self.traffic
-        traffic.vehicle_depart[vehicles] = times
-        traffic.vehicle_enter[vehicles] = np.nan
-        traffic.vehicle_arrive[vehicles] = np.nan
-        traffic.vehicle_distance[vehicles] = 0.0
-        traffic.vehicle_free_time[vehicles] = 0.0
+        traffic.vehicle[vehicles] = no_vehicles(len(rows))
+        traffic.vehicle["depart"][vehicles] = times
         self._trip[vehicles] = rows
         day = 0 if self.repeat_s is None else math.floor(now / self.repeat_s)
         draw = uniform(self.seed, INFORMED, rows + len(self.trips) * (day % 2**20))
@@ -263,7 +261,7 @@ class Simulation:
             for k, row in enumerate(rows.tolist()):
                 if row in self.trips.routes:
                     first[k] = self._follow(int(vehicles[k]), self.trips.routes[row])
-        parts = np.flatnonzero(self.roads.part_first)[first].astype(np.int32)
+        parts = np.flatnonzero(self.roads.part["first"])[first].astype(np.int32)
         engine.join_origins(self.roads, self.traffic, vehicles, parts)
 
     def _plan(self, vehicles: Int, start: Int, node: Int) -> Int:
@@ -272,7 +270,7 @@ class Simulation:
         cost = self._cost + routing.CLOSED_S * (self.control.closed > 0)
         routes = routing.plan_routes(self._map, cost, start, node, self.traffic.path, self._path_used)
         self._keep_path(routes.path, routes.used)
-        self.traffic.vehicle_step[vehicles] = routes.step
+        self.traffic.vehicle["step"][vehicles] = routes.step
         return routes.first
 
     def _follow(self, vehicle: int, links: tuple[int, ...]) -> int:
@@ -284,7 +282,7 @@ class Simulation:
         path, used = self.traffic.path, self._path_used
         path[used : used + len(rows)] = rows
         path[used + len(rows)] = -1
-        self.traffic.vehicle_step[vehicle] = used
+        self.traffic.vehicle["step"][vehicle] = used
         self._path_used = used + len(rows) + 1
         return links[0]
 
@@ -302,12 +300,15 @@ class Simulation:
     def forget_routes(self) -> None:
         """Keep only what is left of the routes of vehicles that have not arrived."""
         traffic = self.traffic
-        alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle_arrive))
+        alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle["arrive"]))
         if self.repeat_s is None:
             alive = alive[alive < self._used]
-        order = alive[np.argsort(traffic.vehicle_step[alive], kind="stable")]
+        order = alive[np.argsort(traffic.vehicle["step"][alive], kind="stable")]
         path = np.full(len(traffic.path), -1, np.int32)
-        self._keep_path(path, routing.compact(traffic.path, traffic.vehicle_step, order, path))
+        step = traffic.vehicle["step"].copy()
+        used = routing.compact(traffic.path, step, order, path)
+        traffic.vehicle["step"] = step
+        self._keep_path(path, used)
 
     # --- routes under way -------------------------------------------------------------------------------------------
 
@@ -319,7 +320,7 @@ class Simulation:
         if self._costed is not None:
             passed = 0.5 * ((now.entered - self._costed.entered) + (now.left - self._costed.left))
             spent = now.vehicle_seconds - self._costed.vehicle_seconds
-            self._cost = np.maximum(self.roads.link_free_time, spent / np.maximum(passed, 0.5))
+            self._cost = np.maximum(self.roads.link["free_time"], spent / np.maximum(passed, 0.5))
         self._costed = now
 
     def _reroute_under_way(self) -> None:
@@ -334,10 +335,10 @@ class Simulation:
         if not len(vehicles):
             return
         roads, rows = self.roads, self._trip[vehicles]
-        before = self.traffic.vehicle_step[vehicles].copy()
-        links = roads.part_link[roads.queue_part[queues]]
+        before = self.traffic.vehicle["step"][vehicles].copy()
+        links = roads.part["link"][roads.queue["part"][queues]]
         self._make_room()
-        before = self.traffic.vehicle_step[vehicles].copy()
+        before = self.traffic.vehicle["step"][vehicles].copy()
         cost = self._cost + routing.CLOSED_S * (self.control.closed > 0)
         start = (-1 - links).astype(np.int32)
         routes = routing.plan_routes(
@@ -349,21 +350,21 @@ class Simulation:
             old, new = int(path[before[k]]), int(path[routes.step[k]])
             if old < 0 or new < 0 or routes.total[k] >= routing.CLOSED_S:
                 continue  # on its last link, or no way round
-            queue = int(roads.movement_queue[new])
-            if roads.part_next[roads.queue_part[queues[k]]] < 0 and queue != queues[k]:
-                if not engine_riders.change_queue(roads, traffic, vehicle, int(queues[k]), queue, self._time):
-                    continue  # no room in that lane: it stays on its way
-            traffic.vehicle_step[vehicle] = routes.step[k]
-        for node in np.unique(roads.part_to[roads.queue_part[queues]]).tolist():
-            if self._time < traffic.node_wake[node]:
+            queue = int(roads.movement["queue"][new])
+            other = roads.part["next"][roads.queue["part"][queues[k]]] < 0 and queue != queues[k]
+            if other and not engine_riders.change_queue(roads, traffic, vehicle, int(queues[k]), queue, self._time):
+                continue  # no room in that lane: it stays on its way
+            traffic.vehicle["step"][vehicle] = routes.step[k]
+        for node in np.unique(roads.part["to_node"][roads.queue["part"][queues]]).tolist():
+            if self._time < traffic.wake[node]:
                 engine.wake(traffic, node, self._time)
 
     def closures_changed(self, reroute: Sequence[int] = ()) -> None:
-        """Plan anew the vehicles that have not left yet; with ``reroute`` also those that have one of these links before them."""
+        """Plan anew those who have not left yet; with ``reroute`` also those with one of these links before them."""
         now, traffic = self._time, self.traffic
-        alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle_enter)).astype(np.int32)
-        pending = alive[traffic.vehicle_depart[alive] >= now]
-        waiting = alive[traffic.vehicle_depart[alive] < now]
+        alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle["enter"])).astype(np.int32)
+        pending = alive[traffic.vehicle["depart"][alive] >= now]
+        waiting = alive[traffic.vehicle["depart"][alive] < now]
         if reroute:
             vehicles, queues = engine_riders.riders(self.roads, traffic)
             hit = np.array([self._passes(int(v), reroute) for v in vehicles], np.bool_)
@@ -372,13 +373,13 @@ class Simulation:
             now = -math.inf
         if not len(pending):
             return
-        for part in np.flatnonzero(self.roads.part_first).tolist():
+        for part in np.flatnonzero(self.roads.part["first"]).tolist():
             engine.withdraw(self.traffic, part, now)
-        order = np.lexsort((pending, self.traffic.vehicle_depart[pending]))
+        order = np.lexsort((pending, self.traffic.vehicle["depart"][pending]))
         self._send(pending[order])
 
     def _passes(self, vehicle: int, links: Sequence[int]) -> bool:
-        path, step = self.traffic.path, int(self.traffic.vehicle_step[vehicle])
+        path, step = self.traffic.path, int(self.traffic.vehicle["step"][vehicle])
         while path[step] >= 0:
             if self.city.movement_out[path[step]] in links:
                 return True
@@ -390,15 +391,15 @@ class Simulation:
     def cumulative(self) -> Cumulative:
         """Return what has entered and left every link so far, and the time spent there."""
         roads, traffic = self.roads, self.traffic
-        first = np.flatnonzero(roads.part_first)
-        last = np.concatenate([first[1:], [len(roads.part_link)]]) - 1
-        entered, left = traffic.part_entered[first], traffic.part_left[last]
-        spent = traffic.part_left_sum[last] - traffic.part_entered_sum[first] + (entered - left) * self._time
+        first = np.flatnonzero(roads.part["first"])
+        last = np.concatenate([first[1:], [len(roads.part)]]) - 1
+        entered, left = traffic.part["entered"][first], traffic.part["left"][last]
+        spent = traffic.part["left_sum"][last] - traffic.part["entered_sum"][first] + (entered - left) * self._time
         return Cumulative(self._time, entered, left, spent)
 
     def measure(self, since: Cumulative) -> LinkMeasure:
         """Return flow, density and speed of every link since an earlier `cumulative`, by Edie's definitions."""
-        return LinkMeasure.between(since, self.cumulative(), self.city.length)
+        return LinkMeasure.between(since, self.cumulative(), self.city.length, self.city.free_speed)
 
     def counts(self) -> Counts:
         """Return how many vehicles are where now.
@@ -409,14 +410,65 @@ class Simulation:
             When a vehicle was lost or made up: the engine is wrong.
         """
         traffic, used = self.traffic, self._trip >= 0
-        due = used & (traffic.vehicle_depart <= self._time)
-        entered = used & np.isfinite(traffic.vehicle_enter)
-        arrived = used & np.isfinite(traffic.vehicle_arrive)
-        on_links = int((traffic.queue_entered - traffic.queue_left).sum())
-        assert on_links == int((traffic.part_entered - traffic.part_left).sum())
+        due = used & (traffic.vehicle["depart"] <= self._time)
+        entered = used & np.isfinite(traffic.vehicle["enter"])
+        arrived = used & np.isfinite(traffic.vehicle["arrive"])
+        on_links = int((traffic.queue["entered"] - traffic.queue["left"]).sum())
+        assert on_links == int((traffic.part["entered"] - traffic.part["left"]).sum())
         assert int(entered.sum()) == on_links + int(arrived.sum()), "a vehicle was lost or made up"
         demanded, inside, gone = int(due.sum()), int(entered.sum()), int(arrived.sum())
         return Counts(demanded + self._gone, inside + self._gone, gone + self._gone, on_links, demanded - inside)
+
+    # --- what can be done to it -------------------------------------------------------------------------------------
+
+    def add_incident(self, link_id: str, position_m: float, lanes_blocked: float) -> Incident:
+        """Block lanes at a point of a link from now on; the queue stands behind it.
+
+        Raises
+        ------
+        InputError
+            When the link is unknown, the point beyond its end, or more lanes are blocked than it has.
+        """
+        incident = Incident(link_id, position_m, lanes_blocked, from_s=self._time)
+        faults = events.faults_of(Scenario(name="incident", incident=(incident,)), self.network, self._demand)
+        if faults:
+            raise InputError(faults)
+        link = self.city.link_ids.index(link_id)
+        incident = replace(incident, position_m=self._cut(link, position_m))
+        self.control.block(link, incident.position_m, lanes_blocked, self._time)
+        return incident
+
+    def remove_incident(self, incident: Incident) -> None:
+        """Clear an incident that `add_incident` gave."""
+        link = self.city.link_ids.index(incident.link)
+        self.control.block(link, incident.position_m, -incident.lanes_blocked, self._time)
+
+    def close_links(self, link_ids: Sequence[str], *, reroute: bool = False) -> None:
+        """Let nothing enter these links from now on."""
+        events.close(self, [self.city.link_ids.index(name) for name in link_ids], reroute, self._time)
+
+    def reopen_links(self, link_ids: Sequence[str]) -> None:
+        """End one closure of these links."""
+        events.reopen(self, [self.city.link_ids.index(name) for name in link_ids], self._time)
+
+    def _cut(self, link: int, position_m: float) -> float:
+        """Cut a link at a point, or near it where it is cut already, and return the point."""
+        position_m = self.control.snap(link, position_m)
+        length = float(self.city.length[link])
+        near = [point for point in self._cuts.get(link, ()) if abs(point - position_m) <= NEAR_M]
+        if position_m in (0.0, length) or near:
+            return near[0] if near and position_m not in (0.0, length) else position_m
+        points = self._cuts.get(link, [])
+        part = int(np.flatnonzero(self.roads.part["link"] == link)[0]) + sum(point < position_m for point in points)
+        start = max((point for point in points if point < position_m), default=0.0)
+        cuts = {**self._cuts, link: sorted([*points, position_m])}
+        done = recut(self.city, self._greens, cuts, self.roads, self.traffic, (part, position_m - start), self._time)
+        if done is None:
+            return length
+        self._cuts, self.roads, self.traffic = cuts, done.roads, done.traffic
+        self.control.move(done.part, done.queue)
+        self.control.bind(self.roads, self.traffic)
+        return position_m
 
     def note_gridlock(self) -> None:
         """Remember the rings of links that wait for each other now."""

@@ -1,12 +1,13 @@
-"""The street as the kernels see it: what stands (`Roads`) and what moves (`Traffic`), both plain arrays.
+"""The street as the kernels see it: what stands (`Roads`) and what moves (`Traffic`), both plain arrays of records.
 
-A link with an incident at a point is cut there into **parts**; every other link is one part. A part ends in one **queue** per
-lane group. A **slot** is room for one vehicle: it holds the time at which its vehicle may leave and, once the vehicle has left,
-the time at which the hole that it left behind has travelled back to the entrance (Newell 1993; Yperman 2007).
+A link with an incident at a point is cut there into **parts**; every other link is one part. A part ends in one
+**queue** per lane group. A **slot** is room for one vehicle: it holds the time at which its vehicle may leave and,
+once the vehicle has left, the time at which the hole that it left behind has travelled back to the entrance (Newell
+1993; Yperman 2007).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,98 +16,133 @@ from simulation.signals import GreenTable
 from twin.compiled import CompiledNetwork, Float, Int
 
 Long = npt.NDArray[np.int64]
-Byte = npt.NDArray[np.int8]
+Records = npt.NDArray[Any]  # of the record types below
 
 MIN_LOOKAHEAD_S = 1e-6  # below this, adding it to a time of day would change nothing
 MIN_PART_M = 0.5  # an incident nearer to an end of its link stands at that end
 
+PART = np.dtype(
+    [
+        ("link", "i8"),
+        ("from_node", "i8"),
+        ("to_node", "i8"),
+        ("next", "i8"),  # the part that follows on the same link, -1 at the link's end
+        ("first", "i8"),  # 1 where the link begins
+        ("queue", "i8"),  # its queues are queue:end_queue
+        ("end_queue", "i8"),
+        ("last_queue", "i8"),  # queue of the vehicles whose trip ends here
+        ("slot", "i8"),  # first of the part's own slots, -1 with one queue, whose slots then are the part's
+        ("storage", "i8"),
+        ("closed", "i8"),
+        ("length", "f8"),
+        ("travel", "f8"),  # s at the free speed in force
+        ("headway", "f8"),  # s between entries, infinite where nothing enters
+        ("hole", "f8"),  # s that a hole takes back to the entrance
+        ("origin_weight", "f8"),  # of vehicles that begin their trip here, at the merge in front of the part
+    ],
+    align=True,
+)
+QUEUE = np.dtype(
+    [
+        ("part", "i8"),
+        ("slot", "i8"),
+        ("storage", "i8"),
+        ("headway", "f8"),  # s between exits
+        ("hole", "f8"),
+        ("share", "f8"),  # of the link's lanes
+        ("weight", "f8"),  # at merges
+    ],
+    align=True,
+)
+MOVEMENT = np.dtype([("part", "i8"), ("queue", "i8"), ("green", "i8"), ("end_green", "i8")], align=True)
+NODE = np.dtype(
+    [
+        ("queue", "i8"),  # rows of Roads.node_queue
+        ("end_queue", "i8"),
+        ("origin", "i8"),  # rows of Roads.node_origin
+        ("end_origin", "i8"),
+        ("cycle", "f8"),
+        ("offset", "f8"),
+        ("lookahead", "f8"),
+    ],
+    align=True,
+)
+LINK = np.dtype([("length", "f8"), ("free_time", "f8")], align=True)  # s at the undisturbed free speed
+
+PART_TRAFFIC = np.dtype(
+    [
+        ("entered", "i8"),  # since the start
+        ("left", "i8"),
+        ("entered_sum", "f8"),  # of the times of entry
+        ("left_sum", "f8"),
+        ("free", "f8"),  # when the next vehicle may enter, for the headway's sake
+        ("virtual", "f8"),  # virtual time of the merge in front of the part
+        ("origin_tag", "f8"),
+        ("origin_head", "i8"),  # vehicles that wait to begin their trip here
+        ("origin_tail", "i8"),
+    ],
+    align=True,
+)
+QUEUE_TRAFFIC = np.dtype(
+    [
+        ("entered", "i8"),
+        ("left", "i8"),
+        ("served", "i8"),  # turns at merges
+        ("free", "f8"),  # when the next vehicle may leave, for the headway's sake
+    ],
+    align=True,
+)
+MOVEMENT_TRAFFIC = np.dtype([("tag", "f8"), ("served", "i8")], align=True)
+VEHICLE = np.dtype(
+    [
+        ("step", "i8"),  # place in Traffic.path of the movement at the end of the link it is on
+        ("behind", "i8"),  # next in the origin's queue
+        ("depart", "f8"),
+        ("enter", "f8"),
+        ("arrive", "f8"),
+        ("link_enter", "f8"),
+        ("distance", "f8"),
+        ("free_time", "f8"),
+    ],
+    align=True,
+)
+
 
 class Roads(NamedTuple):
-    """What stands. Only scenario events change it, between two runs of the kernel.
+    """What stands. Only scenario events change it, between two runs of the kernel."""
 
-    ``part_*`` by part, ``queue_*`` by lane group of a part, ``movement_*`` by movement of the network, ``node_*`` by node (those of
-    the cuts come last). Headways are seconds per vehicle, infinite where nothing passes.
-    """
-
-    part_link: Int
-    part_from: Int
-    part_to: Int
-    part_next: Int  # the part that follows on the same link, -1 at the link's end
-    part_first: Byte  # 1 where the link begins
-    part_length: Float
-    part_travel: Float  # s at the free speed in force
-    part_headway: Float  # s between entries
-    part_storage: Long
-    part_hole: Float
-    part_slot: Long  # first of the part's own slots, -1 with one queue
-    part_closed: Byte
-    part_queue: Int  # first queue; (n_parts + 1,)
-    part_last_queue: Int  # queue of the vehicles whose trip ends here
-    part_origin_weight: Float
-    queue_part: Int
-    queue_headway: Float
-    queue_storage: Long
-    queue_hole: Float
-    queue_slot: Long
-    queue_weight: Float
-    queue_share: Float  # of the link's lanes
-    movement_part: Int
-    movement_queue: Int
-    green_start: Int
+    part: Records
+    queue: Records
+    movement: Records
     green_opens: Float
     green_closes: Float
-    node_queue_start: Int
-    node_queue: Int
-    node_origin_start: Int
-    node_origin: Int  # parts at which trips can begin
-    node_cycle: Float
-    node_offset: Float
-    node_lookahead: Float
-    link_length: Float
-    link_free_time: Float  # s at the undisturbed free speed
+    node: Records  # those of the network, then those of the cuts
+    node_queue: Long
+    node_origin: Long
+    link: Records
 
 
 class Traffic(NamedTuple):
-    """What moves. Counts are since the start; times are seconds of the run."""
+    """What moves; times are seconds of the run."""
 
+    part: Records
+    queue: Records
+    movement: Records
+    vehicle: Records
     slot_time: Float
     slot_vehicle: Int
     part_slot_time: Float
-    queue_entered: Long
-    queue_left: Long
-    queue_free: Float  # when the next vehicle may leave, for the headway's sake
-    queue_served: Long
-    part_free: Float  # when the next vehicle may enter, for the headway's sake
-    part_entered: Long
-    part_left: Long
-    part_entered_sum: Float  # sum of entry times
-    part_left_sum: Float
-    part_virtual: Float  # virtual time of the merge in front of the part
-    movement_tag: Float
-    movement_served: Long
-    origin_tag: Float
-    origin_head: Int
-    origin_tail: Int
     link_stops: Long
-    node_wake: Float
-    heap: Int
-    heap_place: Int
-    vehicle_step: Long  # place in ``path`` of the movement at the end of the link it is on
-    vehicle_behind: Int  # next in the origin's queue
-    vehicle_depart: Float
-    vehicle_enter: Float
-    vehicle_arrive: Float
-    vehicle_link_enter: Float
-    vehicle_distance: Float
-    vehicle_free_time: Float
+    wake: Float  # when each node acts next
+    heap: Long
+    heap_place: Long
     path: Int  # movements of all routes, each ended by -1
 
 
-def _csr(owner: npt.NDArray[np.integer], n: int) -> tuple[Int, Int]:
+def _csr(owner: npt.NDArray[np.integer], n: int) -> tuple[Long, Long]:
     """Return (start, items) so that the items of owner ``i`` are ``items[start[i]:start[i + 1]]``, in rising order."""
-    order = np.argsort(owner, kind="stable").astype(np.int32)
-    start = np.searchsorted(owner[order], np.arange(n + 1)).astype(np.int32)
-    return start, order
+    order = np.argsort(owner, kind="stable").astype(np.int64)
+    return np.searchsorted(owner[order], np.arange(n + 1)).astype(np.int64), order
 
 
 def _slots(density: Float, length: Float) -> Long:
@@ -163,105 +199,122 @@ def lay_roads(network: CompiledNetwork, greens: GreenTable, cuts: Mapping[int, S
     part_slot = np.where(several, np.cumsum(np.where(several, part_storage, 0)) - part_storage, -1)
     widest = np.lexsort((np.arange(len(queue_part)), -queue_lanes, queue_part))
     part_last_queue = widest[part_queue[:-1]].astype(np.int32)
-    travel = length / network.free_speed[link]
 
     node_queue_start, node_queue = _csr(part_to[queue_part], n_nodes)
-    origin_owner = np.where(first, part_from, n_nodes)
-    node_origin_start, node_origin = _csr(origin_owner, n_nodes)
+    node_origin_start, node_origin = _csr(np.where(first, part_from, n_nodes), n_nodes)
     padding = np.zeros(n_nodes - network.n_nodes)
     movement_link = np.repeat(np.arange(network.n_links), np.diff(network.movement_start))
     group_place = network.movement_group - network.group_start[movement_link]
     roads = Roads(
-        part_link=link,
-        part_from=part_from,
-        part_to=part_to,
-        part_next=np.where(last, -1, np.arange(1, n_parts + 1)).astype(np.int32),
-        part_first=first.astype(np.int8),
-        part_length=length,
-        part_travel=travel,
-        part_headway=1.0 / network.capacity[link],
-        part_storage=part_storage,
-        part_hole=part_hole,
-        part_slot=part_slot.astype(np.int64),
-        part_closed=np.zeros(n_parts, np.int8),
-        part_queue=part_queue,
-        part_last_queue=part_last_queue,
-        part_origin_weight=network.priority[link] / network.lanes[link],
-        queue_part=queue_part,
-        queue_headway=1.0 / (network.capacity[queue_link] * share),
-        queue_storage=queue_storage,
-        queue_hole=queue_hole,
-        queue_slot=(np.cumsum(queue_storage) - queue_storage).astype(np.int64),
-        queue_weight=network.priority[queue_link] * share,
-        queue_share=share,
-        movement_part=first_part[network.movement_out].astype(np.int32),
-        movement_queue=(part_queue[last_part[movement_link]] + group_place).astype(np.int32),
-        green_start=greens.start,
+        part=_records(
+            PART,
+            link=link,
+            from_node=part_from,
+            to_node=part_to,
+            next=np.where(last, -1, np.arange(1, n_parts + 1)),
+            first=first,
+            queue=part_queue[:-1],
+            end_queue=part_queue[1:],
+            last_queue=part_last_queue,
+            slot=part_slot,
+            storage=part_storage,
+            closed=np.zeros(n_parts),
+            length=length,
+            travel=length / network.free_speed[link],
+            headway=1.0 / network.capacity[link],
+            hole=part_hole,
+            origin_weight=network.priority[link] / network.lanes[link],
+        ),
+        queue=_records(
+            QUEUE,
+            part=queue_part,
+            slot=np.cumsum(queue_storage) - queue_storage,
+            storage=queue_storage,
+            headway=1.0 / (network.capacity[queue_link] * share),
+            hole=queue_hole,
+            share=share,
+            weight=network.priority[queue_link] * share,
+        ),
+        movement=_records(
+            MOVEMENT,
+            part=first_part[network.movement_out],
+            queue=part_queue[last_part[movement_link]] + group_place,
+            green=greens.start[:-1],
+            end_green=greens.start[1:],
+        ),
         green_opens=greens.opens,
         green_closes=greens.closes,
-        node_queue_start=node_queue_start,
+        node=_records(
+            NODE,
+            queue=node_queue_start[:-1],
+            end_queue=node_queue_start[1:],
+            origin=node_origin_start[:-1],
+            end_origin=node_origin_start[1:],
+            cycle=np.concatenate([greens.cycle, padding]),
+            offset=np.concatenate([greens.offset, padding]),
+            lookahead=np.full(n_nodes, np.inf),
+        ),
         node_queue=node_queue,
-        node_origin_start=node_origin_start,
         node_origin=node_origin,
-        node_cycle=np.concatenate([greens.cycle, padding]),
-        node_offset=np.concatenate([greens.offset, padding]),
-        node_lookahead=np.full(n_nodes, np.inf),
-        link_length=network.length.copy(),
-        link_free_time=network.length / network.free_speed,
+        link=_records(LINK, length=network.length, free_time=network.length / network.free_speed),
     )
     set_lookahead(roads)
     return roads
 
 
+def _records(dtype: np.dtype[Any], **columns: npt.NDArray[Any]) -> Records:
+    """Return an array of records from its columns, all of them."""
+    assert set(columns) == set(dtype.names or ())
+    records = np.zeros(len(next(iter(columns.values()))), dtype)
+    for name, values in columns.items():
+        records[name] = values
+    return records
+
+
 def set_lookahead(roads: Roads) -> None:
     """Set how long each node may run ahead of its neighbours: what they do reaches it no sooner.
 
-    A neighbour acts on a node through a vehicle, which takes the free-flow time of the in-link, or through a hole, which takes the
-    wave's time on the out-link (Chandy and Misra 1979, conservative parallel simulation).
+    A neighbour acts on a node through a vehicle, which takes the free-flow time of the in-link, or through a hole,
+    which takes the wave's time on the out-link (Chandy and Misra 1979, conservative parallel simulation).
     """
-    back = np.minimum.reduceat(roads.queue_hole, roads.part_queue[:-1])
-    back = np.where(roads.part_slot >= 0, np.minimum(back, roads.part_hole), back)
-    roads.node_lookahead[:] = np.inf
-    np.minimum.at(roads.node_lookahead, roads.part_to, roads.part_travel)
-    np.minimum.at(roads.node_lookahead, roads.part_from, back)
-    np.maximum(roads.node_lookahead, MIN_LOOKAHEAD_S, out=roads.node_lookahead)
+    part, node = roads.part, roads.node
+    back = np.minimum.reduceat(roads.queue["hole"], part["queue"]) if len(part) else np.zeros(0)
+    back = np.where(part["slot"] >= 0, np.minimum(back, part["hole"]), back)
+    lookahead = np.full(len(node), np.inf)
+    np.minimum.at(lookahead, part["to_node"], part["travel"])
+    np.minimum.at(lookahead, part["from_node"], back)
+    node["lookahead"] = np.maximum(lookahead, MIN_LOOKAHEAD_S)
 
 
 def empty_traffic(roads: Roads, n_vehicles: int) -> Traffic:
     """Return the traffic of an empty street with room for ``n_vehicles``."""
-    n_parts, n_queues, n_nodes = len(roads.part_link), len(roads.queue_part), len(roads.node_cycle)
-    n_movements, n_slots = len(roads.movement_part), int(roads.queue_storage.sum())
-    several = roads.part_slot >= 0
+    n_nodes, n_slots = len(roads.node), int(roads.queue["storage"].sum())
+    part = np.zeros(len(roads.part), PART_TRAFFIC)
+    part["free"] = -np.inf
+    part["origin_head"] = part["origin_tail"] = -1
+    queue = np.zeros(len(roads.queue), QUEUE_TRAFFIC)
+    queue["free"] = -np.inf
+    own_slots = roads.part["storage"][roads.part["slot"] >= 0]
     return Traffic(
+        part=part,
+        queue=queue,
+        movement=np.zeros(len(roads.movement), MOVEMENT_TRAFFIC),
+        vehicle=no_vehicles(n_vehicles),
         slot_time=np.full(n_slots, -np.inf),
         slot_vehicle=np.full(n_slots, -1, np.int32),
-        part_slot_time=np.full(int(roads.part_storage[several].sum()), -np.inf),
-        queue_entered=np.zeros(n_queues, np.int64),
-        queue_left=np.zeros(n_queues, np.int64),
-        queue_free=np.full(n_queues, -np.inf),
-        queue_served=np.zeros(n_queues, np.int64),
-        part_free=np.full(n_parts, -np.inf),
-        part_entered=np.zeros(n_parts, np.int64),
-        part_left=np.zeros(n_parts, np.int64),
-        part_entered_sum=np.zeros(n_parts),
-        part_left_sum=np.zeros(n_parts),
-        part_virtual=np.zeros(n_parts),
-        movement_tag=np.zeros(n_movements),
-        movement_served=np.zeros(n_movements, np.int64),
-        origin_tag=np.zeros(n_parts),
-        origin_head=np.full(n_parts, -1, np.int32),
-        origin_tail=np.full(n_parts, -1, np.int32),
-        link_stops=np.zeros(len(roads.link_length), np.int64),
-        node_wake=np.full(n_nodes, np.inf),
-        heap=np.arange(n_nodes, dtype=np.int32),
-        heap_place=np.arange(n_nodes, dtype=np.int32),
-        vehicle_step=np.zeros(n_vehicles, np.int64),
-        vehicle_behind=np.full(n_vehicles, -1, np.int32),
-        vehicle_depart=np.full(n_vehicles, np.nan),
-        vehicle_enter=np.full(n_vehicles, np.nan),
-        vehicle_arrive=np.full(n_vehicles, np.nan),
-        vehicle_link_enter=np.full(n_vehicles, np.nan),
-        vehicle_distance=np.zeros(n_vehicles),
-        vehicle_free_time=np.zeros(n_vehicles),
+        part_slot_time=np.full(int(own_slots.sum()), -np.inf),
+        link_stops=np.zeros(len(roads.link), np.int64),
+        wake=np.full(n_nodes, np.inf),
+        heap=np.arange(n_nodes),
+        heap_place=np.arange(n_nodes),
         path=np.full(1024, -1, np.int32),
     )
+
+
+def no_vehicles(n: int) -> Records:
+    """Return places for ``n`` vehicles."""
+    vehicles = np.zeros(n, VEHICLE)
+    for name in ("depart", "enter", "arrive", "link_enter"):
+        vehicles[name] = np.nan
+    vehicles["behind"] = -1
+    return vehicles

@@ -4,6 +4,7 @@ The graph is what people query, the compiled arrays are what kernels run, and th
 made from the one before.
 """
 
+import re
 import shutil
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -177,8 +178,8 @@ class Network:
 
     @property
     def name(self) -> str:
-        """Name of the dataset, else of its folder."""
-        own = self._config("dataset_name")
+        """Name of the city, else of the dataset, else of its folder."""
+        own = self._config("name") or self._config("dataset_name")
         return own or (self.folder.resolve().name if self.folder else "network")
 
     @property
@@ -310,8 +311,11 @@ class Network:
 
     def _corner(self, node: int, street: str, language: str) -> str:
         """Return a node's name, else that of a street that crosses there, else its id."""
-        own = _prefer(language, self.nodes.names[node], self.nodes.names_zh[node])
-        if own and own != street:
+        name = _prefer(language, self.nodes.names[node], self.nodes.names_zh[node])
+        # "Jiefang Road / Qingchun Road" or "解放路与庆春路路口": on Jiefang Road it is enough to say Qingchun Road.
+        parts = [part.strip() for part in re.split(r"/|与", name.removesuffix("路口") if "与" in name else name)]
+        own = " / ".join(part for part in parts if part != street) if street in parts else name
+        if own and own.removesuffix("路口") != street:
             return own
         compiled = self.compile()
         outs = compiled.out_link[compiled.out_start[node] : compiled.out_start[node + 1]].tolist()
@@ -320,7 +324,7 @@ class Network:
             crossing = _prefer(language, self.links.names[link], self.links.names_zh[link])
             if crossing and crossing != street:
                 return crossing
-        return own or self.nodes.ids[node]
+        return name or self.nodes.ids[node]
 
 
 def _prefer(language: str, english: str, chinese: str) -> str:

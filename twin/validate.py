@@ -25,7 +25,7 @@ SLOWEST_KMH, FASTEST_KMH = 5.0, 200.0
 LONGEST_M = 50_000.0
 MOST_LANES = 10
 # More of one kind than this are counted in one sentence.
-MOST_OF_A_KIND = 20
+MOST_OF_A_KIND = {"error": 1000, "warning": 20, "note": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,11 @@ def validate(network: "Network", *, owners: Collection[str] = ()) -> list[Fault]
     for fault in sorted(found, key=lambda fault: order[fault.severity]):
         key = (fault.severity, fault.file, fault.rule)
         seen[key] += 1
-        if seen[key] <= MOST_OF_A_KIND:
+        most = MOST_OF_A_KIND[fault.severity]
+        if seen[key] <= most:
             shown.append(fault)
         elif seen[key] == counts[key]:
-            shown.append(Fault(*key[:2], "", key[2], f"and {counts[key] - MOST_OF_A_KIND} more like this"))
+            shown.append(Fault(*key[:2], "", key[2], f"and {counts[key] - most} more like this"))
     return shown
 
 
@@ -149,9 +150,8 @@ def _dead_ends(network: "Network") -> Iterator[Fault]:
     sinks = [compiled.link_ids[i] for i in np.flatnonzero((onward == 0) & (leaving[compiled.to_node] == 0))]
     if sinks:
         more = f" and {len(sinks) - 5} more" if len(sinks) > 5 else ""
-        text = (
-            f"link {', '.join(sinks[:5])}{more} end{'s' * (len(sinks) == 1)} where no link leaves: the rim of the map"
-        )
+        verb = "ends" if len(sinks) == 1 else "end"
+        text = f"link {', '.join(sinks[:5])}{more} {verb} where no link leaves: the rim of the map"
         yield Fault("note", "link.csv", sinks[0], "dead end", text)
     lonely = np.flatnonzero((leaving == 0) & (np.diff(compiled.in_start) == 0)).tolist()
     for node in lonely:

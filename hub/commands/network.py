@@ -172,10 +172,8 @@ def _info(args: argparse.Namespace) -> int:
     title = facts["name"] + (f" ({facts['name_zh']})" if facts["name_zh"] != facts["name"] else "")
     print(title)
     print(f"  {west:.4f} to {east:.4f} E, {south:.4f} to {north:.4f} N, time zone {facts['timezone']}")
-    print(
-        f"  {facts['nodes']:,} nodes, {facts['links']:,} links, {facts['km']:,.1f} km, {facts['lane_km']:,.1f} lane km"
-    )
-    print(f"  room for {facts['storage_veh']:,} vehicles standing")
+    print(f"  {facts['nodes']:,} nodes, {facts['links']:,} links, {facts['km']:,.1f} km")
+    print(f"  {facts['lane_km']:,.1f} lane km: room for {facts['storage_veh']:,} vehicles standing")
     print("\n  class        links      km  lane km  free speed")
     for row in facts["classes"]:
         print(

@@ -42,7 +42,8 @@ class Connack(enum.IntEnum):
 
 
 SUBSCRIPTION_REFUSED = 0x80
-LEVEL_311 = 4
+LEVEL_31, LEVEL_311 = 3, 4  # MQTT 3.1 differs in its protocol name only, as far as a broker is concerned
+_NAMES = {LEVEL_31: "MQIsdp", LEVEL_311: "MQTT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Will:
 
 @dataclass(frozen=True, slots=True)
 class ConnectPacket:
-    """First packet of a client; ``level`` 4 is MQTT 3.1.1 (of any other level only name and level are decoded)."""
+    """First packet of a client; ``level`` 4 is MQTT 3.1.1, 3 is 3.1 (of any other level only that is decoded)."""
 
     client_id: str
     clean_session: bool = True
@@ -160,21 +161,31 @@ class FrameReader:
     [(192, b''), (224, b'')]
     """
 
-    __slots__ = ("_left", "fault", "max_bytes")
+    __slots__ = ("_missing", "_parts", "fault", "max_bytes")
 
     def __init__(self, *, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.fault: str | None = None
-        self._left = b""
+        self._parts: list[bytes] = []  # the beginning of a frame, in the pieces that came
+        self._missing = 0
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """Return the whole frames up to now; after a wrong remaining length ``fault`` says what is wrong."""
         if self.fault:
             return []
-        buffer = self._left + data if self._left else data
+        if self._parts:
+            self._parts.append(data)
+            self._missing -= len(data)
+            if (
+                self._missing > 0
+            ):  # joined once a frame is whole, or a big one in small pieces would take quadratic time
+                return []
+            data = b"".join(self._parts)
+        buffer = data
         frames: list[tuple[int, bytes]] = []
         add = frames.append
         at, end = 0, len(buffer)
+        self._missing = 1
         while at + 2 <= end:
             length = buffer[at + 1]
             start = at + 2
@@ -187,10 +198,11 @@ class FrameReader:
                 self.fault = f"packet of {length} bytes, at most {self.max_bytes} are taken"
                 break
             if stop > end:
+                self._missing = stop - end
                 break
             add((buffer[at], buffer[start:stop]))
             at = stop
-        self._left = buffer[at:]
+        self._parts = [buffer[at:]] if at < end else []
         return frames
 
     def _long_length(self, buffer: bytes, at: int) -> tuple[int, int]:
@@ -355,12 +367,12 @@ def _filters(body: bytes) -> tuple[str, ...]:
 
 def _decode_connect(body: bytes) -> ConnectPacket:
     name, at = _text(body, 0, "protocol name")
-    if name not in ("MQTT", "MQIsdp"):
+    if name not in _NAMES.values():
         raise MalformedPacketError(f"protocol name {name[:20]!r}")
     if at >= len(body):
         raise MalformedPacketError("CONNECT without protocol level")
     level = body[at]
-    if name != "MQTT" or level != LEVEL_311:
+    if _NAMES.get(level) != name:
         return ConnectPacket("", level=level)  # MQTT-3.1.2-2: answered with a code, so not malformed
     if at + 4 > len(body):
         raise MalformedPacketError("CONNECT is cut off")
@@ -383,7 +395,7 @@ def _decode_connect(body: bytes) -> ConnectPacket:
     if flags & 0x40:
         password, at = _binary(body, at, "password")
     _no_rest("CONNECT", body, at)
-    return ConnectPacket(client_id, bool(flags & 2), keep_alive_s, will, user, password)
+    return ConnectPacket(client_id, bool(flags & 2), keep_alive_s, will, user, password, level)
 
 
 def _with_length(data: bytes) -> bytes:
@@ -439,5 +451,9 @@ def _encode_connect(packet: ConnectPacket) -> bytes:
     if packet.password is not None:
         flags |= 0x40
         tail += _with_length(packet.password)
-    head = _with_length(b"MQTT") + bytes((packet.level, flags)) + packet.keep_alive_s.to_bytes(2, "big")
+    head = (
+        _with_length(_NAMES.get(packet.level, "MQTT").encode())
+        + bytes((packet.level, flags))
+        + packet.keep_alive_s.to_bytes(2, "big")
+    )
     return frame(0x10, head + tail)

@@ -159,5 +159,21 @@ def test_what_the_standard_forbids_is_malformed(name):
         decode(*MALFORMED[name])
 
 
+def test_a_connect_of_mqtt_3_1_has_its_own_name():
+    packet = decode(0x10, b"\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a")
+    assert packet == ConnectPacket("a", level=3)
+    assert frames_of(encode(packet)) == [(0x10, b"\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a")]
+    assert decode(0x10, b"\x00\x06MQIsdp\x04\x02\x00\x3c\x00\x01a").client_id == ""  # no such level
+
+
+def test_a_big_frame_in_small_pieces_is_joined_once():
+    reader, data = FrameReader(max_bytes=1 << 28), encode(PublishPacket("a", b"x" * 3_000_000))
+    pieces = [data[k : k + 100] for k in range(0, len(data), 100)]
+    assert [reader.feed(piece) for piece in pieces[:-1]] == [[]] * (len(pieces) - 1)
+    assert len(reader._parts) == len(pieces) - 1  # not one ever longer buffer
+    [(first, body)] = reader.feed(pieces[-1])
+    assert frame(first, body) == data
+
+
 def test_a_connect_of_mqtt_5_is_recognised_without_being_understood():
     assert decode(0x10, b"\x00\x04MQTT\x05\x02\x00\x3c\x05\x11\x00\x00\x00\x0a\x00\x00").level == 5

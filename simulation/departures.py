@@ -1,0 +1,162 @@
+"""Flows become vehicles: when each leaves, and from which node of its zone to which."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+Float = npt.NDArray[np.float64]
+Int = npt.NDArray[np.int32]
+Long = npt.NDArray[np.int64]
+
+GOLDEN = 0.618034  # spreads the first departures of the rows, so that they do not all leave at the full second
+PLASTIC = (0.7548776662466927, 0.5698402909980532)  # Roberts (2018): the two-dimensional golden ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One row of ``demand.csv``: ``volume`` vehicles from zone to zone, spread evenly over a period (s)."""
+
+    origin: str
+    destination: str
+    volume: float
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Surge:
+    """A factor on the flows of some zones during some time; empty tuples mean all zones."""
+
+    factor: float
+    origins: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+    from_s: float = 0.0
+    until_s: float = math.inf
+
+    def covers(self, flow: Flow) -> bool:
+        """Return whether the surge works on a flow."""
+        return (not self.origins or flow.origin in self.origins) and (
+            not self.destinations or flow.destination in self.destinations
+        )
+
+
+@dataclass(frozen=True)
+class Trips:
+    """Vehicles in order of departure.
+
+    Parameters
+    ----------
+    key : (n, 2)
+        Row of the demand and number within it; the id of a trip is made of them, unless ``names`` has one by row.
+    depart : (n,) s
+    origin, destination : (n,)
+        Positions of nodes.
+    routes
+        Links of the fixed route of a trip by its place; the others choose.
+    names
+        Ids by row, empty for flows.
+    """
+
+    key: Long
+    depart: Float
+    origin: Int
+    destination: Int
+    routes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.depart)
+
+    def trip_id(self, place: int) -> str:
+        """Return the id of one trip."""
+        row, number = self.key[place].tolist()
+        return self.names[row] if self.names else f"{row + 1}-{number + 1}"
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The id of every trip."""
+        return tuple(self.trip_id(place) for place in range(len(self)))
+
+    def subset(self, keep: npt.NDArray[np.bool_]) -> "Trips":
+        """Return the trips at which ``keep`` is true."""
+        rows = np.flatnonzero(keep)
+        place = {int(old): new for new, old in enumerate(rows)} if self.routes else {}
+        routes = {place[row]: links for row, links in self.routes.items() if row in place}
+        return Trips(self.key[rows], self.depart[rows], self.origin[rows], self.destination[rows], routes, self.names)
+
+
+def spread(flows: Sequence[Flow], surges: Sequence[Surge]) -> tuple[Long, Float]:
+    """Return key and departure of every vehicle of all flows, row by row.
+
+    Vehicle k of row r leaves when the row's volume so far is ``k + f``, f the fractional part of 0.618034 r.
+    """
+    n = len(flows)
+    volume, start, end = (np.array([getattr(f, name) for f in flows], float) for name in ("volume", "start_s", "end_s"))
+    phase = (GOLDEN * np.arange(n)) % 1.0
+    curves = {}
+    for k, flow in enumerate(flows) if surges else ():
+        mine = [surge for surge in surges if surge.covers(flow)]
+        if mine:
+            curves[k] = _curve(flow, mine)
+            volume[k] = curves[k][1][-1]
+    count = np.maximum(0, np.ceil(volume - phase - 1e-9)).astype(np.int64)
+    row = np.repeat(np.arange(n), count)
+    number = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+    done = number + phase[row]
+    depart = start[row] + done / volume[row] * (end - start)[row]
+    begin = np.cumsum(count) - count
+    for k, (times, amounts) in curves.items():
+        of_row = slice(int(begin[k]), int(begin[k] + count[k]))
+        depart[of_row] = np.interp(done[of_row], amounts, times)
+    return np.stack([row, number], axis=1), depart
+
+
+def _curve(flow: Flow, surges: Sequence[Surge]) -> tuple[Float, Float]:
+    """Return times and the volume of a flow until then, under surges; stretches without any are left out."""
+    edges = {flow.start_s, flow.end_s}
+    for surge in surges:
+        edges |= {time for time in (surge.from_s, surge.until_s) if flow.start_s < time < flow.end_s}
+    times = np.array(sorted(edges))
+    factor = np.ones(len(times) - 1)
+    for surge in surges:
+        factor[(times[:-1] >= surge.from_s) & (times[1:] <= surge.until_s)] *= surge.factor
+    share = np.diff(times) / (flow.end_s - flow.start_s)
+    amounts = np.concatenate([[0.0], np.cumsum(factor * share)]) * flow.volume
+    return times, amounts
+
+
+def choose_nodes(
+    zones: Mapping[str, tuple[tuple[str, float], ...]],
+    names: Sequence[str],
+    key: Long,
+    side: int,
+    position: Mapping[str, int],
+) -> Int:
+    """Return the node of every vehicle: spread evenly over the shares of its zone by a low-discrepancy sequence.
+
+    Parameters
+    ----------
+    names
+        Zone by row of the demand.
+    side
+        0 at the origin, 1 at the destination.
+    position
+        Of each node.
+    """
+    point = (0.5 + GOLDEN * key[:, 0] + PLASTIC[side] * key[:, 1]) % 1.0
+    order = list(dict.fromkeys(names))
+    number = {name: k for k, name in enumerate(order)}
+    zone = np.array([number[name] for name in names], np.int64)[key[:, 0]]
+    nodes = np.empty(len(key), np.int32)
+    by_zone = np.argsort(zone, kind="stable")
+    edges = np.searchsorted(zone[by_zone], np.arange(len(order) + 1))
+    for k, name in enumerate(order):
+        mine = by_zone[edges[k] : edges[k + 1]]
+        places = np.array([position[node] for node, _ in zones[name]], np.int32)
+        shares = np.cumsum([share for _, share in zones[name]])
+        nodes[mine] = places[np.minimum(np.searchsorted(shares, point[mine], side="right"), len(places) - 1)]
+    return nodes
