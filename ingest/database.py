@@ -182,11 +182,13 @@ class Database:
     def _connect(self) -> Connection:
         connection = psycopg.connect(**self._parameters, autocommit=True)
         try:
-            # A committed reading is on disk, whatever the server's default; stricter settings stay.
+            # A committed reading is on disk, whatever the server's default; stricter settings stay. A server whose
+            # client vanished within a transaction gives its locks free.
             connection.execute(
-                "SELECT set_config('TimeZone', 'UTC', false), set_config('synchronous_commit', 'on', false)"
-                " FROM (SELECT current_setting('synchronous_commit') IN ('off', 'local') AS weak) AS setting"
-                " WHERE weak OR current_setting('TimeZone') <> 'UTC'"
+                "SELECT set_config('TimeZone', 'UTC', false),"
+                " set_config('idle_in_transaction_session_timeout', '60s', false),"
+                " set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')"
+                " THEN 'on' ELSE current_setting('synchronous_commit') END, false)"
             )
         except BaseException:
             connection.close()

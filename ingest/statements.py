@@ -1,5 +1,6 @@
 """The statements of one write transaction, in the order in which they run."""
 
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -71,6 +72,22 @@ def insert_rejected(connection: Connection, rejected: Sequence[Rejected], receiv
             copy.write_row(
                 (received_at, _text(item.topic), item.payload[:PAYLOAD_LIMIT], reason, _text(item.detail[:2000]))
             )
+
+
+def note_number(connection: Connection, writer_id: uuid.UUID, number: int) -> None:
+    """Note the number of this transaction's batch, to be found should the answer to its commit be lost."""
+    connection.execute(
+        "INSERT INTO writer (writer_id, batch) VALUES (%s, %s) ON CONFLICT (writer_id) DO UPDATE"
+        " SET batch = EXCLUDED.batch, written_at = EXCLUDED.written_at",
+        (writer_id, number),
+    )
+
+
+def committed_number(connection: Connection, writer_id: uuid.UUID) -> int | None:
+    """Return the number of the last committed batch; a commit that is still under way is waited for."""
+    connection.execute("SET LOCAL lock_timeout TO '5s'")
+    row = connection.execute("SELECT batch FROM writer WHERE writer_id = %s FOR UPDATE", (writer_id,)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def _text(text: str) -> str:

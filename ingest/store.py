@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from ingest import statements
 from ingest.catalogue import Catalogue, storable
 from ingest.catalogue import Series as Entry
-from ingest.database import CheckViolation, Database, DatabaseAway, UniqueViolation
+from ingest.database import CheckViolation, Database, UniqueViolation
 from ingest.rows import Integers, Rows
 from sensors import QUANTITIES, Batch, Quantity, Reason, Rejected, Sensor
 from sensors.reading import Quality
@@ -130,9 +131,11 @@ class Store:
         self.catalogue = Catalogue(database, quantities=quantities, unverified_limit=unverified_limit)
         self._writing = threading.Lock()
         self._weeks: set[int] = set()
-        self._weeks_generation = database.generation
+        self._generation = -1
         self._staged_batches = 0
-        self._pending: tuple[Batch, str, Settled] | None = None
+        self._writer_id = uuid.uuid4()
+        self._number = 0  # of the last batch that was tried
+        self._pending: tuple[Batch, Settled] | None = None
 
     def write(self, batch: Batch, *, origin: Origin | None = None) -> Counts:
         """Write a batch as `settle` does, and return the counts only."""
@@ -159,6 +162,11 @@ class Store:
             When rights or tables are missing.
         """
         with self._writing:
+            if self._generation != self.database.generation:  # a connection was lost: look again at what is there
+                generation = self.database.generation
+                self._weeks.clear()
+                self.database.fetch("SELECT introduce_writer(%s)", (self._writer_id,))
+                self._generation = generation
             settled = self._committed_before(batch)
             if settled is not None:
                 return settled
@@ -282,9 +290,6 @@ class Store:
         return rows.take(good).sorted(), rejected
 
     def _ensure_partitions(self, rows: Rows) -> None:
-        if self._weeks_generation != self.database.generation:
-            self._weeks_generation = self.database.generation
-            self._weeks.clear()
         weeks = np.unique((rows.time_ms - FIRST_MONDAY_MS) // WEEK_MS).tolist()
         for week in weeks:
             if week not in self._weeks:
@@ -296,12 +301,11 @@ class Store:
         """Return what became of this very batch when an earlier call committed it and did not learn so."""
         if self._pending is None or self._pending[0] is not batch:
             return None
-        _, transaction, settled = self._pending
-        status = self.database.fetch("SELECT pg_xact_status(%s::xid8)", (transaction,))[0][0]
-        if status == "in progress":
-            raise DatabaseAway(f"{self.database.name} is still at the last commit")
+        with self.database.connection() as connection:
+            number = statements.committed_number(connection, self._writer_id)
+        settled = self._pending[1]
         self._pending = None
-        return settled if status == "committed" else None
+        return settled if number == self._number else None
 
     def _transact(self, batch: Batch, rows: Rows, rejected: list[Rejected], origin: Origin, *, staged: bool) -> Settled:
         received_us = round(batch.received_at * 1e6)
@@ -333,9 +337,9 @@ class Store:
             whole = agrees.all() and len(rows) == len(batch)
             accepted = batch if whole else batch.take(np.sort(rows.position[agrees]))
             settled = Settled(counts, accepted, tuple(rejected + conflicts))
-            row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
-            assert row is not None
-            self._pending = (batch, row[0], settled)
+            self._number += 1
+            statements.note_number(connection, self._writer_id, self._number)
+            self._pending = (batch, settled)
         self._pending = None
         return settled
 

@@ -108,6 +108,14 @@ def test_a_connection_that_is_cut_in_a_transaction_says_that_the_database_is_awa
     assert database.fetch("SELECT 1") == [(1,)]
 
 
+@pytest.mark.parametrize(("given", "used"), [("off", "on"), ("local", "on"), ("remote_apply", "remote_apply")])
+def test_a_commit_is_on_disk_whatever_the_server_is_set_to(database: Database, given: str, used: str) -> None:
+    name = database.fetch("SELECT current_database()")[0][0]
+    database.execute(f"ALTER DATABASE {name} SET synchronous_commit TO {given}")
+    with Database(database.url) as fresh:
+        assert fresh.fetch("SHOW synchronous_commit") == [(used,)]
+
+
 def test_the_level_of_a_plain_server_is_plain(database: Database) -> None:
     assert database.level() is Level.PLAIN
 
