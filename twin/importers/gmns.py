@@ -47,6 +47,14 @@ def _whole_names(rows: list[dict[str, str]], table: str) -> list[dict[str, str]]
     return [{names[name]: value for name, value in row.items()} for row in rows]
 
 
+def _whole_ids(row: dict[str, str]) -> dict[str, str]:
+    """Return a row whose ids are whole numbers again: a table program with empty cells makes 3 to 3.0."""
+    return {
+        name: value[:-2] if name.endswith("_id") and value.endswith(".0") and value[:-2].isdigit() else value
+        for name, value in row.items()
+    }
+
+
 # Columns of GMNS that are not read, but worth keeping.
 _CARRIED: dict[str, tuple[str, ...]] = {
     "node": ("node_type",),
@@ -64,7 +72,7 @@ def _load(folder: Path) -> dict[str, list[dict[str, str]]]:
     for name in COLUMNS:
         if name in files:
             try:
-                tables[name] = _whole_names(read_table(files[name]), name)
+                tables[name] = [_whole_ids(row) for row in _whole_names(read_table(files[name]), name)]
             except InputError as error:
                 faults.extend(error.faults)
     if faults:

@@ -5,6 +5,7 @@ values, ``[sensor]`` says that every link is also a sensor (travel times between
 """
 
 import csv
+import io
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -141,12 +142,12 @@ def recognises(source: Path) -> bool:
 
 
 def _load(source: Path, faults: list[str]) -> Table:
-    lines = read_text(source).splitlines()
-    if not lines:
-        raise InputError(f"{source.name}: is empty")
-    reader = csv.reader(lines, delimiter=_delimiter(lines[0]))
-    header = [name.strip() for name in next(reader)]
+    text = read_text(source)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0]))
     rows, numbers = [], []
+    header = [name.strip() for name in next(reader, [])]
+    if not header:
+        raise InputError(f"{source.name}: is empty")
     for cells in reader:
         if any(cell.strip() for cell in cells):
             if len(cells) != len(header):
