@@ -181,12 +181,11 @@ def _shapes(
         wkt = text or shapes.get(keys[index], "")
         if wkt and wkt.upper() != "NULL":
             try:
-                points = parse_line(wkt)
+                degrees = units.degrees(parse_line(wkt))
             except ValueError as error:
                 table.fault(index, f"geometry is {wkt[:40]!r}, {error}")
                 lines.append(None)
                 continue
-            degrees = points if units.projection is None else units.projection.to_degrees(points)
             lines.append(degrees[::-1] if backwards[index] else degrees)
         elif start >= 0 and end >= 0:
             lines.append(nodes.lon_lat[[start, end]])

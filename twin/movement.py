@@ -245,10 +245,9 @@ def read_movements(
     reader = _Reader(table, extra, links, nodes, units)
     reader.read(all_link_ids)
     listed = frozenset(reader.listed)
-    n = len(links)
-    if n and (min(links.from_node.min(), links.to_node.min()) < 0):
-        n = 0  # dangling ends are faults, noted before
-    out_start, out_link = adjacency(links.from_node, len(nodes))
+    dangling = len(links) > 0 and min(links.from_node.min(), links.to_node.min()) < 0
+    n = 0 if dangling else len(links)  # dangling ends are faults, noted before
+    out_start, out_link = adjacency(links.from_node[:n], len(nodes))
     start, group_start = [0], [0]
     out: list[int] = []
     group: list[int] = []

@@ -58,6 +58,8 @@ def to_degrees(table: Table, x: Float, y: Float, units: Units) -> Float:
             return points
         degrees = points.copy()
         degrees[known] = units.projection.to_degrees(points[known])
+        for index in np.flatnonzero(known & np.isnan(degrees).any(axis=1)):
+            table.fault(int(index), f"({x[index]:g}, {y[index]:g}) lies nowhere on the globe in the crs of config.csv")
         return degrees
     projected = np.flatnonzero((np.abs(x) > 360) | (np.abs(y) > 360))
     if len(projected):

@@ -13,6 +13,7 @@ from twin.geometry import format_line, line_length, parse_line
 from twin.gmns import COLUMNS, Tables
 from twin.importers.source import stem
 from twin.links import is_for_motors
+from twin.nodes import to_degrees
 from twin.tables import Table, read_table
 from twin.units import KMH, Units
 
@@ -141,7 +142,7 @@ def _nodes(
     if not table.requires("node_id", "x_coord", "y_coord"):
         return [], {}
     points = np.column_stack([table.numbers("x_coord", required=True), table.numbers("y_coord", required=True)])
-    degrees = points if units.projection is None else units.projection.to_degrees(points)
+    degrees = to_degrees(table, points[:, 0], points[:, 1], units)
     made: Rows = []
     for row, (lon, lat) in zip(table.rows, degrees.tolist(), strict=True):
         kept = {key: value for key, value in row.items() if key in (*COLUMNS["node"], *_CARRIED["node"])}
@@ -173,12 +174,11 @@ def _links(
         line: np.ndarray | None = None
         if wkt and wkt.upper() != "NULL":
             try:
-                line = parse_line(wkt)
+                line = units.degrees(parse_line(wkt))
             except ValueError as error:
                 table.fault(index, f"geometry is {wkt[:40]!r}, {error}")
                 lines.append(None)
                 continue
-            line = line if units.projection is None else units.projection.to_degrees(line)
         elif all(end in places for end in ends):
             line = np.array([places[end] for end in ends])
         if line is not None and all(end in places for end in ends):

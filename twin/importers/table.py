@@ -264,11 +264,12 @@ def _lines(table: Table, units: Units) -> list[np.ndarray]:
     else:
         numbers = [table.numbers(name, required=True) for name in ("from_lon", "from_lat", "to_lon", "to_lat")]
         lines = list(np.stack(numbers, axis=1).reshape(-1, 2, 2))
-    if units.projection is not None:
-        return [units.projection.to_degrees(line) for line in lines]
     for index, line in enumerate(lines):
-        if (np.abs(line[:, 1]) > 90).any() or (np.abs(line[:, 0]) > 180).any():
-            table.fault(index, f"ends at {line[0].tolist()}, {line[-1].tolist()}: no longitude and latitude")
+        if np.isfinite(line).all():  # what is no number is a fault already
+            try:
+                lines[index] = units.degrees(line)
+            except ValueError as error:
+                table.fault(index, str(error))
     return lines
 
 
