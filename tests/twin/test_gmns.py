@@ -103,6 +103,25 @@ def test_faults_of_the_other_tables_name_their_rows(tmp_path: Path) -> None:
         ({"link": "link_id,from_node,to_node_id\nL1,A,B\n"}, "has no column 'from_node_id', did you mean 'from_node'?"),
         ({"link": "link_id,from_node_id,to_node_id\n"}, "link.csv: has no rows"),
         ({"link": ""}, "link.csv: has no header line"),
+        ({"node": NODE.replace(",", ";")}, "its columns are separated by ';', must be by commas"),
+        ({"link": LINK + '"L3,A'}, "link.csv: line 4: is not CSV"),
+        ({"link": LINK.replace("L1,A", "L1,")}, "from_node_id is empty, must be an id of node.csv"),
+        (
+            {
+                "geometry": "geometry_id,geometry\n1,LINE\n",
+                "link": "link_id,from_node_id,to_node_id,geometry_id\nL,A,B,1\n",
+            },
+            "geometry is 'LINE', must be LINESTRING",
+        ),
+        (
+            {
+                "signal_timing_plan": "timing_plan_id,controller_id\n1,Q\n",
+                "signal_controller": "controller_id\nA\n",
+                "signal_timing_phase": "timing_phase_id,timing_plan_id\n1,7\n",
+                "signal_phase_mvmt": "signal_phase_mvmt_id,timing_phase_id,mvmt_id\n1,9,m\n",
+            },
+            "timing_phase_id '9' is not in signal_timing_phase.csv",
+        ),
         ({"link": "link_id,link_id\n"}, "column 'link_id' stands twice"),
         ({"node": "node_id,x_coord,y_coord\nA,30.0,120.0\nB,30.0,120.01\n"}, "look swapped"),
         ({"node": "node_id,x_coord,y_coord\nA,322754,4698346\nB,322755,4698346\n"}, "name their crs in config.csv"),
@@ -159,6 +178,30 @@ def test_written_network_reads_back_the_same_with_what_it_does_not_know(tmp_path
     assert "red" in (tmp_path / "b" / "link.csv").read_text()
     assert (tmp_path / "b" / "demand.csv").read_text() == (source / "demand.csv").read_text()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_network_written_over_itself_keeps_its_demand(tmp_path: Path) -> None:
+    trips = "trip_id,depart_s,from_node_id,to_node_id\n1,0,A,B\n"
+    network = Network.read(folder(tmp_path / "a", trips=trips))
+    network.write(tmp_path / "a", overwrite=True)
+    assert (tmp_path / "a" / "trips.csv").read_text() == trips
+    assert Network.read(tmp_path / "a").sha256 == network.sha256
+
+
+def test_cells_may_be_long_and_hold_line_ends_and_separators_of_other_scripts(tmp_path: Path) -> None:
+    ring = ", ".join(f"{120 + i / 1e5:.5f} 30" for i in range(20_000))
+    name = "a\u2028b\x0bc\u0085d, e\nf"
+    network = Network.read(
+        folder(
+            tmp_path / "a",
+            area=f'area_id,kind,geometry\nA1,water,"POLYGON (({ring}))"\n',
+            node=f'node_id,name,x_coord,y_coord\nA,"{name}",120.0,30.0\nB,,120.01,30.0\n',
+        )
+    )
+    assert network.nodes.names[0] == name
+    assert len(network.areas[0].rings[0]) == 20_000
+    network.write(tmp_path / "b")
+    assert Network.read(tmp_path / "b").sha256 == network.sha256
 
 
 def test_a_folder_that_holds_something_is_refused_unless_told(tmp_path: Path) -> None:

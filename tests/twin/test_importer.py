@@ -1,16 +1,20 @@
 """One contract for all importers, then what is special to each format, on small made files and the real ones."""
 
 import gzip
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sensors import InputError
 from twin import Network
-from twin.gmns import write_tables
+from twin.gmns import COLUMNS, write_tables
 from twin.importers import guess, import_tables
+from twin.importers.table import ColumnMap
 from twin.projection import projection, utm
 
 CBENGINE = """3
@@ -204,6 +208,30 @@ def test_a_folder_that_is_no_network_and_a_source_that_is_not_there(tmp_path: Pa
         import_tables(tmp_path)
     with pytest.raises(InputError, match="no such file"):
         import_tables(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_damaged_source_becomes_a_network_or_sentences_and_nothing_else(
+    form: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    source = made_source(form, folder)
+    victim = data.draw(st.sampled_from(sorted(folder.iterdir())))
+    text = victim.read_text("utf-8")
+    at = data.draw(st.integers(0, len(text) - 1))
+    width = data.draw(st.sampled_from([0, 1, 3, 30]))
+    scrap = st.sampled_from(["", "-", "9", "nan", "1e400", ",", '"', "<", "\n", "\x00", "é", "(", " "])
+    victim.write_text(text[:at] + data.draw(scrap) + text[at + width :], "utf-8")
+    faults: tuple[str, ...] = ()
+    try:
+        network = Network.from_tables(import_tables(source))
+        network.compile()
+        network.validate()
+    except InputError as error:
+        faults = error.faults or ("",)
+    assert all(fault and "\n" not in fault and len(fault) < 1000 for fault in faults)
 
 
 # CBEngine
@@ -437,3 +465,23 @@ def test_projections_are_their_own_inverse_to_a_tenth_of_a_millimetre(crs: str) 
     lon, lat = np.meshgrid(system.meridian + np.linspace(-3, 3, 7), np.linspace(-79, 79, 9))
     places = np.column_stack([lon.ravel(), lat.ravel()])
     assert np.abs(system.to_degrees(system.to_metres(places)) - places).max() < 1e-9
+
+
+# Documentation
+
+
+def test_the_documented_column_map_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "network.md").read_text("utf-8")
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.S)
+    mapping = ColumnMap.parse("docs/network.md", text)
+    assert mapping.columns["from_lon"] == "POINT_1_LNG"
+    assert mapping.defaults["lanes"] == 2
+
+
+def test_every_table_and_column_that_is_read_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "network.md").read_text("utf-8")
+    from_gmns = ("signal_", "lane", "segment", "geometry")  # "as in GMNS"
+    for name, columns in COLUMNS.items():
+        assert f"`{name}`" in page
+        missing = [column for column in columns if column not in page]
+        assert name.startswith(from_gmns) or not missing, (name, missing)

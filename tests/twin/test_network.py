@@ -179,6 +179,14 @@ def test_two_rows_of_one_movement_join_their_lanes(crossing: Tables) -> None:
     assert groups(Network.from_tables({**crossing, "movement": rows}), "WC") == [(2.0, np.inf, {"CE"})]
 
 
+def test_movement_of_an_undirected_link_means_the_direction_that_touches_the_node(crossing: Tables) -> None:
+    crossing["link"] = [row for row in crossing["link"] if row["link_id"] not in ("WC", "CW")]
+    crossing["link"].append({"link_id": "west", "from_node_id": "C", "to_node_id": "W", "directed": 0})
+    network = Network.from_tables({**crossing, "movement": [movement("west", "CE"), movement("EC", "west")]})
+    assert outs(network, "west-r") == {"CE"}
+    assert outs(network, "EC") == {"west"}
+
+
 def test_signal_plan_survives_the_gmns_tables(crossing: Tables) -> None:
     rows = [movement(ib, ob) for ib, ob in (("WC", "CE"), ("EC", "CW"), ("NC", "CS"), ("SC", "CN"))]
     plan = SignalPlan(
