@@ -155,8 +155,9 @@ def start(simulation: "Simulation") -> None:
             speed = limit.speed_kmh / 3.6
             begin, end = (partial(control.limit, position[name], speed, add=add) for add in (True, False))
             lasting(limit.from_s, limit.until_s, begin, end)
+    signalised = {*simulation.network.signals, *(plan.node_id for plan in scenario.signal)}
     for failure in scenario.asset_failure:
-        for node_id, from_s, until_s in dark_nodes(simulation.network, failure):
+        for node_id, from_s, until_s in dark_nodes(simulation.network, failure, signalised):
             node = roads.node_ids.index(node_id)
             lasting(from_s, until_s, partial(control.darken, node), partial(control.relight, node))
 

@@ -89,13 +89,15 @@ def _sampling(
     *,
     stop_when_empty: bool,
 ) -> Generator[simpy.Event, object, None]:
-    """Take a sample at the end of every interval, after all that happens at that instant."""
+    """Take a sample at the end of every interval.
+
+    A sample at t holds what happened before t: nothing has entered a link that is closed until t.
+    """
     number = 0
     while True:
         number += 1
         at = min(number * every_s, latest)
         yield Late(simulation.env, at - simulation.env.now, rank=1)
-        simulation.settle()
         samples.append(simulation.cumulative())
         simulation.note_gridlock()
         counts = simulation.counts()

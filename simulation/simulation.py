@@ -142,24 +142,19 @@ class Simulation:
 
     @property
     def time_s(self) -> float:
-        """Time of the run up to which every move is made."""
+        """Time of the run before which every move is made."""
         return self._time
 
     def advance(self, until_s: float) -> None:
-        """Make all that happens up to and including ``until_s``."""
-        while self.env.peek() <= until_s:
+        """Make all that happens before ``until_s``; what is changed then takes effect at that very instant."""
+        while self.env.peek() < until_s:
             self.advance_to_event()
         self._run(until_s)
-        self.settle()
 
     def advance_to_event(self) -> None:
         """Make all that happens before SimPy's next event, and the event."""
         self._run(self.env.peek())
         self.env.step()
-
-    def settle(self) -> None:
-        """Make the moves of this very instant too: a sample at t counts what happens at t."""
-        engine.run(self.roads, self.traffic, self._time, math.nextafter(self._time, math.inf))
 
     def _run(self, until: float) -> None:
         engine.run(self.roads, self.traffic, self._time, until)

@@ -82,7 +82,8 @@ def test_random_networks_conserve_vehicles_and_keep_to_capacity_and_jam_density(
     assert vehicles["demanded"] == len(demand.trips())
     assert vehicles["demanded"] == vehicles["arrived"] + vehicles["on_links"] + vehicles["waiting"]
     assert (links.on_link >= 0).all()
-    assert (links.on_link <= np.ceil(city.jam_density * city.length - 1e-9)).all()
+    cut = np.array([name == scenario.incident[0].link for name in links.link_ids])  # room is rounded up on both halves
+    assert (links.on_link <= np.ceil(city.jam_density * city.length - 1e-9) + cut).all()
     assert (np.diff(links.entered, axis=0) >= 0).all()
     assert (np.diff(links.entered, axis=0) <= city.capacity * 10 + 1 + 1e-9).all()
     inside = (links.time > 50) & (links.time <= 150)
@@ -141,7 +142,7 @@ def test_a_ring_of_full_links_is_reported_in_road_order():
 
 @pytest.fixture(scope="module")
 def city():
-    return Network.from_tables({name: table.rows for name, table in generate(seed=3, junctions=60).items()})
+    return Network.from_tables(generate(seed=3, junctions=60))
 
 
 def test_a_generated_city_with_signals_and_incidents_conserves_vehicles_for_hours(city):

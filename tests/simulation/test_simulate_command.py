@@ -25,6 +25,10 @@ KEYS = {
 }
 
 
+def rows(path):
+    return list(csv.DictReader(path.read_text("utf-8").splitlines()))
+
+
 def run_json(capsys, *words):
     assert main(["simulate", *map(str, words), "--json"]) == 0
     return json.loads(capsys.readouterr().out)
@@ -43,11 +47,11 @@ def test_out_holds_four_files_that_agree_with_the_summary(folder, tmp_path, caps
     out = tmp_path / "deep" / "out"
     summary = run_json(capsys, folder, "--out", out, "--sample-every", 300, "--horizon", 900)
     assert sorted(path.name for path in out.iterdir()) == ["links.csv", "run.json", "summary.json", "trips.csv"]
-    trips = list(csv.DictReader((out / "trips.csv").open()))
+    trips = rows(out / "trips.csv")
     assert list(trips[0]) == ["trip_id", "depart_s", "enter_s", "arrive_s", "distance_m", "delay_s"]
     assert len(trips) == summary["vehicles"]["demanded"]
     assert sum(row["arrive_s"] != "" for row in trips) == summary["vehicles"]["arrived"]
-    links = list(csv.DictReader((out / "links.csv").open()))
+    links = rows(out / "links.csv")
     assert list(links[0]) == [
         "link_id",
         "time_s",
@@ -71,7 +75,7 @@ def test_edies_definitions_hold_row_by_row(folder, tmp_path, capsys):
     out = tmp_path / "out"
     run_json(capsys, folder, "--out", out)
     before = {}
-    for row in csv.DictReader((out / "links.csv").open()):
+    for row in rows(out / "links.csv"):
         entered, left = int(row["entered"]), int(row["left"])
         last = before.get(row["link_id"], (0, 0))
         assert float(row["flow_veh_h"]) == pytest.approx((entered - last[0] + left - last[1]) / 120 * 3600, abs=1e-5)
