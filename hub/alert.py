@@ -32,6 +32,8 @@ class Alert:
         Who, when and what they said; None while it is new.
     clear_since
         Since when a firing alert's condition is clear, None while it is not.
+    measured_at
+        Time of the newest reading when the alert began, None where nothing was measured.
     """
 
     alert_id: str
@@ -50,6 +52,7 @@ class Alert:
     evidence: dict[str, Any] = field(default_factory=dict)
     acknowledged: dict[str, Any] | None = None
     clear_since: float | None = None
+    measured_at: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the alert as the API shows it; times RFC 3339."""

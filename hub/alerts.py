@@ -5,6 +5,7 @@ transition is an event, one row, and the book is rebuilt from the rows after a r
 writes anywhere; a book belongs to one thread at a time.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -153,7 +154,8 @@ class _Change:
             resolved = replace(alert, state="resolved", updated=self._now, resolved_at=self._now, clear_since=None)
             self._add(resolved, "resolved", comment)
         else:
-            self._add(replace(alert, updated=self._now), "inactive", comment)
+            # It ends without having fired; nobody needs it after a restart.
+            self._add(replace(alert, state="resolved", updated=self._now, resolved_at=self._now), "inactive", comment)
 
     def apply(self, finding: Finding) -> None:
         """Move the alerts of one rule on."""
@@ -196,8 +198,9 @@ class _Change:
             state="pending",
             since=self._now,
             updated=self._now,
+            measured_at=self._measured_at(rule, row),
         )
-        if rule.for_s > 0:
+        if rule.for_s > 0 or rule.confirm:
             self._add(alert, "pending")
         else:
             self._fire(rule, alert, row)
@@ -226,8 +229,16 @@ class _Change:
         # Without data nothing is proven: whatever no_data says but "fire", the wait starts again.
         if not active:
             self.end(alert)
-        elif self._now - alert.since >= finding.rule.for_s:
+        elif self._now - alert.since >= finding.rule.for_s and self._confirmed(finding.rule, alert, row):
             self._fire(finding.rule, alert, row)
+
+    def _measured_at(self, rule: Rule, row: int) -> float | None:
+        time = float(self._findings.snapshot.measured_at[row]) if rule.on == "link" else math.nan
+        return time if math.isfinite(time) else None
+
+    def _confirmed(self, rule: Rule, alert: Alert, row: int) -> bool:
+        newest = self._measured_at(rule, row)
+        return not rule.confirm or newest is None or alert.measured_at is None or newest > alert.measured_at
 
     def _firing(self, finding: Finding, alert: Alert, row: int, active: bool) -> None:
         rule = finding.rule

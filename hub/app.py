@@ -17,6 +17,7 @@ from hub.desk import Desk
 from hub.feed import CommittedFeed, PolledFeed, instants
 from hub.intake import Intake
 from hub.live import Fan
+from hub.notify import Notifier
 from hub.rules import RuleSet, evaluate
 from hub.settings import Settings
 from hub.show import number, sensor_counts, stamp
@@ -32,6 +33,7 @@ from twin.twin import Twin
 
 log = logging.getLogger(__name__)
 FULL_FRAME_EVERY_S = 10.0
+NOTIFY_S = 5.0  # how long a stopping hub waits for its receivers; what is not told then is told at the next start
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class App:
         store: Store,
         rules: RuleSet,
         desk: Desk,
+        notifier: Notifier,
         runs: Runs,
         intake: Intake | None,
         feed: CommittedFeed | PolledFeed,
@@ -87,6 +90,7 @@ class App:
         self.store = store
         self.rules = rules
         self.desk = desk
+        self.notifier = notifier
         self.runs = runs
         self.intake = intake
         self.demo = demo
@@ -96,6 +100,10 @@ class App:
         self.on_serving: Callable[[], None] = lambda: None
         self._feed = feed
         self._twin: Twin | None = None
+        self._judging = False
+        self._awake = threading.Event()
+        if demo is None:
+            self._awake.set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="twin", daemon=True)
         self._since = float("-inf")
@@ -109,6 +117,8 @@ class App:
     def start(self) -> None:
         """Take up what earlier runs left, and begin to live."""
         self.desk.restore()
+        self.desk.on_event = self.notifier.push
+        self.notifier.start(self.desk.recorded(since=time.time() - 3600.0))
         self._thread.start()
         if self.intake is not None:
             self.intake.on_failure = lambda: self.on_failure()
@@ -123,6 +133,7 @@ class App:
             self._thread.join()
             if self.failure is None:
                 self._turn()
+        self.notifier.settled(timeout_s=NOTIFY_S)
         self.desk.save()
 
     def close(self) -> None:
@@ -132,8 +143,13 @@ class App:
             self.intake.stop()
         if self._thread.is_alive():
             self._thread.join()
+        self.notifier.stop()
         self.runs.close()
         self.store.database.close()
+
+    def wake(self) -> None:
+        """Begin to expect readings and to judge: the street of the demo moves from now on."""
+        self._awake.set()
 
     def fail(self, error: BaseException) -> None:
         """Note that a part cannot go on, and have the hub stopped."""
@@ -197,7 +213,7 @@ class App:
             for name, value in own.items()
         ]
         parts = [self.intake.metrics.as_prometheus()] if self.intake is not None else []
-        return "\n".join([*lines, self.desk.as_prometheus(), *parts])
+        return "\n".join([*lines, self.desk.as_prometheus(), self.notifier.as_prometheus(), *parts])
 
     def _second_of_day(self, now: float) -> float:
         if self.demo is not None:  # the street of a demo has a day of its own
@@ -233,13 +249,16 @@ class App:
         self.desk.save()
 
     def _step(self, batch: Batch, now: float) -> Snapshot:
-        if self._twin is None:
+        awake = self._awake.is_set()
+        if self._twin is None or awake != self._judging:
+            self._judging = awake
             self._twin = Twin(self.network, started_at=now)
             self._twin.assimilate(self._before(now), now=now)
         snapshot = self._twin.assimilate(batch, now=now)
         self.board.publish(snapshot)
-        for event in self.desk.update(evaluate(self.rules, snapshot, self.compiled), now=now):
-            self.fan.message("alert", alert=event.alert.to_json())
+        if awake:
+            for event in self.desk.update(evaluate(self.rules, snapshot, self.compiled), now=now):
+                self.fan.message("alert", alert=event.alert.to_json())
         return snapshot
 
     def _before(self, now: float) -> Batch:

@@ -1,6 +1,7 @@
 """Makes the app of a hub from settings, network and the addresses of database and broker."""
 
 import time
+import uuid
 from dataclasses import replace
 
 from hub.alerts import AlertBook
@@ -9,11 +10,14 @@ from hub.desk import Desk
 from hub.evidence import NetworkPlaces
 from hub.feed import CommittedFeed, PolledFeed
 from hub.intake import Intake, client_id
-from hub.rules import load
+from hub.notify import Notifier
+from hub.receivers import MqttTopic, Receiver, Webhook
+from hub.rules import RuleSet
 from hub.settings import Settings
 from hub.whatif import Runs
 from ingest.database import Database
 from ingest.migration import migrate
+from ingest.publisher import Publisher
 from ingest.store import Store
 from sensors.clock import CityClock
 from twin import Network
@@ -21,16 +25,22 @@ from twin.placement import place_detectors
 
 
 def assemble(
-    settings: Settings, network: Network, *, database_url: str, mqtt_url: str, demo: Demo | None, ingest: bool
+    settings: Settings,
+    network: Network,
+    rules: RuleSet,
+    *,
+    database_url: str,
+    mqtt_url: str,
+    demo: Demo | None,
+    ingest: bool,
 ) -> App:
     """Return the app, with the database migrated and the network's sensors registered.
 
     Raises
     ------
     InputError, WorkError
-        When rules, database or broker cannot be used.
+        When database or broker cannot be used.
     """
-    rules = load(settings.config / "rules.toml")
     database = Database(database_url)
     migrate(database)
     store = Store(database, unverified_limit=settings.city.max_unverified_sensors)
@@ -39,6 +49,7 @@ def assemble(
     store.register(network.sensors)
     clock = _demo_clock(store, demo) if demo is not None else CityClock.parse(settings.clock, wall=time.time)
     desk = Desk(database, AlertBook(rules, places=NetworkPlaces(network)), now=clock.now, wall=time.time)
+    notifier = _notifier(settings, mqtt_url, desk)
     intake = None
     feed: CommittedFeed | PolledFeed = PolledFeed(store, clock)
     if ingest:
@@ -59,6 +70,7 @@ def assemble(
         store=store,
         rules=rules,
         desk=desk,
+        notifier=notifier,
         runs=Runs(network.folder),
         intake=intake,
         feed=feed,
@@ -66,8 +78,18 @@ def assemble(
     )
 
 
+def _notifier(settings: Settings, mqtt_url: str, desk: Desk) -> Notifier:
+    """Return who tells of alerts: the hub's topic on the broker, and a webhook where one is named."""
+    city = settings.city
+    publisher = Publisher(mqtt_url, client_id=f"citytwin-alerts-{uuid.uuid4().hex[:8]}")
+    receivers: list[Receiver] = [MqttTopic(publisher, base=city.alert_topic, district=city.district)]
+    if city.webhook_url:
+        receivers.append(Webhook(city.webhook_url))
+    return Notifier(receivers, on_receipt=desk.note, on_stop=publisher.close)
+
+
 def _demo_clock(store: Store, demo: Demo) -> CityClock:
     """Return the demo's clock: from now on, or from the newest stored reading if an earlier demo ran ahead of now."""
     now = time.time()
-    newest = store.latest().time_ms.max(initial=0) / 1000
+    newest = float(store.latest().time_ms.max(initial=0)) / 1000
     return CityClock(wall=time.time, wall_start=now, city_start=max(now, newest + 1.0), factor=demo.speed)

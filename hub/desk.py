@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from hub.alerts import AlertBook, AlertEvent
+from hub.alert import AlertEvent
+from hub.alerts import AlertBook
 from hub.rules import Findings
 from ingest.database import Database, DatabaseAway
 
@@ -74,6 +75,15 @@ class Desk:
         names = _COLUMNS.split(", ")
         with self._lock:
             self._book.restore(dict(zip(names, row, strict=True)) for row in rows)
+
+    def recorded(self, *, since: float) -> list[AlertEvent]:
+        """Return the events, receipts included, that were written down since a wall time, in their order."""
+        rows = self._database.fetch(
+            f"SELECT {_COLUMNS} FROM alert_event WHERE recorded_at >= to_timestamp(%s) ORDER BY alert_event_id",  # noqa: S608
+            (since,),
+        )
+        names = _COLUMNS.split(", ")
+        return [AlertEvent.from_row(dict(zip(names, row, strict=True))) for row in rows]
 
     def update(self, findings: Findings, *, now: float) -> list[AlertEvent]:
         """Move alerts on by the findings of one snapshot; return the transitions that people are told."""

@@ -139,12 +139,15 @@ class Parts:
 
     def _start_broker(self) -> None:
         wanted = self._settings.mqtt_listen
-        options = ["--listen", wanted or "127.0.0.1:1883", "--parent-stdin"]
+        # Only ingest's sessions hold acknowledgements back: a curious reader who goes away must not stop the city.
+        durable = [word for rule in self._settings.city.topics for word in ("--durable", rule.filter)]
+        always = ["--parent-stdin", "--durable-client", "citytwin-ingest-", *durable]
+        options = ["--listen", wanted or "127.0.0.1:1883", *always]
         first = Child("broker", "ingest.broker", options if wanted else [*options, "--next-free"])
         self.mqtt_url = first.start()["mqtt"]
         # Publishers know this address by now: after a death the broker must come back on it.
         listen = self.mqtt_url.removeprefix("mqtt://")
-        self._broker = first.with_arguments(["--listen", listen, "--parent-stdin"])
+        self._broker = first.with_arguments(["--listen", listen, *always])
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -38,6 +38,8 @@ class Rule:
         Conditions; between the two an alert stays as it is. Without ``clear_when``: as soon as ``when`` is false.
     for_s, keep_firing_for_s
         How long ``when`` must hold before the alert fires, and ``clear_when`` before it is resolved, s of city time.
+    confirm
+        A link's alert fires only after a reading newer than the one that began it, however long the interval is.
     severity
         1 act now .. 4 note.
     no_data
@@ -54,6 +56,7 @@ class Rule:
     clear_when: Expression | None
     for_s: float = 0.0
     keep_firing_for_s: float = 0.0
+    confirm: bool = False
     severity: int = 3
     no_data: NoData = "hold"
     labels: tuple[tuple[str, str], ...] = ()
@@ -121,6 +124,7 @@ _KEYS: dict[str, tuple[bool, Any, str]] = {
     "clear_when": (False, _text, "a condition"),
     "for_s": (False, _seconds, "seconds >= 0"),
     "keep_firing_for_s": (False, _seconds, "seconds >= 0"),
+    "confirm": (False, lambda v: isinstance(v, bool), "true or false"),
     "severity": (False, lambda v: type(v) is int and 1 <= v <= 4, "1 (act now), 2, 3 or 4 (note)"),
     "no_data": (False, lambda v: v in ("hold", "clear", "fire"), "hold, clear or fire"),
     "labels": (False, _pairs, "a table of texts"),
@@ -161,7 +165,7 @@ class _Reader:
         when = conditions["when"]
         if when is None or len(self.faults) > before:
             return None
-        given = {key: table[key] for key in ("severity", "no_data") if key in table}
+        given = {key: table[key] for key in ("severity", "no_data", "confirm") if key in table}
         return Rule(
             name=table["name"].strip(),
             on=cast(On, on),

@@ -30,7 +30,7 @@ _LINK_FIXED = {
     "link_class": "link_class",
 }
 _LINK_SOURCES = ("source", "speed_source", "flow_source")
-_SENSOR_NUMBERS = ("age_s", "interval_s", "unchanged_s", "repeats", "silent_share")
+_SENSOR_NUMBERS = ("age_s", "interval_s", "unchanged_s", "repeats", "sensors_silent", "silent_share")
 _SENSOR_TRUTHS = ("silent", "stuck", "registered")
 _NETWORK_NUMBERS = ("sensors_total", "sensors_silent", "silent_share", "measured_share", "speed_ratio")
 
@@ -159,8 +159,8 @@ class SensorTable:
             return self._reduce(np.fmax, np.nan_to_num(sensors.time - sensors.unchanged_since), 0.0)
         if name == "repeats":
             return self._reduce(np.maximum, sensors.repeats.astype(np.float64), 0.0)
-        if name == "silent_share":
-            return np.full(len(self.subjects), silent_share(self))
+        if name in ("sensors_silent", "silent_share"):
+            return np.full(len(self.subjects), silence(self)[name])
         return self._spread(name, np.where(sensors.silent, np.nan, sensors.value))
 
     def age(self, name: str) -> Number:
@@ -178,10 +178,12 @@ class SensorTable:
         raise KeyError(direction)
 
 
-def silent_share(sensors: SensorTable) -> float:
-    """Return the share of the network's sensors that are silent, 0 without sensors."""
-    silent, registered = sensors.column("silent").true, sensors.column("registered").true
-    return np.count_nonzero(silent & registered) / max(int(np.count_nonzero(registered)), 1)
+def silence(sensors: SensorTable) -> dict[str, float]:
+    """Return how many of the network's sensors there are, how many are silent, and that as a share."""
+    registered = sensors.column("registered").true
+    total = int(np.count_nonzero(registered))
+    silent = int(np.count_nonzero(registered & sensors.column("silent").true))
+    return {"sensors_total": total, "sensors_silent": silent, "silent_share": silent / max(total, 1)}
 
 
 class NetworkTable:
@@ -191,14 +193,11 @@ class NetworkTable:
         self.subjects = ("network",)
         self.cache: dict[str, Any] = {}
         sensors = SensorTable(snapshot, compiled)
-        registered = sensors.column("registered").true
         known = snapshot.speed_source > Source.GUESSED
         ratio = np.minimum(snapshot.speed / compiled.free_speed, 1.0)
         weight = compiled.length * known
         self._values = {
-            "sensors_total": float(np.count_nonzero(registered)),
-            "sensors_silent": float(np.count_nonzero(registered & sensors.column("silent").true)),
-            "silent_share": silent_share(sensors),
+            **silence(sensors),
             "measured_share": float(np.mean(snapshot.source == Source.MEASURED)) if compiled.n_links else 0.0,
             "speed_ratio": float(np.sum(weight * ratio) / np.sum(weight)) if known.any() else np.nan,
         }

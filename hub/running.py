@@ -15,6 +15,7 @@ from hub.assemble import assemble
 from hub.log import configure_log
 from hub.parts import Part, Parts, StateFolder, listen
 from hub.report import Report, report
+from hub.rules import load
 from hub.server import create_server
 from hub.settings import Settings
 from hub.street_child import StreetChild
@@ -62,6 +63,7 @@ def run(
         When something cannot start, one sentence on what to do; what was started before is stopped again.
     """
     configure_log(settings.log)
+    rules = load(settings.config / "rules.toml")
     with contextlib.ExitStack() as stack:
         state = StateFolder(settings.state)
         state.hold()
@@ -73,7 +75,13 @@ def run(
         stack.callback(parts.stop)
         made = _while_starting(parts, network)
         app = assemble(
-            settings, made, database_url=parts.database_url, mqtt_url=parts.mqtt_url, demo=demo, ingest=ingest
+            settings,
+            made,
+            rules,
+            database_url=parts.database_url,
+            mqtt_url=parts.mqtt_url,
+            demo=demo,
+            ingest=ingest,
         )
         stack.callback(app.close)
         watched: list[Part] = parts.watched()
@@ -88,10 +96,12 @@ def run(
         server = create_server(app)
         app.on_failure = lambda: _stop(server)
         app.on_serving = lambda: say(f"citytwin: {url}")
-        with _until_signal(server), _stopped_after(server, for_s):
+        with _until_signal(server), _stopped_after(server, for_s) as count_down:
             app.start()
             if street is not None:
-                street.begin()
+                street.begin(then=count_down)
+            else:
+                count_down()
             watch.start()
             server.run(sockets=[sock])
         watch.stop()
@@ -152,12 +162,11 @@ def _until_signal(server: uvicorn.Server) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stopped_after(server: uvicorn.Server, seconds: float | None) -> Iterator[None]:
+def _stopped_after(server: uvicorn.Server, seconds: float | None) -> Iterator[Callable[[], None]]:
+    """Give a function that begins to count the seconds after which the server stops."""
     timer = threading.Timer(seconds if seconds is not None else 0.0, _stop, [server])
     timer.daemon = True
-    if seconds is not None:
-        timer.start()
     try:
-        yield
+        yield timer.start if seconds is not None else lambda: None
     finally:
         timer.cancel()

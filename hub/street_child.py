@@ -1,7 +1,7 @@
 """The street as a child process of the hub: started, listened to, and asked for its last words."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hub.app import App, Demo
@@ -44,14 +44,17 @@ class StreetChild:
         starting = self._starting is not None and self._starting.is_alive()
         return self._stopping or starting or self._child.alive()
 
-    def begin(self) -> None:
-        """Start it in the background: the cockpit shows the city meanwhile."""
+    def begin(self, then: Callable[[], None]) -> None:
+        """Start it in the background, the cockpit shows the city meanwhile, and call ``then`` when it moves."""
 
         def start() -> None:
             try:
                 self.start()
             except WorkError as error:
                 self._app.fail(error)
+            else:
+                self._app.wake()
+                then()
 
         self._starting = threading.Thread(target=start, name="street-start", daemon=True)
         self._starting.start()

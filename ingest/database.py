@@ -20,6 +20,7 @@ Connection = psycopg.Connection[Row]
 UniqueViolation = errors.UniqueViolation
 CheckViolation = errors.CheckViolation  # also what a row without a partition raises
 
+PORT = "5432"
 DEFAULTS = {
     "application_name": "citytwin",
     "connect_timeout": "5",
@@ -181,11 +182,13 @@ class Database:
     def _connect(self) -> Connection:
         connection = psycopg.connect(**self._parameters, autocommit=True)
         try:
-            # A committed reading is on disk, whatever the server's default; stricter settings stay.
+            # A committed reading is on disk, whatever the server's default; stricter settings stay. A server whose
+            # client vanished within a transaction gives its locks free.
             connection.execute(
-                "SELECT set_config('TimeZone', 'UTC', false), set_config('synchronous_commit', 'on', false)"
-                " FROM (SELECT current_setting('synchronous_commit') IN ('off', 'local') AS weak) AS setting"
-                " WHERE weak OR current_setting('TimeZone') <> 'UTC'"
+                "SELECT set_config('TimeZone', 'UTC', false),"
+                " set_config('idle_in_transaction_session_timeout', '60s', false),"
+                " set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local')"
+                " THEN 'on' ELSE current_setting('synchronous_commit') END, false)"
             )
         except BaseException:
             connection.close()
@@ -219,16 +222,21 @@ class Database:
 
 
 def _parameters(url: str) -> dict[str, Any]:
-    hidden = re.sub(r"(://[^:/@]*:)[^@]*@|(password=)\S+", r"\1\2***@", url)
+    hidden = re.sub(r"(password=)[^\s&]+", r"\1***", re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", url))
+    fault = "libpq refuses it"
     try:
-        given = conninfo.conninfo_to_dict(url)
+        given = {key: value for key, value in conninfo.conninfo_to_dict(url).items() if value not in (None, "")}
     except (psycopg.ProgrammingError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"database URL {hidden!r} is not understood ({reason if hidden == url else 'libpq refuses it'}), "
-            "must look like postgresql://user:password@host:5432/citytwin"
-        ) from None
-    return DEFAULTS | {key: value for key, value in given.items() if value not in (None, "")}
+        if hidden == url:  # else the reason may quote the password
+            fault = " ".join(str(error).split())
+    else:
+        if all(port.isdigit() and 0 < int(port) < 65_536 for port in str(given.get("port", PORT)).split(",")):
+            return DEFAULTS | given
+        fault = f"port is {given['port']!r}, must be a number from 1 to 65535"
+    raise InputError(
+        f"database URL {hidden!r} is not understood ({fault}), "
+        "must look like postgresql://user:password@host:5432/citytwin"
+    )
 
 
 def _readable(descriptor: int) -> bool:

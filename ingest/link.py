@@ -17,7 +17,7 @@ import time
 from typing import Any, Protocol
 
 from ingest.address import BrokerAddress
-from ingest.broker.packets import FrameReader, frame
+from ingest.broker.frames import FrameReader, frame
 from sensors import WorkError
 
 log = logging.getLogger("ingest.link")
@@ -241,7 +241,7 @@ class Link:
     def _run(self) -> None:
         wait_s = SHORTEST_WAIT_S
         while not self._stop.is_set():
-            before = self.connections
+            since = time.monotonic()
             self._reader = FrameReader(max_bytes=MAX_FRAME_BYTES)
             self._out = memoryview(b"")
             if isinstance(self._client, BulkReading):
@@ -252,13 +252,16 @@ class Link:
                 self.error = getattr(error, "strerror", None) or str(error) or type(error).__name__
             else:
                 self._converse()
-            wait_s = SHORTEST_WAIT_S if self.connections > before else min(2 * wait_s, LONGEST_WAIT_S)
+            # A connection that ends at once (a second client with the same identifier) is not made again at once.
+            lasted = time.monotonic() - since > LONGEST_WAIT_S
+            wait_s = SHORTEST_WAIT_S if lasted else min(2 * wait_s, LONGEST_WAIT_S)
             self._stop.wait(wait_s * self._jitter.uniform(0.5, 1.5))
 
     def _converse(self) -> None:
         client, endpoint = self._client, self._endpoint
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake_read, selectors.EVENT_READ)
+            cared = time.monotonic()
             while not self._stop.is_set():
                 self._write()
                 connection = client.socket()
@@ -270,9 +273,13 @@ class Link:
                 ready = selector.select(0 if pending else 1.0)
                 if any(key.fileobj is self._wake_read for key, _ in ready):
                     self._drain_wake()
-                if pending or any(key.fileobj is connection and mask & selectors.EVENT_READ for key, mask in ready):
+                readable = pending or any(k.fileobj is connection and m & selectors.EVENT_READ for k, m in ready)
+                if readable:
                     self._read(connection)
-                if reading:  # while it is not, no PINGRESP can arrive and paho would give the connection up
+                # A PINGRESP that was not read yet must not end the connection: so when nothing is left to read, or
+                # after a while, and never while the endpoint is full.
+                if reading and (not readable or time.monotonic() - cared > KEEP_ALIVE_S / 4):
+                    cared = time.monotonic()
                     client.loop_misc()
         self._say_goodbye()
 
@@ -337,13 +344,21 @@ class Link:
                 client.loop_read()  # paho meets the end of the connection and tells
                 return
 
+    def _write_until(self, until: float) -> None:
+        self._write()
+        while self._client.socket() is not None and (self._out or self._client.want_write()):
+            if time.monotonic() > until:
+                return
+            time.sleep(0.001)
+            self._write()
+
     def _say_goodbye(self) -> None:
         client = self._client
+        until = time.monotonic() + GOODBYE_S
+        self._write_until(until)  # the last acknowledgements
         if not self._out:  # in the middle of a packet nothing else can be said
             client.disconnect()
-        until = time.monotonic() + GOODBYE_S
-        while client.socket() is not None and client.want_write() and not self._out and time.monotonic() < until:
-            client.loop_write()
+        self._write_until(until)
         if client.socket() is not None:
             client.socket().close()
         self._endpoint.lost()

@@ -7,15 +7,12 @@ a new server never meets remains of an old one.
 """
 
 import contextlib
-import errno
-import fcntl
 import importlib.util
 import json
 import logging
 import os
 import re
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -23,12 +20,14 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 from urllib.parse import quote
 
+from ingest.postgres_fault import folder_fault, server_fault
+from ingest.postgres_lock import forget_stale_pids, take_owner_lock, take_server_lock
 from sensors import WorkError
 
 USER = DATABASE = "citytwin"
@@ -36,8 +35,6 @@ PORT = 5432  # only a part of the socket's file name: no TCP port is opened
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel takes 108 on Linux and 104 on macOS, PostgreSQL appends ".lock" for a file
 LOG_LIMIT = 10_000_000  # bytes, then the log becomes postgres.log.1 at the next start
 READY_S = 300.0  # replaying 2 GB of log after a crash takes a minute on a slow disk
-LEFTOVER_S = 5.0
-RELEASE_S = 30.0
 SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -95,14 +92,14 @@ def _environment() -> dict[str, str]:
     return kept | {"LC_ALL": "C", "TZ": "UTC"}  # English messages: some are recognised below
 
 
-def choose_binaries(data: Path) -> Path:
+def choose_binaries(data: Path, *, named: Path | None = None) -> Path:
     """Return the binaries for a data folder: of its own version when it exists, else the first ones found."""
     try:
         wanted = (data / "PG_VERSION").read_text().strip()
     except OSError:
         wanted = ""
     seen: list[str] = []
-    for folder in binary_folders():
+    for folder in [named] if named else binary_folders():
         if not wanted:
             return folder
         seen.append(major_version(folder))
@@ -126,6 +123,8 @@ class EmbeddedPostgres:
     ----------
     folder
         Everything lies in it: ``data/``, ``postgres.log``, the locks and (if its path is short) the socket.
+    binaries
+        Folder of the programs of PostgreSQL; without it they are searched (see `binary_folders`).
     namespace
         As root, prefer a user namespace to ``setuid``; the server refuses to run as root.
 
@@ -136,10 +135,11 @@ class EmbeddedPostgres:
     [(1,)]
     """
 
-    def __init__(self, folder: Path | str, *, namespace: bool = True) -> None:
+    def __init__(self, folder: Path | str, *, binaries: Path | None = None, namespace: bool = True) -> None:
         self.folder = Path(folder).absolute()
         self.data = self.folder / "data"
         self.pid: int | None = None
+        self._binaries = binaries
         self._namespace = namespace
         self._lock: IO[str] | None = None
         self._supervisor: subprocess.Popen[bytes] | None = None
@@ -176,8 +176,8 @@ class EmbeddedPostgres:
         try:
             self._prepare_folder()
             if self._lock is None:
-                self._lock = _take_owner_lock(self.folder / "owner.lock")
-            self._launch(choose_binaries(self.data))
+                self._lock = take_owner_lock(self.folder / "owner.lock")
+            self._launch(choose_binaries(self.data, named=self._binaries))
             self._wait_until_ready()
         except BaseException:
             self.stop()
@@ -224,7 +224,7 @@ class EmbeddedPostgres:
             with (self.folder / "owner.lock").open("a"):
                 pass
         except OSError as error:
-            raise _folder_fault(self.folder, error) from error
+            raise folder_fault(self.folder, error) from error
         if mode & 0o077:
             raise WorkError(
                 f"{self.folder} lies on a file system that does not keep permissions (a Windows drive?): set "
@@ -247,14 +247,14 @@ class EmbeddedPostgres:
 
     def _launch(self, binaries: Path) -> None:
         assert self._sockets is not None
-        lock = _take_server_lock(self.folder / "server.lock", self.data)
-        _forget_reused_pid(self.data)
-        _rotate(self.folder / "postgres.log")
+        lock = take_server_lock(self.folder / "server.lock", self.data)
         try:
+            forget_stale_pids(self.data, socket=self._sockets / f".s.PGSQL.{PORT}")
+            _rotate(self.folder / "postgres.log")
             log_file = os.open(self.folder / "postgres.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        except OSError as error:
+        except (OSError, WorkError) as error:
             os.close(lock)
-            raise _folder_fault(self.folder, error) from error
+            raise folder_fault(self.folder, error) if isinstance(error, OSError) else error from None
         self._log_start = os.fstat(log_file).st_size
         task = {
             "bin": str(binaries),
@@ -306,148 +306,10 @@ class EmbeddedPostgres:
         return server_fault(self.folder, said)
 
 
-FAULTS: Sequence[tuple[str, str]] = (
-    (r"No space left on device|Disk quota exceeded", "the disk of {folder} is full: free at least 200 MB"),
-    (r"Read-only file system", "{folder} is on a read-only file system: set CITYTWIN_STATE to a folder you may write"),
-    (
-        r"wrong ownership|invalid permissions|could not change permissions|Operation not supported|Permission denied",
-        "PostgreSQL refuses {folder} (owner or file system; a Windows drive?): set CITYTWIN_STATE to a folder of your "
-        "own on a disk of Linux or macOS",
-    ),
-    (r"Cannot allocate memory|could not map anonymous", "too little memory for PostgreSQL: free about 400 MB"),
-    (
-        r"could not locate a (?:valid|required) checkpoint|invalid (?:primary )?checkpoint|control file|PANIC",
-        "the database in {folder} is damaged ({last}): restore it from a backup, or move {folder} away to begin anew",
-    ),
-    (r"cannot be run as root|\"root\" execution", "PostgreSQL does not run as root here: start as an ordinary user"),
-)
-
-
-def server_fault(folder: Path, said: str) -> WorkError:
-    """Return one sentence on what to do about what a dying server said.
-
-    Examples
-    --------
-    >>> print(server_fault(Path("/state"), "PANIC:  could not write: No space left on device"))
-    the disk of /state is full: free at least 200 MB
-    """
-    severe = re.findall(r"(?:FATAL|PANIC|ERROR|initdb: error):\s+([^\n|]+)", said)
-    last = severe[-1].strip() if severe else said.strip(" |")[-200:] or "it said nothing"
-    try:
-        full = shutil.disk_usage(folder).free < 1_000_000  # a full disk may have swallowed the message as well
-    except OSError:
-        full = False
-    for pattern, sentence in FAULTS:
-        if (full and pattern.startswith("No space")) or re.search(pattern, said):
-            return WorkError(sentence.format(folder=folder, last=last))
-    return WorkError(f"PostgreSQL did not start ({last}): see {folder / 'postgres.log'}")
-
-
-def _folder_fault(folder: Path, error: OSError) -> WorkError:
-    reasons = {
-        errno.EROFS: "is on a read-only file system",
-        errno.ENOSPC: "is on a full disk: free at least 200 MB",
-        errno.EDQUOT: "is on a full disk: free at least 200 MB",
-        errno.EACCES: "may not be written by you",
-        errno.EPERM: "may not be written by you, or belongs to another user",
-        errno.ENOTDIR: "is not a folder, or lies under a file",
-        errno.EEXIST: "is not a folder",
-    }
-    reason = reasons.get(error.errno or 0, f"cannot be used ({error.strerror})")
-    return WorkError(f"{folder} {reason}; CITYTWIN_STATE can name another folder")
-
-
-def _take_owner_lock(path: Path) -> IO[str]:
-    """Return the locked file; a dead owner's server gets time to end, a living owner is named at once."""
-    lock = path.open("a+")
-    deadline = time.monotonic() + RELEASE_S
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip()
-            if (holder.isdigit() and _runs(int(holder))) or time.monotonic() > deadline:
-                lock.close()
-                raise WorkError(
-                    f"{path.parent} is in use by process {holder or 'unknown'}: stop it first, or set CITYTWIN_STATE "
-                    "to another folder"
-                ) from None
-            time.sleep(0.05)
-        except OSError as error:
-            lock.close()
-            raise WorkError(
-                f"{path.parent} is on a file system without locks ({error.strerror}): set CITYTWIN_STATE to a folder "
-                "on a local disk"
-            ) from error
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
-    return lock
-
-
-def _take_server_lock(path: Path, data: Path) -> int:
-    """Return a locked descriptor, once no process of an earlier server is left; end those that do not go."""
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    started = time.monotonic()
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        except BlockingIOError:
-            waited = time.monotonic() - started
-            if waited > RELEASE_S:
-                os.close(lock)
-                raise WorkError(f"an earlier PostgreSQL of {data} does not end: end its processes by hand") from None
-            if waited > LEFTOVER_S:
-                for pid in server_processes(data):
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
-
-
-def server_processes(data: Path) -> list[int]:
-    """Return the processes named postgres that work in a data folder (every one of them has it as its cwd; Linux)."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (process / "comm").read_text().startswith("postgres") and (process / "cwd").samefile(data):
-                found.append(int(process.name))
-    return found
-
-
-def _forget_reused_pid(data: Path) -> None:
-    """Remove a stale ``postmaster.pid`` whose number now belongs to some other program, which would block the start.
-
-    The server lock already says that no server of ours is left; containers, where numbers start over, need this.
-    """
-    path = data / "postmaster.pid"
-    try:
-        number = path.read_text().splitlines()[0]
-    except (OSError, IndexError):
-        return
-    if not (number.isdigit() and Path("/proc/self").exists()):
-        return
-    if int(number) in server_processes(data):
-        raise WorkError(f"{data} is served by process {number}, a PostgreSQL started by hand: stop that one first")
-    path.unlink()
-
-
 def _rotate(path: Path) -> None:
     with contextlib.suppress(OSError):
         if path.stat().st_size > LOG_LIMIT:
             path.replace(path.with_name(path.name + ".1"))
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 _servers: "weakref.WeakSet[EmbeddedPostgres]" = weakref.WeakSet()

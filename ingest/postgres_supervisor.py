@@ -114,10 +114,12 @@ def create_cluster(task: dict[str, Any]) -> str:
             [f"{task['bin']}/postgres", "--single", "-D", str(fresh), "postgres"],
             capture_output=True, text=True, input=f"CREATE DATABASE {task['database']}\n",
         )  # fmt: skip
-    os.write(task["log"], (made.stdout + made.stderr).encode("utf-8", "replace"))
+    said = made.stdout + made.stderr
+    with contextlib.suppress(OSError):  # on a full disk it can only be said
+        os.write(task["log"], said.encode("utf-8", "replace"))
     if made.returncode:
         shutil.rmtree(fresh, ignore_errors=True)
-        return (made.stderr.strip() or made.stdout.strip() or f"initdb ended with {made.returncode}")[-1500:]
+        return f"initdb ended with {made.returncode}: {said[:10_000]} {said[10_000:][-10_000:]}"
     if data.exists():
         data.rmdir()
     fresh.rename(data)

@@ -133,8 +133,10 @@ class Publisher:
                     raise WorkError("the publisher is closed: open another one")
                 if self._full():
                     raise WorkError(f"no room for another message within {timeout_s} s: {self.backlog()}")
+                idle = not self._unsent
                 self._keep(topic, data, retain)
-        self._link.wake()
+            if idle:
+                self._link.wake()
 
     def _full(self) -> bool:
         return len(self._kept) >= self._max or self._kept_bytes > self._max_bytes
@@ -192,7 +194,7 @@ class Publisher:
         with self._changed:
             packets, size = [], 0
             while self._unsent and size < WRITE_BYTES:
-                packet = self._kept[self._unsent.popleft()]
+                packet = self._kept.get(self._unsent.popleft(), b"")  # gone: acknowledged before it was ever sent
                 packets.append(packet)
                 size += len(packet)
         return b"".join(packets)

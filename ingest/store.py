@@ -3,26 +3,25 @@
 import json
 import math
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
 
+from ingest import statements
 from ingest.catalogue import Catalogue, storable
 from ingest.catalogue import Series as Entry
-from ingest.database import CheckViolation, Connection, Database, DatabaseAway, UniqueViolation
+from ingest.database import CheckViolation, Database, UniqueViolation
 from ingest.rows import Integers, Rows
 from sensors import QUANTITIES, Batch, Quantity, Reason, Rejected, Sensor
 from sensors.reading import Quality
 
-PAYLOAD_LIMIT = 65_536  # bytes
 STAGED_AFTER_REPEAT = 20  # batches: repeats come in runs, and a failed COPY costs as much as a good one
 EARLIEST_MS, LATEST_MS = 0, 7_258_118_400_000  # 1970 and 2200: beyond, it is no time of a city's reading
 WEEK_MS = 7 * 86_400_000
 FIRST_MONDAY_MS = 946_857_600_000  # 2000-01-03
-SENDING_MS = "timestamptz 'epoch' + {} * interval '1 ms'"  # exact: below 2^53 µs until the year 2255
 
 Origin = Callable[[int], tuple[str, bytes]]
 
@@ -132,9 +131,11 @@ class Store:
         self.catalogue = Catalogue(database, quantities=quantities, unverified_limit=unverified_limit)
         self._writing = threading.Lock()
         self._weeks: set[int] = set()
-        self._weeks_generation = database.generation
+        self._generation = -1
         self._staged_batches = 0
-        self._pending: tuple[Batch, str, Settled] | None = None
+        self._writer_id = uuid.uuid4()
+        self._number = 0  # of the last batch that was tried
+        self._pending: tuple[Batch, Settled] | None = None
 
     def write(self, batch: Batch, *, origin: Origin | None = None) -> Counts:
         """Write a batch as `settle` does, and return the counts only."""
@@ -161,6 +162,11 @@ class Store:
             When rights or tables are missing.
         """
         with self._writing:
+            if self._generation != self.database.generation:  # a connection was lost: look again at what is there
+                generation = self.database.generation
+                self._weeks.clear()
+                self.database.fetch("SELECT introduce_writer(%s)", (self._writer_id,))
+                self._generation = generation
             settled = self._committed_before(batch)
             if settled is not None:
                 return settled
@@ -284,35 +290,31 @@ class Store:
         return rows.take(good).sorted(), rejected
 
     def _ensure_partitions(self, rows: Rows) -> None:
-        if self._weeks_generation != self.database.generation:
-            self._weeks_generation = self.database.generation
-            self._weeks.clear()
         weeks = np.unique((rows.time_ms - FIRST_MONDAY_MS) // WEEK_MS).tolist()
         for week in weeks:
             if week not in self._weeks:
                 start_ms = FIRST_MONDAY_MS + week * WEEK_MS
-                self.database.fetch(f"SELECT ensure_reading_partition({SENDING_MS.format('%s')})", (start_ms,))
+                self.database.fetch(f"SELECT ensure_reading_partition({statements.AT_MS.format('%s')})", (start_ms,))
                 self._weeks.add(week)
 
     def _committed_before(self, batch: Batch) -> Settled | None:
         """Return what became of this very batch when an earlier call committed it and did not learn so."""
         if self._pending is None or self._pending[0] is not batch:
             return None
-        _, transaction, settled = self._pending
-        status = self.database.fetch("SELECT pg_xact_status(%s::xid8)", (transaction,))[0][0]
-        if status == "in progress":
-            raise DatabaseAway(f"{self.database.name} is still at the last commit")
+        with self.database.connection() as connection:
+            number = statements.committed_number(connection, self._writer_id)
+        settled = self._pending[1]
         self._pending = None
-        return settled if status == "committed" else None
+        return settled if number == self._number else None
 
     def _transact(self, batch: Batch, rows: Rows, rejected: list[Rejected], origin: Origin, *, staged: bool) -> Settled:
         received_us = round(batch.received_at * 1e6)
         firsts = rows.firsts()
         with self.database.connection() as connection:
             if staged:
-                stored, kept = _insert_new(connection, firsts, received_us)
+                stored, kept = statements.insert_new(connection, firsts, received_us)
             else:
-                stored, kept = _copy(connection, firsts, received_us), firsts.raw
+                stored, kept = statements.copy(connection, firsts, received_us), firsts.raw
             kept_of_row = kept[rows.groups()]
             agrees = rows.raw == kept_of_row
             conflicts = [
@@ -323,8 +325,8 @@ class Store:
                 )
                 for i in np.flatnonzero(~agrees).tolist()
             ]
-            _update_latest(connection, firsts.take(firsts.raw == kept).newest(), received_us)
-            _insert_rejected(connection, rejected + conflicts, received_us)
+            statements.update_latest(connection, firsts.take(firsts.raw == kept).newest(), received_us)
+            statements.insert_rejected(connection, rejected + conflicts, received_us)
             counts = Counts(
                 received=len(batch) + len(batch.rejected),
                 stored=stored,
@@ -335,75 +337,11 @@ class Store:
             whole = agrees.all() and len(rows) == len(batch)
             accepted = batch if whole else batch.take(np.sort(rows.position[agrees]))
             settled = Settled(counts, accepted, tuple(rejected + conflicts))
-            row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
-            assert row is not None
-            self._pending = (batch, row[0], settled)
+            self._number += 1
+            statements.note_number(connection, self._writer_id, self._number)
+            self._pending = (batch, settled)
         self._pending = None
         return settled
-
-
-def _copy(connection: Connection, rows: Rows, received_us: int) -> int:
-    """Copy rows that are all new; a known key among them raises UniqueViolation."""
-    if len(rows):
-        with connection.cursor().copy("COPY reading_raw FROM STDIN (FORMAT BINARY)") as copy:
-            copy.write(rows.packed(received_us))
-    return len(rows)
-
-
-def _insert_new(connection: Connection, rows: Rows, received_us: int) -> tuple[int, Integers]:
-    """Insert the rows whose key is new; return how many, and (n,) the raw value that is stored under each key."""
-    connection.execute(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS stage (series_id int, time timestamptz(3), raw int8, quality int2,"
-        " received_at timestamptz) ON COMMIT DELETE ROWS"
-    )
-    with connection.cursor().copy("COPY stage FROM STDIN (FORMAT BINARY)") as copy:
-        copy.write(rows.packed(received_us))
-    stored = connection.execute(
-        "INSERT INTO reading_raw SELECT * FROM stage ORDER BY series_id, time ON CONFLICT (series_id, time) DO NOTHING"
-    ).rowcount
-    kept = rows.raw.copy()
-    if stored < len(rows):
-        others = connection.execute(
-            "SELECT series_id, (extract(epoch FROM time) * 1000)::int8, old.raw"
-            " FROM stage JOIN reading_raw AS old USING (series_id, time) WHERE old.raw <> stage.raw"
-        ).fetchall()
-        index = {key: i for i, key in enumerate(zip(rows.series.tolist(), rows.time_ms.tolist(), strict=True))}
-        for series_id, time_ms, raw in others:
-            kept[index[series_id, time_ms]] = raw
-    return stored, kept
-
-
-def _update_latest(connection: Connection, rows: Rows, received_us: int) -> None:
-    if not len(rows):
-        return
-    connection.execute(
-        "INSERT INTO latest AS old (series_id, time, value, quality, received_at)"  # noqa: S608 - no value inside
-        f" SELECT series_id, {SENDING_MS.format('time_ms')}, value, quality,"
-        " timestamptz 'epoch' + %s * interval '1 us'"
-        " FROM unnest(%s::int4[], %s::int8[], %s::float8[], %s::int2[]) AS new (series_id, time_ms, value, quality)"
-        " ORDER BY series_id ON CONFLICT (series_id) DO UPDATE SET time = EXCLUDED.time, value = EXCLUDED.value,"
-        " quality = EXCLUDED.quality, received_at = EXCLUDED.received_at WHERE old.time < EXCLUDED.time",
-        (received_us, rows.series.tolist(), rows.time_ms.tolist(), rows.value.tolist(), rows.quality.tolist()),
-    )
-
-
-def _insert_rejected(connection: Connection, rejected: list[Rejected], received_us: int) -> None:
-    if not rejected:
-        return
-    received_at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=received_us)
-    with connection.cursor().copy("COPY rejected (received_at, topic, payload, reason, detail) FROM STDIN") as copy:
-        for item in rejected:
-            reason, size = item.reason.value, len(item.payload)
-            if size > PAYLOAD_LIMIT:
-                reason = f"{reason} (cut, {size} bytes)"
-            copy.write_row(
-                (received_at, _text(item.topic), item.payload[:PAYLOAD_LIMIT], reason, _text(item.detail[:2000]))
-            )
-
-
-def _text(text: str) -> str:
-    """Return a text that PostgreSQL can keep, with a sign where something cannot be."""
-    return text if storable(text) else text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _described(batch: Batch, i: int) -> str:

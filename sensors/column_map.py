@@ -8,11 +8,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sensors.errors import InputError
 from sensors.quantity import QUANTITIES
-from sensors.toml import read_toml, unknown_keys
+from sensors.toml import nearest, read_toml, unknown_keys
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FORMATS = ("iso", "epoch_s", "epoch_ms")
 _KEYS = ("sensor_id", "time", "time_format", "time_zone", "offset_s", "district", "prefix", "delimiter", "quantities")
+_WIDE_KEYS = ("quantity", "factor", "ignore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ColumnMap:
-    """How to read a table with one row a sensor and time.
+    """How to read a table with one row a sensor and time, or one row a time and one column a sensor (wide).
 
     Parameters
     ----------
@@ -43,6 +44,9 @@ class ColumnMap:
         The topic is ``city/<district>/<prefix><sensor_id>``.
     delimiter
         Between cells.
+    ignore
+        Set for a wide table: every column but the time and these is a sensor, and ``quantities`` has one entry, whose
+        column name counts for nothing.
     """
 
     sensor_id: str
@@ -54,10 +58,18 @@ class ColumnMap:
     district: str = "replay"
     prefix: str = ""
     delimiter: str = ","
+    ignore: tuple[str, ...] | None = None
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether each sensor has a column of its own."""
+        return self.ignore is not None
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of all columns that are read: sensor, time, quantities."""
+        """Names of the columns that must be there: sensor, time, quantities; of a wide table the time."""
+        if self.is_wide:
+            return (self.time,)
         return (self.sensor_id, self.time, *(column.name for column in self.quantities.values()))
 
     def time_ms(self, text: str) -> int:
@@ -100,6 +112,15 @@ class ColumnMap:
             count_veh = "vehicles"
             speed_kmh = { column = "speed_mph", factor = 1.609344 }
 
+        or, when every column but the time and those ignored is a sensor::
+
+            time = "time"
+            time_zone = "America/Los_Angeles"
+            [wide]
+            quantity = "speed_kmh"
+            factor = 1.609344
+            ignore = ["weekday"]
+
         Raises
         ------
         InputError
@@ -114,7 +135,8 @@ class _Parsed:
     def __init__(self, name: str, table: Mapping[str, object]) -> None:
         self._name = name
         self._table = table
-        self._faults = unknown_keys(table, _KEYS, where=name)
+        self._wide = table.get("wide")
+        self._faults = unknown_keys(table, (*_KEYS, "wide"), where=name)
 
     def column_map(self) -> ColumnMap:
         """Return the map, or raise all faults at once."""
@@ -129,15 +151,16 @@ class _Parsed:
             self._fault("offset_s", offset, "seconds")
             offset = 0.0
         found = ColumnMap(
-            sensor_id=self._text("sensor_id"),
+            sensor_id="" if self._wide is not None else self._text("sensor_id"),
             time=self._text("time"),
-            quantities=self._quantities(),
+            quantities=self._quantities() if self._wide is None else self._wide_quantity(),
             time_format=time_format,
             zone=self._zone(),
             offset_s=offset,
             district=self._text("district", "replay"),
             prefix=self._text("prefix", ""),
             delimiter=delimiter,
+            ignore=None if self._wide is None else self._ignored(),
         )
         if self._faults:
             raise InputError(self._faults)
@@ -175,15 +198,38 @@ class _Parsed:
             if isinstance(value, str):
                 columns[key] = Column(value)
             elif isinstance(value, dict) and isinstance(value.get("column"), str):
-                factor = value.get("factor", 1.0)
-                if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < abs(factor) < 1e12:
-                    self._fault(f"quantities.{key}.factor", factor, "a number that is not 0")
-                    factor = 1.0
                 self._faults += unknown_keys(value, ("column", "factor"), where=f"{where} {key}")
-                columns[key] = Column(value["column"], float(factor))
+                columns[key] = Column(value["column"], self._factor(f"quantities.{key}.factor", value))
             else:
                 self._fault(f"quantities.{key}", value, "a column name or { column = ..., factor = ... }")
         return columns
+
+    def _wide_quantity(self) -> dict[str, Column]:
+        for key in ("sensor_id", "quantities"):
+            if key in self._table:
+                self._faults.append(f"{self._name}: {key} must be absent beside [wide], where columns are sensors")
+        if not isinstance(self._wide, dict):
+            self._fault("wide", self._wide, "a table, for example [wide] with quantity = 'speed_kmh'")
+            return {}
+        self._faults += unknown_keys(self._wide, _WIDE_KEYS, where=f"{self._name}: [wide]")
+        quantity = self._wide.get("quantity")
+        if quantity not in QUANTITIES:
+            self._fault("wide.quantity", quantity, f"a quantity, {nearest(str(quantity), QUANTITIES)}")
+        return {str(quantity): Column("", self._factor("wide.factor", self._wide))}
+
+    def _ignored(self) -> tuple[str, ...]:
+        names = self._wide.get("ignore", []) if isinstance(self._wide, dict) else []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            self._fault("wide.ignore", names, "a list of column names")
+            return ()
+        return tuple(names)
+
+    def _factor(self, key: str, table: Mapping[str, object]) -> float:
+        factor = table.get("factor", 1.0)
+        if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < abs(factor) < 1e12:
+            self._fault(key, factor, "a number that is not 0")
+            return 1.0
+        return float(factor)
 
 
 # CityPulse / ODAA traffic of Aarhus: 5-minute intervals between two Bluetooth sensors, times are UTC.

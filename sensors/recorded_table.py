@@ -23,7 +23,7 @@ Columns = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.flo
 
 
 class Table(Recording):
-    """A table of readings; each row becomes one payload.
+    """A table of readings; each row becomes one payload, of a wide table each cell that holds a number.
 
     Parameters
     ----------
@@ -51,6 +51,7 @@ class Table(Recording):
         self._sensors: dict[str, int] = {}
         self.topics: list[str] = []
         self._times: dict[str, int] = {}
+        self._wide_sensors: list[int] = []
         chunks = [_no_rows(len(self._keys)), *self._chunks(path)]
         self.sensor, self.time_ms, self.values = (np.concatenate(column) for column in zip(*chunks, strict=True))
         self.rows = len(self.sensor)
@@ -101,6 +102,12 @@ class Table(Recording):
             yield self._columns(rows, lines, chosen)
 
     def _chosen(self, header: list[str]) -> list[int]:
+        if self._map.ignore is not None:
+            # the time, then the sensors
+            others = [i for i, name in enumerate(header) if name and name not in (self._map.time, *self._map.ignore)]
+            if self._map.time in header:
+                self._wide_sensors = [self._wide_sensor(header[place]) for place in others]
+                return [header.index(self._map.time), *others]
         missing = [name for name in self._map.columns if name not in header]
         if missing:
             has = ", ".join(header[:12])
@@ -113,6 +120,8 @@ class Table(Recording):
             return _no_rows(len(self._keys))
         if len(self._times) > 1_000_000:  # a cache, not a store
             self._times.clear()
+        if self._map.is_wide:
+            return self._wide_columns(rows, lines, chosen)
         try:
             cells = [[row[place] for row in rows] for place in chosen]
             ids = [self._sensor(cell) for cell in cells[0]]
@@ -125,6 +134,31 @@ class Table(Recording):
         sensor, time_ms = np.array(ids, np.int32), np.array(times, np.int64)
         within = (time_ms >= self._within[0]) & (time_ms < self._within[1])
         return sensor[within], time_ms[within], (values * self._factors)[within]
+
+    def _wide_sensor(self, name: str) -> int:
+        try:
+            return self._sensor(name)
+        except ValueError as error:
+            raise InputError(f"{self.name}: column {name!r}: {error}") from None
+
+    def _wide_columns(self, rows: list[list[str]], lines: list[int], chosen: list[int]) -> Columns:
+        times, cells = [], []
+        for row, line in zip(rows, lines, strict=True):
+            text = [row[place].strip() if place < len(row) else "" for place in chosen]
+            try:
+                times.append(self._time(text[0]))
+            except (ValueError, OverflowError) as error:
+                self.fault(line, f"{error} (time {text[0]!r})")
+                continue
+            cells.append(
+                [self._number(cell, self.topics[s], line) for cell, s in zip(text[1:], self._wide_sensors, strict=True)]
+            )
+        values = np.array(cells, np.float64).reshape(len(times), len(self._wide_sensors))
+        row_of, column_of = np.nonzero(~np.isnan(values))
+        time_ms = np.array(times, np.int64)[row_of]
+        within = (time_ms >= self._within[0]) & (time_ms < self._within[1])
+        sensor = np.array(self._wide_sensors, np.int32)[column_of]
+        return sensor[within], time_ms[within], (values[row_of, column_of][:, np.newaxis] * self._factors)[within]
 
     def _row_by_row(
         self, rows: list[list[str]], lines: list[int], chosen: list[int]

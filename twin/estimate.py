@@ -26,16 +26,22 @@ Sources = npt.NDArray[np.uint8]
 
 # Posterior deviation over prior deviation up to which neighbours, not the prior, make the estimate.
 ESTIMATED_RATIO = 0.7
-# Free flow without knowledge; a deviation of a quarter puts a street at walking pace three to four deviations away.
-SPEED_RATIO_PRIOR, SPEED_RATIO_DEVIATION = 1.0, 0.25
+# Free flow without knowledge. This deviation, the ranges and the own share were chosen on a month of 449 links of
+# Aarhus, each left out in turn: mean error 9.6 km/h, nine tenths within 1.645 deviations (free flow 10.4 km/h, nearest
+# link 14.0 km/h).
+SPEED_RATIO_PRIOR, SPEED_RATIO_DEVIATION = 1.0, 0.3
 # Assumed mean share of the capacity that flows by day, by class; the deviation is as large as the mean.
 FLOW_SHARE_PRIOR = (0.35, 0.25, 0.15, 0.05)
 # Length over which the field forgets, by class.
-RANGE_M = (3000.0, 1000.0, 600.0, 400.0)
+RANGE_M = (6000.0, 2000.0, 1200.0, 800.0)
 # Variance of the levels of city and class, as shares of a link's own. Small enough that a level alone never
 # turns "guessed" into "estimated": sqrt(1 - 0.4 / 1.4) = 0.85.
 CITY_SHARE, CLASS_SHARE = 0.2, 0.2
+# Share of a link's variance that it has for itself: the head of a queue is sharper than any smooth field.
+OWN_SHARE = 0.1
 SHORTEST_M = 20.0
+# In networks beyond this size only the mean is solved at every call, and the variance at every so many.
+EXACT_LINKS, REFRESH_CALLS = 8000, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +159,9 @@ def _joint_precision(compiled: CompiledNetwork) -> tuple[Precision, int, Float]:
 
 
 class Estimator:
-    """Estimates every link of one network; `estimate` depends on its arguments only.
+    """Estimates every link of one network.
+
+    `estimate` depends on its arguments only; beyond `EXACT_LINKS` deviations may be those of one of the last calls.
 
     Parameters
     ----------
@@ -167,6 +175,8 @@ class Estimator:
         self.compiled = compiled
         self.prior = prior or free_flow_prior(compiled)
         self._precision, self._n_levels, self._scale = _joint_precision(compiled)
+        self._calls: dict[str, int] = {}
+        self._last: dict[str, tuple[Float, Float]] = {}
 
     def estimate(self, measurements: Measurements, *, prior: Prior | None = None) -> Estimate:
         """Return the posterior of speed and flow given what is measured now.
@@ -180,10 +190,10 @@ class Estimator:
         """
         prior = prior or self.prior
         speed, speed_deviation, speed_source = self._field(
-            prior.speed, prior.speed_deviation, measurements.speed, measurements.speed_deviation
+            "speed", prior.speed, prior.speed_deviation, measurements.speed, measurements.speed_deviation
         )
         flow, flow_deviation, flow_source = self._field(
-            prior.flow, prior.flow_deviation, measurements.flow, measurements.flow_deviation
+            "flow", prior.flow, prior.flow_deviation, measurements.flow, measurements.flow_deviation
         )
         # Beyond measurement nothing runs faster than its free speed by more than a tenth, or above capacity.
         top_speed = np.fmax(1.1 * self.compiled.free_speed, measurements.speed)
@@ -198,7 +208,7 @@ class Estimator:
         )
 
     def _field(
-        self, mean: Float, deviation: Float, measured: Float, measured_deviation: Float
+        self, name: str, mean: Float, deviation: Float, measured: Float, measured_deviation: Float
     ) -> tuple[Float, Float, Sources]:
         """Return posterior mean, deviation and source of one field, all in its own unit."""
         n = self.compiled.n_links
@@ -206,13 +216,34 @@ class Estimator:
         known = np.isfinite(measured) & np.isfinite(measured_deviation) & (measured_deviation > 0)
         if not known.any():
             return mean.copy(), deviation.copy(), source
-        unit = self._scale / deviation  # the standardised field has this deviation before any measurement
+        # A link is field plus something of its own, x = f + e; standardised, var f + var e = 1 and var e = OWN_SHARE.
+        unit = self._scale / np.sqrt(1 - OWN_SHARE)
+        noise = (measured_deviation[known] / deviation[known]) ** 2
+        surplus = ((measured - mean) / deviation)[known]
         precision = np.zeros(n + self._n_levels)
         information = np.zeros(n + self._n_levels)
-        precision[:n][known] = (unit[known] * measured_deviation[known]) ** -2.0
-        information[:n][known] = precision[:n][known] * unit[known] * (measured - mean)[known]
-        z, variance = self._precision.posterior(precision, information)
-        ratio = np.sqrt(np.clip(variance[:n], 0.0, None)) / self._scale
+        precision[:n][known] = 1 / (unit[known] ** 2 * (noise + OWN_SHARE))
+        information[:n][known] = precision[:n][known] * unit[known] * surplus
+        z, variance = self._posterior(name, precision, information)
+        posterior = z[:n] / unit
+        spread = np.clip(variance[:n], 0.0, None) / unit**2 + OWN_SHARE
+        own = OWN_SHARE / (OWN_SHARE + noise)
+        spread[known] = (1 - own) ** 2 * (spread[known] - OWN_SHARE) + own * noise
+        posterior[known] += own * (surplus - posterior[known])
+        ratio = np.sqrt(spread)
         source[ratio <= ESTIMATED_RATIO] = Source.ESTIMATED
         source[known] = Source.MEASURED
-        return mean + z[:n] / unit, ratio * deviation, source
+        return mean + posterior * deviation, ratio * deviation, source
+
+    def _posterior(self, name: str, precision: Float, information: Float) -> tuple[Float, Float]:
+        """Return mean and variance of a field; in a big network the variance of one of the last calls."""
+        if self.compiled.n_links <= EXACT_LINKS:
+            return self._precision.posterior(precision, information)
+        call = self._calls.get(name, len(self._calls) * REFRESH_CALLS // 2)  # not both fields in one call
+        self._calls[name] = call + 1
+        if name not in self._last or call % REFRESH_CALLS == 0:
+            self._last[name] = self._precision.posterior(precision, information)
+        else:
+            mean, variance = self._last[name]
+            self._last[name] = self._precision.mean(precision, information, start=mean), variance
+        return self._last[name]

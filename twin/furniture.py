@@ -149,11 +149,10 @@ def _deviations(table: Table, index: int, wanted: int) -> tuple[float, ...]:
 def _rings(table: Table, index: int, units: Units) -> tuple[Float, ...] | None:
     text = table.rows[index].get("geometry", "")
     try:
-        rings = parse_polygon(text)
+        return tuple(units.degrees(ring) for ring in parse_polygon(text))
     except ValueError as error:
         table.fault(index, f"geometry is {text[:40]!r}, {error}")
         return None
-    return rings if units.projection is None else tuple(units.projection.to_degrees(ring) for ring in rings)
 
 
 def read_buildings(table: Table, units: Units) -> tuple[Building, ...]:

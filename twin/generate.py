@@ -47,8 +47,8 @@ def generate(*, seed: int = 1, junctions: int = 300) -> dict[str, Table]:
     Examples
     --------
     >>> city = generate(seed=1, junctions=60)
-    >>> len(city["node"])
-    60
+    >>> city["config"][0]["name"], city["link"][0]["link_id"], 54 <= len(city["node"]) <= 66
+    ('Yunlan', 'L0001', True)
     """
     faults = []
     if seed < 0:

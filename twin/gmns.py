@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sensors import InputError, WorkError
@@ -58,7 +58,7 @@ DEMAND_TABLES = ("demand", "trips")
 # Words for people, not part of what a network is.
 _UNHASHED = frozenset({"note", *DEMAND_TABLES})
 
-Tables = Mapping[str, Iterable[Mapping[str, object]]]
+Tables = Mapping[str, Sequence[Mapping[str, object]]]
 
 
 def read_folder(folder: Path, faults: list[str]) -> dict[str, Table]:
@@ -99,11 +99,17 @@ def make_tables(tables: Tables, faults: list[str]) -> dict[str, Table]:
     return {name: Table.of(name, tables.get(name, ()), faults) for name in known}
 
 
-def write_tables(folder: Path | str, tables: Tables, *, overwrite: bool = False) -> None:
+def write_tables(folder: Path | str, tables: Tables, *, overwrite: bool = False, copies: Iterable[Path] = ()) -> None:
     """Write the tables of a network to a folder, all or nothing.
 
-    The files are written beside the folder and put in its place when all are complete. A folder that holds something is
-    refused unless ``overwrite``; then its network tables are replaced and other files stay.
+    The files are written beside the folder and put in its place when all are complete, ``link.csv`` last: what is cut
+    off in between is no network rather than half of two. A folder that holds something is refused unless ``overwrite``;
+    then its network tables are replaced and other files stay.
+
+    Parameters
+    ----------
+    copies
+        Further files to put beside the tables.
 
     Raises
     ------
@@ -121,16 +127,18 @@ def write_tables(folder: Path | str, tables: Tables, *, overwrite: bool = False)
     try:
         part.mkdir(parents=True)
         for name, rows in tables.items():
-            listed = list(rows)
-            extra = dict.fromkeys(key for row in listed for key in row)
+            extra = dict.fromkeys(key for row in rows for key in row)
             own = [key for key in (*COLUMNS.get(name, ()), *DEMAND_COLUMNS.get(name, ())) if key in extra]
-            if listed:
-                write_table(part / f"{name}.csv", list(dict.fromkeys([*own, *extra])), _cells(listed))
+            if rows:
+                write_table(part / f"{name}.csv", list(dict.fromkeys([*own, *extra])), _cells(rows))
+        for path in copies:
+            shutil.copyfile(path, part / path.name)
         if folder.is_dir():
+            (folder / "link.csv").unlink(missing_ok=True)
             for old in (folder / f"{name}.csv" for name in (*COLUMNS, *DEMAND_TABLES)):
                 if not (part / old.name).exists():
                     old.unlink(missing_ok=True)
-            for new in part.iterdir():
+            for new in sorted(part.iterdir(), key=lambda path: path.name == "link.csv"):
                 new.replace(folder / new.name)
         else:
             part.rename(folder)

@@ -72,6 +72,8 @@ class Links:
 
     Parameters
     ----------
+    ids
+        In the order of the links.
     position
         Position of each id.
     row : (n_links,)
@@ -94,6 +96,7 @@ class Links:
         Of each link, (k, 2) degrees.
     """
 
+    ids: tuple[str, ...]
     position: dict[str, int]
     row: Int
     from_node: Int
@@ -110,11 +113,6 @@ class Links:
     names_zh: tuple[str, ...]
     assumed: tuple[tuple[str, ...], ...]
     geometry: tuple[Float, ...] = field(repr=False)
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Ids in the order of the links."""
-        return tuple(self.position)
 
     def __len__(self) -> int:
         return len(self.row)
@@ -183,12 +181,11 @@ def _shapes(
         wkt = text or shapes.get(keys[index], "")
         if wkt and wkt.upper() != "NULL":
             try:
-                points = parse_line(wkt)
+                degrees = units.degrees(parse_line(wkt))
             except ValueError as error:
                 table.fault(index, f"geometry is {wkt[:40]!r}, {error}")
                 lines.append(None)
                 continue
-            degrees = points if units.projection is None else units.projection.to_degrees(points)
             lines.append(degrees[::-1] if backwards[index] else degrees)
         elif start >= 0 and end >= 0:
             lines.append(nodes.lon_lat[[start, end]])
@@ -272,6 +269,7 @@ def _directed(
     names, names_zh = table.text("name"), table.text("name_zh")
     capacity = c.capacity[at] * lanes
     return Links(
+        ids=tuple(position),
         position=position,
         row=rows[at].astype(np.int32) if len(at) else np.zeros(0, np.int32),
         from_node=np.where(back, ends[1][at], ends[0][at]).astype(np.int32),

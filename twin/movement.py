@@ -147,7 +147,7 @@ class _Reader:
             for column, values in (("ib_link_id", ends[0]), ("ob_link_id", ends[1])):
                 name = values[index]
                 if name in links.position:
-                    pair.append(links.position[name])
+                    pair.append(self._direction(name, int(at[index]), inbound=column == "ib_link_id"))
                 elif name not in all_link_ids:
                     table.fault(index, f"{column} {name!r} is not in link.csv")
             if len(pair) < 2 or at[index] < 0 or not is_for_motors(uses[index]):
@@ -157,6 +157,12 @@ class _Reader:
                 self._add(index, pair[0], pair[1], first[index], last[index], pocket[index])
                 if names[index]:
                     self.pairs[names[index]] = (pair[0], pair[1])
+
+    def _direction(self, name: str, node: int, *, inbound: bool) -> int:
+        """Return the link of an id; of an undirected one the direction that touches the node in the right sense."""
+        end = self.links.to_node if inbound else self.links.from_node
+        link, other = self.links.position[name], self.links.position.get(f"{name}-r")
+        return other if end[link] != node and other is not None and end[other] == node else link
 
     def _joined(self, index: int, node: int, ib: int, ob: int) -> bool:
         name, right = self.nodes.ids[node], True
@@ -239,10 +245,9 @@ def read_movements(
     reader = _Reader(table, extra, links, nodes, units)
     reader.read(all_link_ids)
     listed = frozenset(reader.listed)
-    n = len(links)
-    if n and (min(links.from_node.min(), links.to_node.min()) < 0):
-        n = 0  # dangling ends are faults, noted before
-    out_start, out_link = adjacency(links.from_node, len(nodes))
+    dangling = len(links) > 0 and min(links.from_node.min(), links.to_node.min()) < 0
+    n = 0 if dangling else len(links)  # dangling ends are faults, noted before
+    out_start, out_link = adjacency(links.from_node[:n], len(nodes))
     start, group_start = [0], [0]
     out: list[int] = []
     group: list[int] = []

@@ -5,7 +5,6 @@ made from the one before.
 """
 
 import re
-import shutil
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,7 +29,7 @@ from twin.units import Units
 from twin.validate import Fault, validate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """A road network and what stands on it; made by `read` and `from_tables`, never changed.
 
@@ -159,13 +158,13 @@ class Network:
         WorkError
             When the disk refuses.
         """
-        gmns.write_tables(folder, {name: table.rows for name, table in self.tables.items()}, overwrite=overwrite)
-        if self.folder is None:
-            return
-        for name in gmns.DEMAND_TABLES:
-            source, target = self.folder / f"{name}.csv", Path(folder) / f"{name}.csv"
-            if source.is_file() and not target.exists():
-                shutil.copyfile(source, target)
+        beside = [] if self.folder is None else [self.folder / f"{name}.csv" for name in gmns.DEMAND_TABLES]
+        gmns.write_tables(
+            folder,
+            {name: table.rows for name, table in self.tables.items()},
+            overwrite=overwrite,
+            copies=[path for path in beside if path.is_file()],
+        )
 
     @cached_property
     def sha256(self) -> str:

@@ -17,6 +17,8 @@ class Nodes:
 
     Parameters
     ----------
+    ids
+        In the order of the rows.
     position
         Row of each id.
     lon_lat : (n_nodes, 2) degrees
@@ -26,17 +28,13 @@ class Nodes:
         As written, ``""`` where there is none.
     """
 
+    ids: tuple[str, ...]
     position: dict[str, int]
     lon_lat: Float
     names: tuple[str, ...]
     names_zh: tuple[str, ...]
     zone_ids: tuple[str, ...]
     ctrl_types: tuple[str, ...]
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Ids in the order of the rows."""
-        return tuple(self.position)
 
     def __len__(self) -> int:
         return len(self.lon_lat)
@@ -60,6 +58,8 @@ def to_degrees(table: Table, x: Float, y: Float, units: Units) -> Float:
             return points
         degrees = points.copy()
         degrees[known] = units.projection.to_degrees(points[known])
+        for index in np.flatnonzero(known & np.isnan(degrees).any(axis=1)):
+            table.fault(int(index), f"({x[index]:g}, {y[index]:g}) lies nowhere on the globe in the crs of config.csv")
         return degrees
     projected = np.flatnonzero((np.abs(x) > 360) | (np.abs(y) > 360))
     if len(projected):
@@ -85,12 +85,14 @@ def to_degrees(table: Table, x: Float, y: Float, units: Units) -> Float:
 def read_nodes(table: Table, units: Units) -> Nodes:
     """Return the nodes of ``node.csv``; every fault is noted in the table."""
     if not table.requires("node_id", "x_coord", "y_coord"):
-        return Nodes({}, np.zeros((0, 2)), (), (), (), ())
+        return Nodes((), {}, np.zeros((0, 2)), (), (), (), ())
     if not len(table):
         table.faults.append("node.csv: has no rows, a network needs nodes")
     x, y = table.numbers("x_coord", required=True), table.numbers("y_coord", required=True)
+    position = table.ids("node_id")
     return Nodes(
-        position=table.ids("node_id"),
+        ids=tuple(position),
+        position=position,
         lon_lat=to_degrees(table, x, y, units),
         names=tuple(table.text("name")),
         names_zh=tuple(table.text("name_zh")),

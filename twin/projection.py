@@ -90,10 +90,12 @@ class Projection:
 
         Returns
         -------
-        (n, 2) degrees
+        (n, 2) degrees, NaN where the projection does not reach: beyond the poles, or 45 degrees from the meridian
         """
         xi = (east_north[:, 1] - self.false_northing) / (self.scale * _A)
         eta = (east_north[:, 0] - self.false_easting) / (self.scale * _A)
+        outside = (np.abs(xi) > np.pi / 2) | (np.abs(eta) > np.arcsinh(1.0))
+        xi, eta = np.where(outside, np.nan, xi), np.where(outside, np.nan, eta)
         xi0, eta0 = xi.copy(), eta.copy()
         for j, beta in enumerate(_BETA, 1):
             xi0 -= beta * np.sin(2 * j * xi) * np.cosh(2 * j * eta)

@@ -4,6 +4,7 @@ A *table* is a file of the folder; a *place* names one of its rows for a person:
 """
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from sensors import InputError
 Row = Mapping[str, str | float | int | None]
 Float = npt.NDArray[np.float64]
 
+# The boundary of a district is longer than the 128 kB that the csv module allows one cell.
+csv.field_size_limit(64 << 20)
+
 _YES = frozenset({"true", "t", "yes", "y", "1", "1.0"})
 _NO = frozenset({"false", "f", "no", "n", "0", "0.0"})
 
@@ -30,7 +34,7 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[int], list[str]]:
         raise InputError(f"{path.name}: byte {error.start} is not UTF-8, save the file as UTF-8") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[dict[str, str]] = []
     lines: list[int] = []
     faults: list[str] = []
@@ -38,6 +42,8 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[int], list[str]]:
         header = [name.strip() for name in next(reader, [])]
         if not any(header):
             raise InputError(f"{path.name}: has no header line")
+        if len(header) == 1 and (sign := next((sign for sign in ";\t|" if sign in header[0]), None)):
+            raise InputError(f"{path.name}: its columns are separated by {sign!r}, must be by commas")
         if twice := sorted({name for name in header if name and header.count(name) > 1}):
             raise InputError(f"{path.name}: column {twice[0]!r} stands twice in the header")
         for cells in reader:

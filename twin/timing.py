@@ -144,6 +144,9 @@ def read_signals(
         return {}, []
     plans, phases = plan_table.ids("timing_plan_id"), phase_table.ids("timing_phase_id")
     phase_table.references("timing_plan_id", plans, "signal_timing_plan.csv")
+    if len(tables["signal_controller"]) and tables["signal_controller"].requires("controller_id"):
+        controllers = tables["signal_controller"].ids("controller_id")
+        plan_table.references("controller_id", controllers, "signal_controller.csv")
     cycles = plan_table.numbers("cycle_length", above=0)
     at_phase = link_table.references("timing_phase_id", phases, "signal_timing_phase.csv")
     known_movements = set(tables["movement"].text("mvmt_id"))

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from twin.projection import Projection, projection
+import numpy as np
+
+from twin.projection import Float, Projection, projection
 
 # International yard and pound agreement (1959): 1 foot = 0.3048 m.
 LENGTH_M: dict[str, float] = {
@@ -40,6 +42,29 @@ class Units:
     long_length_m: float = 1.0
     speed_m_s: float = KMH
     projection: Projection | None = None
+
+    def degrees(self, points: Float) -> Float:
+        """Return points of the folder as longitude and latitude.
+
+        Parameters
+        ----------
+        points : (n, 2) in the units of the folder
+
+        Returns
+        -------
+        (n, 2) degrees
+
+        Raises
+        ------
+        ValueError
+            When a point lies nowhere on the globe.
+        """
+        lon_lat = points if self.projection is None else self.projection.to_degrees(points)
+        if not ((np.abs(lon_lat) <= (180, 90)).all()):
+            worst = points[int(np.argmin((np.abs(lon_lat) <= (180, 90)).all(axis=1)))]
+            where = "in degrees, x is the longitude" if self.projection is None else "in the crs of config.csv"
+            raise ValueError(f"({worst[0]:g}, {worst[1]:g}) lies nowhere on the globe {where}")
+        return lon_lat
 
     @classmethod
     def of(cls, config: Mapping[str, str], faults: list[str]) -> "Units":

@@ -1,13 +1,15 @@
 """``citytwin fleet``: virtual sensors that publish a plausible day to the broker."""
 
 import argparse
+import functools
 import math
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from sensors.fault import Fault, draw_faults
 from sensors.fleet import Fleet
 
 _DRAIN_S = 30.0
+_STEP_S = 0.05
+_DAY_S = 86_400.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,24 +44,20 @@ def run(args: argparse.Namespace) -> int:
     from twin import Network  # slow to import, and not needed to refuse a wrong option
 
     settings = Settings.read(os.environ)
-    url = broker_url(settings)
-    network = Network.read(args.network)
-    sensors = chosen(network.sensors, args.sensors, rate=args.rate, factor=args.speed)
+    sensors = chosen(Network.read(args.network).sensors, args.sensors, rate=args.rate, factor=args.speed)
     base = CityClock.parse(settings.clock, wall=time.time)
     if not base.started:
         raise InputError("CITYTWIN_CLOCK is 'replay': virtual sensors need 'live' or a time and a factor")
     start = base.now()
     clock = CityClock(wall=time.time, wall_start=time.time(), city_start=start, factor=base.factor * args.speed)
-    until = start + (args.for_s or 86_400.0 * 7) * clock.factor
-    faults: tuple[Fault, ...] = ()
-    if args.faults:
-        rng = np.random.default_rng(args.seed)
-        faults = draw_faults([s.sensor_id for s in sensors], rng=rng, from_s=start, until_s=until)
+    until = start + args.for_s * clock.factor if args.for_s else math.inf
+    faults = _faults(sensors, start, until, seed=args.seed) if args.faults else ()
     fleet = Fleet(sensors, seed=args.seed, faults=faults, start_s=start)
+    url = broker_url(settings)
     publisher = Publisher(url, client_id=f"citytwin-fleet-{os.getpid()}")
     print(f"citytwin fleet: {len(sensors)} sensors publish to {url.rpartition('@')[2]}", file=sys.stderr)
     try:
-        _publish(fleet, publisher, clock, until=until if args.for_s else math.inf)
+        _publish(fleet, publisher, clock, until=until, zone=ZoneInfo(settings.city.timezone))
     except KeyboardInterrupt:
         pass
     finally:
@@ -69,16 +69,30 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _publish(fleet: Fleet, publisher: Publisher, clock: CityClock, *, until: float) -> None:
-    told: Counter[str] = Counter()
+def _faults(sensors: Sequence[Sensor], start: float, until: float, *, seed: int) -> tuple[Fault, ...]:
+    """Return faults for a fifth of the sensors within a short run, or per day of a long one, so that some are seen."""
+    span = min(until - start, _DAY_S)
+    return draw_faults(
+        [sensor.sensor_id for sensor in sensors],
+        rng=np.random.default_rng(seed),
+        from_s=start,
+        until_s=min(until, start + 30 * _DAY_S),
+        per_sensor_day=0.2 * _DAY_S / span,
+        mean_duration_s=min(3600.0, span / 4),
+    )
+
+
+def _publish(fleet: Fleet, publisher: Publisher, clock: CityClock, *, until: float, zone: ZoneInfo) -> None:
+    offset = datetime.fromtimestamp(clock.now(), zone).utcoffset() or timedelta()
+    measure = functools.partial(typical, utc_offset_s=offset.total_seconds())
+    told: set[Fault] = set()
     while (now := clock.now()) < until:
-        publisher.publish_all(fleet.payloads(now, typical))
+        publisher.publish_all(fleet.payloads(now, measure))
         for fault in fleet.faults(now):
-            line = f"{fault.sensor_id} is {fault.kind.value}"
-            if not told[line]:
-                print(f"citytwin fleet: {line}", file=sys.stderr)
-            told[line] += 1
-        time.sleep(0.05)
+            if fault not in told:
+                print(f"citytwin fleet: {fault.sensor_id}: {fault.kind.value}", file=sys.stderr)
+                told.add(fault)
+        time.sleep(_STEP_S)
 
 
 def chosen(sensors: Sequence[Sensor], number: int | None, *, rate: float | None, factor: float) -> list[Sensor]:

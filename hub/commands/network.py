@@ -171,7 +171,8 @@ def _info(args: argparse.Namespace) -> int:
     west, south, east, north = facts["bounds"]
     title = facts["name"] + (f" ({facts['name_zh']})" if facts["name_zh"] != facts["name"] else "")
     print(title)
-    print(f"  {west:.4f} to {east:.4f} E, {south:.4f} to {north:.4f} N, time zone {facts['timezone']}")
+    sides = f"{_degrees(west, 'EW')} to {_degrees(east, 'EW')}, {_degrees(south, 'NS')} to {_degrees(north, 'NS')}"
+    print(f"  {sides}, time zone {facts['timezone']}")
     print(f"  {facts['nodes']:,} nodes, {facts['links']:,} links, {facts['km']:,.1f} km")
     print(f"  {facts['lane_km']:,.1f} lane km: room for {facts['storage_veh']:,} vehicles standing")
     print("\n  class        links      km  lane km  free speed")
@@ -192,6 +193,10 @@ def _info(args: argparse.Namespace) -> int:
             print(f"  - {note}")
     print(f"\n  sha256 {facts['network_sha256']}")
     return 0
+
+
+def _degrees(value: float, sides: str) -> str:
+    return f"{abs(value):.4f}° {sides[value < 0]}"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from hub.commands.arguments import speed
 from hub.commands.fleet import broker_url, database_url
 from hub.settings import Settings
 from ingest.database import Database
@@ -40,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_speed,
         default=1.0,
         metavar="F",
-        help="recorded seconds per second (default 1), 0 or max: as fast as it goes (set CITYTWIN_CLOCK=replay there)",
+        help="recorded seconds per second (default 1), 0 or max: as fast as it goes; serve with CITYTWIN_CLOCK=replay",
     )
     parser.add_argument("--to", choices=("mqtt", "database"), default="mqtt", help="where to (default mqtt)")
     parser.add_argument(
@@ -197,7 +196,13 @@ def _stamp(time_ms: int) -> str:
 
 def _speed(text: str) -> float:
     """Return recorded seconds per second; infinite for 0 and max."""
-    return math.inf if text in ("0", "max") else speed(text)
+    try:
+        factor = float("inf" if text in ("0", "max") else text)
+    except ValueError:
+        factor = math.nan
+    if not factor > 0:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, or 0 or max for as fast as it goes, not {text!r}")
+    return factor
 
 
 def _instant_ms(text: str) -> int:

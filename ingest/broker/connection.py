@@ -5,13 +5,13 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ingest.broker.frames import FrameReader
 from ingest.broker.packets import (
     AckPacket,
     BarePacket,
     Connack,
     ConnackPacket,
     ConnectPacket,
-    FrameReader,
     MalformedPacketError,
     Packet,
     PacketType,

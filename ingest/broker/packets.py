@@ -1,12 +1,13 @@
 """MQTT control packets: one frozen dataclass each, decoded strictly and encoded once.
 
-A *frame* is one packet on the wire: a first byte (type and flags), the remaining length, the body. `FrameReader` cuts
-the byte stream into frames, `decode` makes a packet of a frame, `encode` makes the bytes of a packet. The numbers in
+`decode` makes a packet of a frame (`ingest.broker.frames`), `encode` makes the bytes of a packet. The numbers in
 comments are normative statements of OASIS MQTT 3.1.1 (2014).
 """
 
 import enum
 from dataclasses import dataclass
+
+from ingest.broker.frames import frame
 
 
 class MalformedPacketError(ValueError):
@@ -42,7 +43,8 @@ class Connack(enum.IntEnum):
 
 
 SUBSCRIPTION_REFUSED = 0x80
-LEVEL_311 = 4
+LEVEL_31, LEVEL_311 = 3, 4  # MQTT 3.1 differs in its protocol name only, as far as a broker is concerned
+_NAMES = {LEVEL_31: "MQIsdp", LEVEL_311: "MQTT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class Will:
 
 @dataclass(frozen=True, slots=True)
 class ConnectPacket:
-    """First packet of a client; ``level`` 4 is MQTT 3.1.1 (of any other level only name and level are decoded)."""
+    """First packet of a client; ``level`` 4 is MQTT 3.1.1, 3 is 3.1 (of any other level only that is decoded)."""
 
     client_id: str
     clean_session: bool = True
@@ -141,86 +143,6 @@ Packet = (
 _BARE = (PacketType.PINGREQ, PacketType.PINGRESP, PacketType.DISCONNECT)
 _ACKS = (PacketType.PUBACK, PacketType.PUBREC, PacketType.PUBREL, PacketType.PUBCOMP, PacketType.UNSUBACK)
 _FLAGS_2 = (PacketType.PUBREL, PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE)  # MQTT-2.2.2-1
-
-
-class FrameReader:
-    """Cuts a byte stream into frames, whatever the pieces in which it arrives.
-
-    Parameters
-    ----------
-    max_bytes
-        Largest remaining length that is taken.
-
-    Examples
-    --------
-    >>> reader = FrameReader(max_bytes=100)
-    >>> reader.feed(bytes([0xC0]))
-    []
-    >>> reader.feed(bytes([0x00, 0xE0, 0x00]))
-    [(192, b''), (224, b'')]
-    """
-
-    __slots__ = ("_left", "fault", "max_bytes")
-
-    def __init__(self, *, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
-        self.fault: str | None = None
-        self._left = b""
-
-    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Return the whole frames up to now; after a wrong remaining length ``fault`` says what is wrong."""
-        if self.fault:
-            return []
-        buffer = self._left + data if self._left else data
-        frames: list[tuple[int, bytes]] = []
-        add = frames.append
-        at, end = 0, len(buffer)
-        while at + 2 <= end:
-            length = buffer[at + 1]
-            start = at + 2
-            if length & 0x80:  # the common length fits one byte, this is the long way
-                length, start = self._long_length(buffer, at + 1)
-                if start < 0:
-                    break
-            stop = start + length
-            if length > self.max_bytes:
-                self.fault = f"packet of {length} bytes, at most {self.max_bytes} are taken"
-                break
-            if stop > end:
-                break
-            add((buffer[at], buffer[start:stop]))
-            at = stop
-        self._left = buffer[at:]
-        return frames
-
-    def _long_length(self, buffer: bytes, at: int) -> tuple[int, int]:
-        length = shift = 0
-        for k in range(at, min(at + 4, len(buffer))):
-            length |= (buffer[k] & 0x7F) << shift
-            if not buffer[k] & 0x80:
-                return length, k + 1
-            shift += 7
-        if len(buffer) >= at + 4:
-            self.fault = "remaining length of more than 4 bytes"
-        return 0, -1
-
-
-def remaining_length(size: int) -> bytes:
-    """Return a size as MQTT's variable byte integer.
-
-    Examples
-    --------
-    >>> remaining_length(321).hex()
-    'c102'
-    """
-    if size < 0x80:
-        return bytes((size,))
-    out = bytearray()
-    while size >= 0x80:
-        out.append(size & 0x7F | 0x80)
-        size >>= 7
-    out.append(size)
-    return bytes(out)
 
 
 def decode_text(data: bytes, what: str) -> str:
@@ -355,12 +277,12 @@ def _filters(body: bytes) -> tuple[str, ...]:
 
 def _decode_connect(body: bytes) -> ConnectPacket:
     name, at = _text(body, 0, "protocol name")
-    if name not in ("MQTT", "MQIsdp"):
+    if name not in _NAMES.values():
         raise MalformedPacketError(f"protocol name {name[:20]!r}")
     if at >= len(body):
         raise MalformedPacketError("CONNECT without protocol level")
     level = body[at]
-    if name != "MQTT" or level != LEVEL_311:
+    if _NAMES.get(level) != name:
         return ConnectPacket("", level=level)  # MQTT-3.1.2-2: answered with a code, so not malformed
     if at + 4 > len(body):
         raise MalformedPacketError("CONNECT is cut off")
@@ -383,18 +305,13 @@ def _decode_connect(body: bytes) -> ConnectPacket:
     if flags & 0x40:
         password, at = _binary(body, at, "password")
     _no_rest("CONNECT", body, at)
-    return ConnectPacket(client_id, bool(flags & 2), keep_alive_s, will, user, password)
+    return ConnectPacket(client_id, bool(flags & 2), keep_alive_s, will, user, password, level)
 
 
 def _with_length(data: bytes) -> bytes:
     if len(data) > 0xFFFF:
         raise ValueError(f"text of {len(data)} bytes, MQTT allows 65535")
     return len(data).to_bytes(2, "big") + data
-
-
-def frame(first: int, body: bytes) -> bytes:
-    """Return first byte, remaining length and body."""
-    return bytes((first,)) + remaining_length(len(body)) + body
 
 
 def encode(packet: Packet) -> bytes:
@@ -439,5 +356,9 @@ def _encode_connect(packet: ConnectPacket) -> bytes:
     if packet.password is not None:
         flags |= 0x40
         tail += _with_length(packet.password)
-    head = _with_length(b"MQTT") + bytes((packet.level, flags)) + packet.keep_alive_s.to_bytes(2, "big")
+    head = (
+        _with_length(_NAMES.get(packet.level, "MQTT").encode())
+        + bytes((packet.level, flags))
+        + packet.keep_alive_s.to_bytes(2, "big")
+    )
     return frame(0x10, head + tail)

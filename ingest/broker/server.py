@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ingest.broker.connection import Connection
 from ingest.broker.ledger import Ledger
-from ingest.broker.packets import LEVEL_311, Connack, ConnectPacket, MalformedPacketError
+from ingest.broker.packets import LEVEL_31, LEVEL_311, Connack, ConnectPacket, MalformedPacketError
 from ingest.broker.router import Router
 from ingest.broker.session import Message, Session
 from ingest.broker.settings import Counters, Settings
@@ -47,7 +47,7 @@ def check_loopback(host: str) -> str:
 
 
 class Broker:
-    """An MQTT 3.1.1 broker that acknowledges through.
+    """An MQTT 3.1 and 3.1.1 broker that acknowledges through.
 
     Parameters
     ----------
@@ -81,6 +81,7 @@ class Broker:
         self._ticker: asyncio.TimerHandle | None = None
         self._started = 0.0
         self._statistics_due = 0.0
+        self._told_of_held = False
 
     # life
 
@@ -151,7 +152,7 @@ class Broker:
 
     def connect(self, connection: Connection, packet: ConnectPacket) -> tuple[Connack, bool]:
         """Answer CONNECT: the return code, and whether a session was present."""
-        if packet.level != LEVEL_311:
+        if packet.level not in (LEVEL_31, LEVEL_311):
             return Connack.UNACCEPTABLE_LEVEL, False
         client_id = packet.client_id
         if not client_id:
@@ -279,6 +280,7 @@ class Broker:
         if now >= self._statistics_due:
             self._statistics_due = now + self.settings.statistics_interval_s
             self._publish_statistics(now)
+            self._tell_of_held()
         self.flush()
         assert self._loop is not None
         self._ticker = self._loop.call_later(TICK_S, self._tick)
@@ -295,9 +297,16 @@ class Broker:
             if now - since > limits.session_expiry_s:
                 self._forget(session)
             elif now - since > limits.absence_limit_s and not session.passed_over and session.subscriptions:
+                log.warning("client %r has been away for %.0f s: others vouch for it", session.client_id, now - since)
                 session.passed_over = True
                 self.router.forget_routes()
                 self.ledger.pass_over(session)
+
+    def _tell_of_held(self) -> None:
+        count = len(self.ledger.held)
+        if count and not self._told_of_held:
+            log.warning("%d publications are held: no persistent session subscribes to their topics at QoS 1", count)
+        self._told_of_held = count > 0
 
     def _publish_statistics(self, now: float) -> None:
         counters = self.counters

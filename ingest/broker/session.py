@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from ingest.broker.packets import remaining_length
+from ingest.broker.frames import remaining_length
 from ingest.broker.settings import Counters, Limits
 
 

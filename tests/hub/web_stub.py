@@ -50,6 +50,14 @@ class Stub:
         self.alerts: dict[str, dict[str, Any]] = {}
         self.refuse_until = 0.0
         self.stopped_at = 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the first picture and the first alerts; sockets and runs stay."""
+        self.frozen = self.mute = False
+        self.refuse_until = self.stopped_at = 0.0
+        self.city.fixed = {}
+        self.alerts.clear()
         for k, (severity, en, zh) in enumerate(ALERTS):
             self.add_alert(f"a{k}", severity, en, zh, position=7 + 31 * k % self.city.n_links, age_s=240 + 400 * k)
         self.alerts["a3"].update(
@@ -99,7 +107,9 @@ class Stub:
 
     def delta_frame(self, index: np.ndarray) -> bytes:
         head = self.header(1) + struct.pack("<I", len(index))
-        return head + index.astype("<u4").tobytes() + self.city.ratio[index].tobytes() + self.city.source[index].tobytes()
+        return (
+            head + index.astype("<u4").tobytes() + self.city.ratio[index].tobytes() + self.city.source[index].tobytes()
+        )
 
     async def say(self, message: bytes | dict[str, Any]) -> None:
         if self.mute:
@@ -197,11 +207,11 @@ class Stub:
         answer: dict[str, Any] = {"run_id": run_id, "state": "running" if share < 1 else "done", "progress": share}
         if share < 1:
             return answer
-        change = np.zeros(self.city.n_links)
         middles = np.array([shape[1] for shape in self.city.shapes])
         closed = int(run_id.split("-")[1])
         away = np.hypot(*(middles - middles[closed]).T)
         change = 9 * np.exp(-((away / 500) ** 2)) * np.where(np.arange(self.city.n_links) % 3 == 0, -0.3, 1)
+        change[closed] = 9
 
         def result(spent: float, delay: float, arrived: int) -> dict[str, Any]:
             vehicles = {"demanded": 42_000, "entered": 41_900, "arrived": arrived, "on_links": 90, "waiting": 10}
@@ -297,8 +307,10 @@ def build(stub: Stub) -> FastAPI:
 
     @app.post("/stub/steer")
     async def steer(request: Request) -> dict[str, Any]:
-        """Fields: frozen, mute, refuse_s, clear, fixed {link_id: byte}, alert {severity, en, zh, link_id}."""
+        """Fields: reset, frozen, mute, refuse_s, clear, fixed {link_id: byte}, alert {severity, en, zh, link_id}."""
         wish = await request.json()
+        if wish.get("reset"):
+            stub.reset()
         if "frozen" in wish:
             stub.stopped_at = stub.now() if wish["frozen"] else 0.0
             stub.frozen = wish["frozen"]

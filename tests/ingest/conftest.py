@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,12 +19,12 @@ from typing import Any
 import pytest
 
 from ingest.broker import Broker, Settings
+from ingest.broker.frames import FrameReader
 from ingest.broker.packets import (
     AckPacket,
     BarePacket,
     ConnackPacket,
     ConnectPacket,
-    FrameReader,
     Packet,
     PacketType,
     PublishPacket,
@@ -130,9 +131,10 @@ class BrokerProcess:
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command(self.port), stdout=subprocess.PIPE, cwd=ROOT)
+        command = self.command(self.port)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT)
         try:
-            until(self._answers, f"{self.command(self.port)[0]} answers on {self.port}")
+            until(self._answers, f"{command} answers on {self.port}")
         except AssertionError:
             self.stop(signal.SIGKILL)
             raise
@@ -171,11 +173,23 @@ def embedded_broker() -> Iterator[BrokerProcess]:
 
 
 @pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator[BrokerProcess]:
+def broker_process() -> Callable[[Callable[[int], list[str]]], BrokerProcess]:
+    def start(command: Callable[[int], list[str]]) -> BrokerProcess:
+        broker = BrokerProcess(command, free_port())
+        broker.start()
+        return broker
+
+    return start
+
+
+@pytest.fixture
+def mosquitto() -> Iterator[BrokerProcess]:
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         pytest.skip("mosquitto is not installed: apt-get install mosquitto")
-    config = tmp_path / "mosquitto.conf"
+    folder = Path(tempfile.mkdtemp(prefix="mosquitto-"))
+    folder.chmod(0o755)  # mosquitto leaves root
+    config = folder / "mosquitto.conf"
 
     def command(port: int) -> list[str]:
         config.write_text(
@@ -184,18 +198,12 @@ def mosquitto(tmp_path: Path) -> Iterator[BrokerProcess]:
         )
         return [program, "-c", str(config)]
 
-    tmp_path.chmod(0o755)  # mosquitto leaves root before it reads on
     broker = BrokerProcess(command, free_port())
     broker.start()
     yield broker
     if broker.process is not None:
         broker.stop(signal.SIGKILL)
-
-
-@pytest.fixture(params=["embedded", "mosquitto"])
-def broker(request: pytest.FixtureRequest) -> BrokerProcess:
-    """Each of the brokers that the contract holds for."""
-    return request.getfixturevalue("embedded_broker" if request.param == "embedded" else "mosquitto")
+    shutil.rmtree(folder)
 
 
 @dataclass
@@ -206,6 +214,10 @@ class InnerBroker:
     port: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
 
     def run(self) -> None:
         self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
@@ -241,6 +253,16 @@ def start_inner() -> Iterator[Callable[..., InnerBroker]]:
         thread.join(DEADLINE_S)
         inner.loop.close()
         assert inner.errors == []
+
+
+@pytest.fixture(params=["embedded", "mosquitto"])
+def broker(request: pytest.FixtureRequest) -> "InnerBroker | BrokerProcess":
+    """Each of the brokers that the contract holds for."""
+    if request.param == "embedded":
+        inner: InnerBroker = request.getfixturevalue("start_inner")()
+        return inner
+    process: BrokerProcess = request.getfixturevalue("mosquitto")
+    return process
 
 
 @pytest.fixture

@@ -121,15 +121,14 @@ def test_a_client_that_never_acknowledges_gets_no_more_than_its_window(start_inn
     assert len(lazy.before_pong()) == 5
 
 
-def test_an_absent_client_keeps_no_more_than_its_queue(start_inner, wire):
+def test_an_absent_client_keeps_no_more_than_its_queue(start_inner, wire, until):
     inner = start_inner(with_limits(max_queued_messages=10))
     client, speaker, back = (wire(inner) for _ in range(3))
     client.connect("away", clean=False)
     client.subscribe("street/#")
     client.vanish()
     speaker.connect("speaker")
-    while inner.call(lambda: inner.broker.sessions["away"].outlet) is not None:
-        pass
+    until(lambda: inner.broker.sessions["away"].outlet is None, "the client is away")
     flood(speaker, "street/a", qos=1, count=25, size=1)
     assert speaker.before_pong() == [puback(k) for k in range(1, 26)]
     back.connect("away", clean=False)
@@ -264,6 +263,19 @@ def test_clients_do_not_write_the_brokers_own_topics(start_inner, wire):
     client.before_pong()
     client.publish("$SYS/broker/forged", b"1", packet_id=3, retain=True)
     assert client.before_pong() == [puback(3)]
+
+
+def test_held_publications_are_told_of_once(start_inner, wire, until, caplog):
+    inner = start_inner(Settings(statistics_interval_s=0.05))
+    client = wire(inner)
+    client.connect("a")
+    client.send(*(PublishPacket("city/a/d", b"1", 1, packet_id=k) for k in (1, 2)))
+    until(lambda: caplog.records, "the log tells of it")
+    due = inner.broker._statistics_due
+    until(lambda: inner.broker._statistics_due > due, "the next statistics are out")
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 publications are held: no persistent session subscribes to their topics at QoS 1"
+    ]
 
 
 def test_the_statistics_count_what_happened(start_inner, wire):

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.broker.frames import FrameReader, frame, remaining_length
 from ingest.broker.packets import (
     AckPacket,
     BarePacket,
     ConnackPacket,
     ConnectPacket,
-    FrameReader,
     MalformedPacketError,
     PacketType,
     PublishPacket,
@@ -19,8 +19,6 @@ from ingest.broker.packets import (
     Will,
     decode,
     encode,
-    frame,
-    remaining_length,
 )
 
 texts = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=30)
@@ -157,6 +155,22 @@ MALFORMED = {
 def test_what_the_standard_forbids_is_malformed(name):
     with pytest.raises(MalformedPacketError):
         decode(*MALFORMED[name])
+
+
+def test_a_connect_of_mqtt_3_1_has_its_own_name():
+    packet = decode(0x10, b"\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a")
+    assert packet == ConnectPacket("a", level=3)
+    assert frames_of(encode(packet)) == [(0x10, b"\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x01a")]
+    assert decode(0x10, b"\x00\x06MQIsdp\x04\x02\x00\x3c\x00\x01a").client_id == ""  # no such level
+
+
+def test_a_big_frame_in_small_pieces_is_joined_once():
+    reader, data = FrameReader(max_bytes=1 << 28), encode(PublishPacket("a", b"x" * 3_000_000))
+    pieces = [data[k : k + 100] for k in range(0, len(data), 100)]
+    assert [reader.feed(piece) for piece in pieces[:-1]] == [[]] * (len(pieces) - 1)
+    assert len(reader._parts) == len(pieces) - 1  # not one ever longer buffer
+    [(first, body)] = reader.feed(pieces[-1])
+    assert frame(first, body) == data
 
 
 def test_a_connect_of_mqtt_5_is_recognised_without_being_understood():

@@ -1,5 +1,6 @@
 """The private PostgreSQL: it lives with its owner, recovers from every kill, and says in one sentence what is wrong."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,8 +17,10 @@ import psutil
 import pytest
 
 from ingest import postgres as launcher
+from ingest import postgres_lock
 from ingest.database import Database
-from ingest.postgres import EmbeddedPostgres, server_processes
+from ingest.postgres import EmbeddedPostgres
+from ingest.postgres_lock import server_processes
 from sensors import WorkError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +91,13 @@ def test_a_new_folder_becomes_a_private_durable_server(tmp_path: Path) -> None:
 def test_variables_of_libpq_and_of_the_shell_do_not_reach_the_server(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"PGDATA": "/nowhere", "PGPORT": "1", "PGUSER": "nobody", "LC_ALL": "xx_YY", "TZ": "Asia/Tokyo"}.items():
+    for name, value in {
+        "PGDATA": "/nowhere",
+        "PGPORT": "1",
+        "PGUSER": "nobody",
+        "LC_ALL": "xx_YY",
+        "TZ": "Asia/Tokyo",
+    }.items():
         monkeypatch.setenv(name, value)
     with EmbeddedPostgres(folder) as server, Database(server.url) as database:
         assert database.fetch("SELECT current_user, current_setting('log_timezone')") == [("citytwin", "UTC")]
@@ -109,7 +118,7 @@ def test_it_restarts_after_its_postmaster_was_killed_and_keeps_what_was_committe
 def test_backends_that_outlive_a_killed_postmaster_are_ended_before_the_next_start(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher, "LEFTOVER_S", 0.3)
+    monkeypatch.setattr(postgres_lock, "LEFTOVER_S", 0.3)
     with EmbeddedPostgres(folder) as server, Database(server.url) as database:
         [(backend,)] = database.fetch("SELECT pg_backend_pid()")
         os.kill(backend, signal.SIGSTOP)  # it cannot notice the postmaster's death
@@ -134,7 +143,8 @@ def test_it_starts_again_after_the_whole_tree_was_killed(folder: Path, owner: "s
     tree = [psutil.Process(owner.pid), *psutil.Process(owner.pid).children(recursive=True)]
     assert len(tree) > 4  # owner, supervisor, postmaster, its workers
     for process in tree:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # some end faster than we kill
+            process.kill()
     with EmbeddedPostgres(folder) as server, Database(server.url) as database:
         assert database.fetch("SELECT 1") == [(1,)]
 
@@ -155,7 +165,7 @@ def test_a_second_owner_is_refused_at_once_and_told_who_is_first(folder: Path, o
     started = time.monotonic()
     with pytest.raises(WorkError, match=rf"is in use by process {owner.pid}: stop it first"):
         EmbeddedPostgres(folder).start()
-    assert time.monotonic() - started < launcher.RELEASE_S / 2  # it does not wait for a living owner
+    assert time.monotonic() - started < postgres_lock.RELEASE_S / 2  # it does not wait for a living owner
 
 
 def test_two_servers_of_one_process_cannot_share_a_folder(folder: Path) -> None:
@@ -195,11 +205,22 @@ def test_an_interrupted_first_start_is_done_again(tmp_path: Path) -> None:
 def test_a_stale_pid_file_whose_number_belongs_to_another_program_does_not_block_the_start(folder: Path) -> None:
     other = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     try:
-        (folder / "data" / "postmaster.pid").write_text(f"{other.pid}\n{folder / 'data'}\n1\n5432\n{folder}\n\n1 1\n")
+        stale = f"{other.pid}\n{folder / 'data'}\n1\n5432\n{folder}\n\n1 1\n"
+        (folder / "data" / "postmaster.pid").write_text(stale)
+        (folder / ".s.PGSQL.5432.lock").write_text(stale)
         with EmbeddedPostgres(folder) as server:
             assert server.alive()
     finally:
         other.communicate()
+
+
+def test_a_server_that_somebody_started_by_hand_in_the_folder_is_left_alone(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        (folder / "server.lock").unlink()  # as if it had been started without us
+        (folder / "owner.lock").unlink()
+        with pytest.raises(WorkError, match=rf"is served by process {server.pid}, a PostgreSQL started by hand"):
+            EmbeddedPostgres(folder).start()
+        assert server.alive()
 
 
 def test_a_long_path_gets_its_socket_elsewhere_and_leaves_nothing_there(tmp_path: Path) -> None:
@@ -230,7 +251,7 @@ def test_the_binaries_that_made_the_data_are_preferred_to_newer_ones(tmp_path: P
 
 def test_a_wrong_pg_bin_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITYTWIN_PG_BIN", str(tmp_path))
-    with pytest.raises(WorkError, match="CITYTWIN_PG_BIN is .*, but that folder has no 'postgres'"):
+    with pytest.raises(WorkError, match=r"CITYTWIN_PG_BIN is .*, but that folder has no 'postgres'"):
         EmbeddedPostgres(tmp_path / "pg").start()
 
 

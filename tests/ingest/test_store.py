@@ -1,6 +1,11 @@
 """The contract of the store; the same on every PostgreSQL."""
 
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -8,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ingest.database import Database
+from ingest.migration import migrate
+from ingest.postgres import EmbeddedPostgres
 from ingest.store import Counts, Store
 from sensors import Batch, Reading, Reason, Rejected, Sensor
 from sensors.reading import Quality
@@ -24,9 +31,59 @@ def batch(
     )
 
 
+@pytest.fixture(scope="module")
+def postgres_15(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """The oldest PostgreSQL that the tests run on."""
+    programs = Path("/usr/lib/postgresql/15/bin")
+    if not (programs / "postgres").exists():
+        pytest.skip(f"NO POSTGRESQL 15 in {programs}: apt-get install postgresql-15")
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres-15"), binaries=programs) as server:
+        with Database(server.url) as template:
+            migrate(template)
+        yield server
+
+
+def url_of(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+@contextmanager
+def copied(url: str, template: str) -> Iterator[Database]:
+    """Lend a copy of a database of a server."""
+    place = url_of(url, "postgres")
+    with Database(place) as maintenance:
+        maintenance.execute("DROP DATABASE IF EXISTS contract WITH (FORCE)")
+        maintenance.execute(f"CREATE DATABASE contract TEMPLATE {template}")
+        try:
+            with Database(url_of(url, "contract")) as private:
+                yield private
+        finally:
+            maintenance.execute("DROP DATABASE contract WITH (FORCE)")
+
+
+@pytest.fixture(params=["newest", "postgresql-15", "timescale"])
+def any_database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """An empty, migrated database on each server that the contract holds for."""
+    if request.param == "newest":
+        yield request.getfixturevalue("database")
+    elif request.param == "postgresql-15":
+        server = request.getfixturevalue("postgres_15")
+        with copied(server.url, "citytwin") as private:
+            yield private
+    else:
+        url = os.environ.get("CITYTWIN_TEST_TIMESCALE_URL")
+        if not url:
+            pytest.skip(
+                "NO TIMESCALEDB: set CITYTWIN_TEST_TIMESCALE_URL to a database of a role that may create databases"
+            )
+        with copied(url, "template1") as private:
+            migrate(private)
+            yield private
+
+
 @pytest.fixture
-def store(database: Database) -> Store:
-    return Store(database)
+def store(any_database: Database) -> Store:
+    return Store(any_database)
 
 
 def test_a_reading_comes_back_as_it_was_written(store: Store) -> None:
@@ -171,14 +228,14 @@ def test_rejections_carry_the_topic_and_payload_they_came_from(store: Store) -> 
     assert store.database.fetch("SELECT topic, payload FROM rejected") == [("city/north/0", b"as sent")]
 
 
-def test_unknown_sensors_are_admitted_up_to_a_limit_and_registered_ones_always(database: Database) -> None:
-    store = Store(database, unverified_limit=2)
+def test_unknown_sensors_are_admitted_up_to_a_limit_and_registered_ones_always(any_database: Database) -> None:
+    store = Store(any_database, unverified_limit=2)
     counts = store.write(batch(("U1", 0, 1.0), ("U2", 0, 1.0), ("U3", 0, 1.0), ("U1", 1, 1.0)))
     assert counts == Counts(received=4, stored=3, rejected=1)
     assert store.contents().rejected == {"too_many_sensors": 1}
     store.register([Sensor("U3", link_id="L1"), Sensor("U1")])
     assert store.write(batch(("U3", 0, 1.0), ("U4", 0, 1.0))).stored == 2  # U1 is no longer unverified
-    assert Store(database, unverified_limit=2).write(batch(("U5", 0, 1.0))).rejected == 1
+    assert Store(any_database, unverified_limit=2).write(batch(("U5", 0, 1.0))).rejected == 1
     assert store.contents().unverified_sensors == 2
 
 
@@ -190,8 +247,8 @@ def test_registered_sensors_lose_the_mark_of_unverified_ones(store: Store) -> No
     assert store.database.fetch("SELECT link_id, quantities, verified FROM sensor") == [("L7", ["speed_kmh"], True)]
 
 
-def test_writers_at_once_store_every_key_once(database: Database) -> None:
-    stores = [Store(database) for _ in range(4)]
+def test_writers_at_once_store_every_key_once(any_database: Database) -> None:
+    stores = [Store(any_database) for _ in range(4)]
     generator = np.random.default_rng(1)
     batches = [
         batch(*((f"D{i}", int(t), float(i)) for i, t in zip(order, order % 7, strict=True)))

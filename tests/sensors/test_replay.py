@@ -80,6 +80,33 @@ def test_column_map_gives_units_zone_delimiter_and_end_of_interval(tmp_path: Pat
     assert json.loads(second.payload) == {"t": 1719813900000, "count_veh": 3, "speed_kmh": 16.093}
 
 
+def test_wide_table_has_a_column_a_sensor(tmp_path: Path):
+    text = "time = 't'\ntime_zone = 'UTC'\n[wide]\nquantity = 'speed_kmh'\nfactor = 2\nignore = ['note']\n"
+    column_map = ColumnMap.read(write(tmp_path, "map.toml", text))
+    table = "S2,t,note,S1\n,1970-01-01T00:00:02,x,20\n10,1970-01-01T00:00:01,y,x\n30,never,,\n30\n"
+    recording = open_recording(write(tmp_path, "w.csv", table), column_map=column_map)
+    assert [(m.topic, m.payload) for m in merged([recording])] == [
+        ("city/replay/S2", b'{"t":1000,"speed_kmh":20}'),
+        ("city/replay/S1", b'{"t":2000,"speed_kmh":40}'),
+    ]
+    assert recording.n_faults == 3
+    with pytest.raises(InputError, match="column 'a/b': the sensor's id"):
+        open_recording(write(tmp_path, "x.csv", "t,a/b\n"), column_map=column_map)
+    with pytest.raises(InputError, match="has no column 't'"):
+        open_recording(write(tmp_path, "y.csv", "time,a\n"), column_map=column_map)
+
+
+@pytest.mark.data
+def test_lanes_of_portland_are_a_wide_table_in_local_time(shared_data: Path, tmp_path: Path):
+    path = next((shared_data / "portland_i205").glob("speed_mph_*"))
+    text = (
+        "time = 'time_local'\ntime_zone = 'America/Los_Angeles'\noffset_s = 20\nprefix = 'lane-'\n"
+        "[wide]\nquantity = 'speed_kmh'\nfactor = 1.609344\n"
+    )
+    recording = open_recording(path, column_map=ColumnMap.read(write(tmp_path, "map.toml", text)))
+    assert (recording.rows, recording.n_faults) == (20_675 * 47, 0)
+
+
 def test_table_with_the_names_of_our_payloads_needs_no_map(tmp_path: Path):
     text = "time,sensor_id,occupancy\n1970-01-01T00:00:01Z,杭州 1,0.125\n"
     (message,) = merged([open_recording(write(tmp_path, "c.csv", text))])
@@ -212,6 +239,17 @@ def test_missing_file_and_missing_columns_are_refused(tmp_path: Path):
         (MAP.replace("1.609344", "'x'"), ["quantities.speed_kmh.factor is 'x'"]),
         (MAP.replace("300", "'300'").replace('";"', '";;"'), ["offset_s is '300'", "delimiter is ';;'"]),
         ("time_format = 'unix'\n" + MAP, ["time_format is 'unix', must be one of iso, epoch_s, epoch_ms"]),
+        ("time = 't'\nwide = 3", ["wide is 3, must be a table"]),
+        (
+            "time = 't'\nsensor_id = 's'\n[wide]\nquantity = 'speed'\nx = 1\nignore = 'a'\nfactor = 0\n",
+            [
+                "sensor_id must be absent",
+                "wide.quantity is 'speed'",
+                "unknown key 'x'",
+                "wide.ignore",
+                "wide.factor is 0",
+            ],
+        ),
         ("sensor_id = [", ["is not valid TOML"]),
     ],
 )

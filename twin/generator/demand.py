@@ -17,8 +17,9 @@ from twin.generator.roads import Roads
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int64]
 
-#: Vehicle trips a day and junction: chosen so that the morning peak fills bridges and some arterials, and still moves.
-DAILY_TRIPS_PER_JUNCTION = 600.0
+# Vehicle trips a day and junction: chosen with the traffic engine so that some bridges and arterials fill in the
+# morning peak and empty again by ten (docs/generated-city.md); from about 1,000 on the peak breaks down.
+DAILY_TRIPS_PER_JUNCTION = 800.0
 DETERRENCE_M = 3_400.0  # trips fall by e in this distance; their mean length becomes about half the city's side
 JUNCTIONS_PER_ZONE = 10
 MOST_ZONES = 72
@@ -27,8 +28,8 @@ PAIRS = (1_450, 10_000)  # times periods = rows of demand.csv; the second for th
 # Share of a day's trips by hour of departure, by purpose (home to work, work to home, other): commuting peaks at 7 to
 # 9 and 17 to 19, as in household surveys of large Chinese cities; only the shape matters, each row is scaled to one.
 _HOURLY = {
-    "to_work": (1, 0, 0, 1, 2, 8, 45, 185, 190, 70, 25, 15, 18, 28, 16, 8, 5, 4, 3, 3, 3, 4, 3, 2),
-    "to_home": (6, 3, 2, 1, 1, 2, 3, 5, 8, 12, 18, 32, 25, 14, 18, 34, 75, 150, 155, 85, 55, 50, 35, 16),
+    "to_work": (1, 0, 0, 1, 2, 10, 62, 150, 165, 95, 32, 16, 18, 28, 16, 8, 5, 4, 3, 3, 3, 4, 3, 2),
+    "to_home": (6, 3, 2, 1, 1, 2, 3, 5, 8, 12, 18, 32, 25, 14, 16, 30, 75, 185, 190, 90, 45, 42, 30, 14),
     "other": (8, 4, 3, 3, 5, 12, 30, 50, 58, 64, 66, 60, 52, 56, 62, 66, 64, 60, 58, 64, 62, 46, 28, 16),
 }
 _SHARE = {"to_work": 0.33, "to_home": 0.32, "other": 0.35}

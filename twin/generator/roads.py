@@ -21,11 +21,11 @@ FACILITY_TYPE = ("motorway", "arterial", "collector", "local")
 # Limits usual in Chinese cities: expressway 80, trunk road 60, secondary road 50, side street 30 to 40 km/h
 # (CJJ 37-2012, Code for design of urban road engineering, table 3.2.1).
 FREE_SPEED_KMH = (80, 60, 50, 40)
-# veh/h and lane; expressway after CJJ 37-2012 table 4.2.2 (80 km/h: 2,100 possible, 1,750 for design); streets:
-# saturation flow of a lane at a stop line, less where parking and turning disturb it (HCM 7th ed. 2022: base 1,900).
-CAPACITY_VEH_H_LANE = (2_000, 1_700, 1_500, 1_100)
+# veh/h and lane; the expressway's is the design value at 80 km/h of the same code, section 4.2. Those of streets are
+# assumed: its basic values (section 4.3: 1,600 to 1,800) less what parking, buses and turning take, most on side streets.
+CAPACITY_VEH_H_LANE = (1_750, 1_500, 1_200, 800)
 LANES = (3, 3, 1, 1)
-NARROW_ARTERIALS, WIDE_COLLECTORS = 0.4, 0.3  # shares of streets with 2 lanes instead of 3 and of 1
+NARROW_ARTERIALS, WIDE_COLLECTORS = 0.65, 0.2  # shares of streets with 2 lanes instead of 3 and of 1
 OLD_DENSITY = 4.0  # streets this dense belong to the old town
 
 
@@ -127,6 +127,8 @@ def lay_roads(rng: np.random.Generator, plan: Plan, ground: Ground) -> Roads:
     lanes = np.array(LANES)[road_class]
     drawn = rng.random(n_streets)[street]
     lanes[(road_class == ARTERIAL) & (old | (drawn < NARROW_ARTERIALS))] = 2
+    bridge = np.array([edge.bridge for edge in first])
+    lanes[(road_class == ARTERIAL) & bridge] = 2
     lanes[(road_class == COLLECTOR) & ~old & (drawn < WIDE_COLLECTORS)] = 2
     lanes[(one_way != 0)] = rng.integers(1, 3, int((one_way != 0).sum()))
     length = np.array([np.hypot(*np.diff(shape, axis=0).T).sum() for shape in shapes]).round(1)
@@ -141,7 +143,7 @@ def lay_roads(rng: np.random.Generator, plan: Plan, ground: Ground) -> Roads:
         road_class=road_class,
         line=np.array([edge.line for edge in first]),
         street=street,
-        bridge=np.array([edge.bridge for edge in first]),
+        bridge=bridge,
         road=road,
         start=np.where(forward, ends[road, 0], ends[road, 1]),
         end=np.where(forward, ends[road, 1], ends[road, 0]),

@@ -16,7 +16,7 @@ from twin.generator.roads import CAPACITY_VEH_H_LANE, FREE_SPEED_KMH, Roads
 Float = npt.NDArray[np.float64]
 
 SIGNALS_PER_JUNCTION = 0.27
-CYCLE_S = 120  # of all coordinated junctions, or half of it where two stages do
+CYCLE_S, SHORT_CYCLE_S = 90, 60  # of the arterials, which go together, and of quiet junctions with two stages
 INTERGREEN_S = 5  # 3 s yellow, 2 s all red
 LEAST_GREEN_S = {"thru": 15, "left": 10}  # pedestrians cross beside the straight traffic
 POCKET_M = 90.0
@@ -136,9 +136,11 @@ def _chosen(roads: Roads, junctions: list[Junction], flow: Float) -> dict[int, l
     mains = {}
     for node, arms in enumerate(junctions):
         into = [arm.link_in for arm in arms if arm.link_in is not None]
+        into_roads = [arm.road for arm in arms]
         classes = sorted(int(roads.link_class[link]) for link in into)
         streets = {int(roads.street[arm.road]) for arm in arms if roads.road_class[arm.road] <= COLLECTOR}
-        if len(arms) < 3 or len(into) < 3 or MOTORWAY in classes or len(streets) < 2:
+        # At a bridge's head the riverside road gives way: red lights on both ends of a short bridge would choke it.
+        if len(arms) < 3 or len(into) < 3 or MOTORWAY in classes or len(streets) < 2 or roads.bridge[into_roads].any():
             continue
         axes = [[link for k in axis if (link := arms[k].link_in) is not None] for axis in _axes(arms)]
         if not all(axes):
@@ -194,7 +196,7 @@ def _plan(
     ratios = [_flow_ratio(roads, movements, own, stage, flow) for stage, _ in stages]
     two = len(stages) == 2 and sum(ratios) < 0.55
     arterial = any(roads.link_class[k] <= ARTERIAL for k in into)
-    cycle = CYCLE_S // 2 if two or not arterial else CYCLE_S
+    cycle = SHORT_CYCLE_S if two or not arterial else CYCLE_S
     if len(stages) > 2:
         cycle = CYCLE_S
     least = [

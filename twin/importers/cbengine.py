@@ -33,7 +33,7 @@ def recognises(source: Path) -> bool:
         return False
     words = lines[1].split()
     try:
-        return len(words) in (3, 4) and all(math.isfinite(float(word)) for word in words[:2])
+        return len(words) == 4 and all(math.isfinite(float(word)) for word in words[:2])
     except ValueError:
         return False
 
@@ -230,10 +230,13 @@ def read(source: Path) -> Tables:
     roads = _roads(words, nodes)
     if not roads:
         raise InputError(f"{source.name}: has no roads")
-    signals = words.count("signals") if words.at < len(words.words) else 0
-    for k in range(signals):
-        words.take(f"signal {k + 1} of {signals}", 5)
     notes = [("attribution", f"Imported from {source.name} (CBEngine text).")]
+    if words.at < len(words.words):
+        signals = words.count("signals")
+        for k in range(signals):
+            words.take(f"signal {k + 1} of {signals}", 5)
+    else:
+        notes.append(("note", "the source ends after its roads, without a list of signals"))
     links = _links(roads, nodes, notes)
     alike = len(roads) >= _FEWEST_TO_JUDGE and len({road.permissions for road in roads}) == 1
     if alike:

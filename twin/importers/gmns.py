@@ -13,6 +13,7 @@ from twin.geometry import format_line, line_length, parse_line
 from twin.gmns import COLUMNS, Tables
 from twin.importers.source import stem
 from twin.links import is_for_motors
+from twin.nodes import to_degrees
 from twin.tables import Table, read_table
 from twin.units import KMH, Units
 
@@ -47,6 +48,14 @@ def _whole_names(rows: list[dict[str, str]], table: str) -> list[dict[str, str]]
     return [{names[name]: value for name, value in row.items()} for row in rows]
 
 
+def _whole_ids(row: dict[str, str]) -> dict[str, str]:
+    """Return a row whose ids are whole numbers again: a table program with empty cells makes 3 to 3.0."""
+    return {
+        name: value[:-2] if name.endswith("_id") and value.endswith(".0") and value[:-2].isdigit() else value
+        for name, value in row.items()
+    }
+
+
 # Columns of GMNS that are not read, but worth keeping.
 _CARRIED: dict[str, tuple[str, ...]] = {
     "node": ("node_type",),
@@ -64,7 +73,7 @@ def _load(folder: Path) -> dict[str, list[dict[str, str]]]:
     for name in COLUMNS:
         if name in files:
             try:
-                tables[name] = _whole_names(read_table(files[name]), name)
+                tables[name] = [_whole_ids(row) for row in _whole_names(read_table(files[name]), name)]
             except InputError as error:
                 faults.extend(error.faults)
     if faults:
@@ -133,7 +142,7 @@ def _nodes(
     if not table.requires("node_id", "x_coord", "y_coord"):
         return [], {}
     points = np.column_stack([table.numbers("x_coord", required=True), table.numbers("y_coord", required=True)])
-    degrees = points if units.projection is None else units.projection.to_degrees(points)
+    degrees = to_degrees(table, points[:, 0], points[:, 1], units)
     made: Rows = []
     for row, (lon, lat) in zip(table.rows, degrees.tolist(), strict=True):
         kept = {key: value for key, value in row.items() if key in (*COLUMNS["node"], *_CARRIED["node"])}
@@ -165,12 +174,11 @@ def _links(
         line: np.ndarray | None = None
         if wkt and wkt.upper() != "NULL":
             try:
-                line = parse_line(wkt)
+                line = units.degrees(parse_line(wkt))
             except ValueError as error:
                 table.fault(index, f"geometry is {wkt[:40]!r}, {error}")
                 lines.append(None)
                 continue
-            line = line if units.projection is None else units.projection.to_degrees(line)
         elif all(end in places for end in ends):
             line = np.array([places[end] for end in ends])
         if line is not None and all(end in places for end in ends):

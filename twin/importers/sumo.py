@@ -19,6 +19,7 @@ from twin.gmns import Tables
 from twin.importers.source import beginning, open_bytes, stem
 from twin.projection import Projection, projection, utm
 from twin.timing import Pair, plan_of_timeline, timing_rows
+from twin.units import Units
 
 Row = Mapping[str, object]
 
@@ -98,7 +99,7 @@ def _allowed(allow: str | None, disallow: str | None) -> tuple[bool, bool]:
         classes = set(disallow.split())
         if "all" in classes:
             return False, False
-        return not {"passenger", "private"} <= classes and "passenger" not in classes, not classes >= MOTOR - {"all"}
+        return "passenger" not in classes, not classes >= MOTOR - {"all"}
     return True, True
 
 
@@ -200,6 +201,7 @@ class _Places:
     """Turns the coordinates of the file into degrees."""
 
     def __init__(self, net: _Net, notes: list[tuple[str, str]]) -> None:
+        self.name = net.name
         try:
             self.projection = _system(net.location.get("projParameter", ""))
             offset = [float(word) for word in net.location.get("netOffset", "0,0").split(",")]
@@ -209,10 +211,13 @@ class _Places:
         if self.projection is None:
             notes.append(("placeholder", "the source has no geographic coordinates: the network lies at 0° N, 0° E"))
 
-    def degrees(self, points: Float) -> Float:
-        if self.projection is None:
-            return points / METRES_PER_DEGREE  # about the equator, where a degree is the same in both directions
-        return self.projection.to_degrees(points - self.offset)
+    def degrees(self, points: Float, what: str) -> Float:
+        # Without a projection about the equator, where a degree is the same in both directions.
+        plane = points / METRES_PER_DEGREE if self.projection is None else points - self.offset
+        try:
+            return Units(projection=self.projection).degrees(plane)
+        except ValueError as error:
+            raise InputError(f"{self.name}: {what}: {error}") from None
 
 
 def _facility(kind: str) -> str:
@@ -231,9 +236,10 @@ def _links(net: _Net, places: _Places) -> list[Row]:
         try:
             words = [[float(x) for x in point.split(",")[:2]] for point in edge.shape.split()]
             points = np.array(words or [list(net.junctions[end][:2]) for end in edge.ends])
-            line = places.degrees(points.reshape(-1, 2))
+            points = points.reshape(-1, 2)
         except ValueError:
             raise InputError(f"{net.name}: <edge> {name}: shape is {edge.shape[:40]!r}, must be x,y x,y ...") from None
+        line = places.degrees(points, f"<edge> {name}")
         motor = [lane for lane in edge.lanes if lane.motor]
         rows.append(
             {
@@ -355,7 +361,7 @@ def read(source: Path) -> Tables:
         notes.append(("approximation", f"{buses} links are for buses alone: other traffic does not turn into them"))
     notes.append(("note", "length is the lane length of the source, which ends at the edge of the junctions"))
     nodes = [(name, junction) for name, junction in net.junctions.items() if name in used]
-    lon_lat = places.degrees(np.array([junction[:2] for _, junction in nodes]))
+    lon_lat = places.degrees(np.array([junction[:2] for _, junction in nodes]), "<junction>")
     return {
         "config": [{"dataset_name": stem(source), "crs": "EPSG:4326", "long_length": "m", "speed": "km/h"}],
         "node": [

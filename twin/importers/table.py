@@ -5,6 +5,7 @@ values, ``[sensor]`` says that every link is also a sensor (travel times between
 """
 
 import csv
+import io
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -141,12 +142,12 @@ def recognises(source: Path) -> bool:
 
 
 def _load(source: Path, faults: list[str]) -> Table:
-    lines = read_text(source).splitlines()
-    if not lines:
-        raise InputError(f"{source.name}: is empty")
-    reader = csv.reader(lines, delimiter=_delimiter(lines[0]))
-    header = [name.strip() for name in next(reader)]
+    text = read_text(source)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.partition("\n")[0]))
     rows, numbers = [], []
+    header = [name.strip() for name in next(reader, [])]
+    if not header:
+        raise InputError(f"{source.name}: is empty")
     for cells in reader:
         if any(cell.strip() for cell in cells):
             if len(cells) != len(header):
@@ -263,11 +264,12 @@ def _lines(table: Table, units: Units) -> list[np.ndarray]:
     else:
         numbers = [table.numbers(name, required=True) for name in ("from_lon", "from_lat", "to_lon", "to_lat")]
         lines = list(np.stack(numbers, axis=1).reshape(-1, 2, 2))
-    if units.projection is not None:
-        return [units.projection.to_degrees(line) for line in lines]
     for index, line in enumerate(lines):
-        if (np.abs(line[:, 1]) > 90).any() or (np.abs(line[:, 0]) > 180).any():
-            table.fault(index, f"ends at {line[0].tolist()}, {line[-1].tolist()}: no longitude and latitude")
+        if np.isfinite(line).all():  # what is no number is a fault already
+            try:
+                lines[index] = units.degrees(line)
+            except ValueError as error:
+                table.fault(index, str(error))
     return lines
 
 

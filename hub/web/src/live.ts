@@ -9,7 +9,7 @@ const SILENCE_MS = 2_500;
 /** A silent socket gets a little longer before it is given up, because it may be the page that was slow. */
 const GIVE_UP_MS = 6_000;
 const FIRST_RETRY_MS = 500;
-const LAST_RETRY_MS = 8_000;
+const LAST_RETRY_MS = 4_000;
 
 export type Connection = 'connecting' | 'live' | 'lost';
 
@@ -39,6 +39,7 @@ export class LiveConnection {
     this.open();
     window.setInterval(() => this.watch(), 250);
     window.addEventListener('online', () => this.retryNow());
+    document.addEventListener('visibilitychange', () => this.retryNow()); // timers sleep in hidden pages
   }
 
   retryNow(): void {

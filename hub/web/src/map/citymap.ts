@@ -20,7 +20,7 @@ const REACH_PX = 14; // how far from a link a click still means it
 const REACH_TOUCH_PX = 22;
 const LOCATE_ZOOM = 15;
 /** Room for the buttons and the legend. */
-const PADDING = { top: 24, left: 24, right: 56, bottom: 128 };
+const PADDING = { top: 24, left: 24, right: 56, bottom: 156 };
 
 export interface Choices {
   onLink(link: number): void;
@@ -63,10 +63,14 @@ export class CityMap {
     this.listen();
   }
 
-  /** Resolves when the first picture with links has been drawn. */
+  /** Resolves when the first picture with links has been drawn; rejects when a part of the map could not be fetched. */
   async drawn(): Promise<void> {
-    await this.map.once('load');
+    await new Promise<void>((done, fail) => {
+      this.map.once('load', () => done());
+      this.map.once('error', (event) => fail(event.error));
+    });
     await this.map.once('render');
+    this.map.on('error', (event) => console.warn(event.error)); // without a listener MapLibre calls it an error
   }
 
   paint(step: ArrayLike<number>, source: ArrayLike<number> | null, palette: Palette): void {

@@ -3,12 +3,13 @@
 import { MercatorCoordinate, type CustomLayerInterface, type CustomRenderMethodInput, type Map } from 'maplibre-gl';
 import type { Geometry } from '../geometry';
 import { rgb, SELECTION_COLOUR } from '../speed';
-import { cutIntoPieces, PIECE_BYTES, type Pieces } from './pieces';
+import { cutIntoPieces, PIECES_PER_ROW, type Pieces } from './pieces';
 import { compile, PALETTE_SIZE, TEXTURE_WIDTH } from './shaders';
 
 const EARTH_M = 40_075_016.686; // equator, as in Web Mercator
 const CLASS_WIDTH = [4.4, 3.2, 2.3, 1.7]; // CSS pixels at 8 m per pixel: a city of 6 km on one screen
 const CASING = 3.5;
+const UNIFORMS = 'matrix viewport scale width palette stretch absent state pieces casing casing_colour'.split(' ');
 
 export interface Palette {
   colours: readonly string[];
@@ -42,8 +43,8 @@ export class LinkLayer implements CustomLayerInterface {
   private program!: WebGLProgram;
   private uniforms: Record<string, WebGLUniformLocation | null> = {};
   private shape!: WebGLVertexArrayObject;
-  private buffer!: WebGLBuffer;
-  private texture!: WebGLTexture;
+  private pieceTexture!: WebGLTexture;
+  private stateTexture!: WebGLTexture;
 
   constructor(private readonly geometry: Geometry) {
     this.pieces = cutIntoPieces(geometry);
@@ -70,36 +71,32 @@ export class LinkLayer implements CustomLayerInterface {
     this.map = map;
     this.gl = gl;
     this.program = compile(gl);
-    for (const name of ['matrix', 'viewport', 'scale', 'width', 'palette', 'stretch', 'absent', 'state', 'casing', 'casing_colour'])
-      this.uniforms[name] = gl.getUniformLocation(this.program, `u_${name}`);
-    this.shape = gl.createVertexArray();
-    this.buffer = gl.createBuffer();
-    gl.bindVertexArray(this.shape);
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.buffer);
-    gl.bufferData(gl.ARRAY_BUFFER, this.pieces.bytes, gl.STATIC_DRAW);
-    this.pointAt(0);
-    gl.bindVertexArray(null);
-    this.texture = gl.createTexture();
-    gl.bindTexture(gl.TEXTURE_2D, this.texture);
-    gl.texStorage2D(gl.TEXTURE_2D, 1, gl.RG8UI, TEXTURE_WIDTH, this.rows);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST); // integers cannot be blended
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+    for (const name of UNIFORMS) this.uniforms[name] = gl.getUniformLocation(this.program, `u_${name}`);
+    this.shape = gl.createVertexArray(); // empty: the shader makes its corners itself
+    gl.activeTexture(gl.TEXTURE0);
+    this.unpackPlainly();
+    const { texels, rows } = this.pieces;
+    this.pieceTexture = this.plainTexture(gl.RGBA32F, 2 * PIECES_PER_ROW, rows);
+    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, 2 * PIECES_PER_ROW, rows, gl.RGBA, gl.FLOAT, texels);
+    this.stateTexture = this.plainTexture(gl.RG8UI, TEXTURE_WIDTH, this.rows);
     this.stale = true;
   }
 
   onRemove(): void {
     this.gl.deleteProgram(this.program);
-    this.gl.deleteBuffer(this.buffer);
     this.gl.deleteVertexArray(this.shape);
-    this.gl.deleteTexture(this.texture);
+    this.gl.deleteTexture(this.pieceTexture);
+    this.gl.deleteTexture(this.stateTexture);
   }
 
   render(gl: WebGL2RenderingContext, input: CustomRenderMethodInput): void {
     if (this.palette === null) return;
     gl.useProgram(this.program);
     gl.bindVertexArray(this.shape);
+    gl.activeTexture(gl.TEXTURE1);
+    gl.bindTexture(gl.TEXTURE_2D, this.pieceTexture);
     gl.activeTexture(gl.TEXTURE0);
-    gl.bindTexture(gl.TEXTURE_2D, this.texture);
+    gl.bindTexture(gl.TEXTURE_2D, this.stateTexture);
     if (this.stale) this.upload();
     const matrix = this.fromMetres(input.defaultProjectionData.mainMatrix);
     this.setUniforms(matrix, this.palette);
@@ -138,32 +135,32 @@ export class LinkLayer implements CustomLayerInterface {
     return this.gl.drawingBufferWidth / Math.max(1, this.map.getContainer().clientWidth);
   }
 
-  private pointAt(firstPiece: number): void {
-    const gl = this.gl;
-    const start = firstPiece * PIECE_BYTES;
-    const attribute = (name: string, use: (at: number) => void): void => {
-      const at = gl.getAttribLocation(this.program, name);
-      gl.enableVertexAttribArray(at);
-      use(at);
-      gl.vertexAttribDivisor(at, 1);
-    };
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.buffer);
-    attribute('a_ends', (at) => gl.vertexAttribPointer(at, 4, gl.FLOAT, false, PIECE_BYTES, start));
-    attribute('a_start', (at) => gl.vertexAttribPointer(at, 1, gl.FLOAT, false, PIECE_BYTES, start + 16));
-    attribute('a_link', (at) => gl.vertexAttribIPointer(at, 1, gl.UNSIGNED_INT, PIECE_BYTES, start + 20));
-    attribute('a_class', (at) => gl.vertexAttribIPointer(at, 1, gl.UNSIGNED_INT, PIECE_BYTES, start + 24));
+  private draw(first: number, number: number): void {
+    this.gl.drawArrays(this.gl.TRIANGLES, 6 * first, 6 * number);
   }
 
-  private draw(first: number, number: number): void {
-    this.pointAt(first); // WebGL 2 has no "first instance"
-    this.gl.drawArraysInstanced(this.gl.TRIANGLE_STRIP, 0, 4, number);
+  /** A texture that is read texel by texel, never blended. */
+  private plainTexture(format: number, width: number, rows: number): WebGLTexture {
+    const gl = this.gl;
+    const texture = gl.createTexture();
+    gl.bindTexture(gl.TEXTURE_2D, texture);
+    gl.texStorage2D(gl.TEXTURE_2D, 1, format, width, rows);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+    return texture;
+  }
+
+  /** MapLibre may have left these set. */
+  private unpackPlainly(): void {
+    const gl = this.gl;
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    gl.pixelStorei(gl.UNPACK_FLIP_Y_WEBGL, false);
+    gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, false);
   }
 
   private upload(): void {
     const gl = this.gl;
-    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
-    gl.pixelStorei(gl.UNPACK_FLIP_Y_WEBGL, false);
-    gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, false); // MapLibre may have left these set
+    this.unpackPlainly();
     gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, TEXTURE_WIDTH, this.rows, gl.RG_INTEGER, gl.UNSIGNED_BYTE, this.state);
     this.stale = false;
   }
@@ -183,6 +180,7 @@ export class LinkLayer implements CustomLayerInterface {
     gl.uniform1fv(this.uniforms.stretch, stretch);
     gl.uniform1i(this.uniforms.absent, palette.absent);
     gl.uniform1i(this.uniforms.state, 0);
+    gl.uniform1i(this.uniforms.pieces, 1);
     gl.uniform1f(this.uniforms.casing, 0);
     gl.uniform3fv(this.uniforms.casing_colour, rgb(SELECTION_COLOUR).map((c) => c / 255));
   }

@@ -1,4 +1,6 @@
-// The two small programs that draw links: one instance per straight piece, coloured by a byte per link.
+// The two small programs that draw links: two triangles per straight piece, coloured by a byte per link.
+
+import { PIECES_PER_ROW } from './pieces';
 
 /** Colours that one picture can have; the uniform arrays are this long. */
 export const PALETTE_SIZE = 8;
@@ -17,10 +19,7 @@ uniform int u_absent;           // palette index of "no data", drawn thin and do
 uniform highp usampler2D u_state; // per link: palette index, source (0 guessed, 1 estimated, 2 measured)
 uniform float u_casing;         // pixels of selection colour on both sides; 0: the link itself
 uniform vec3 u_casing_colour;
-in vec4 a_ends;                 // metres: from, to
-in float a_start;               // metres travelled on the link before this piece
-in uint a_link;
-in uint a_class;
+uniform highp sampler2D u_pieces; // per piece two texels: from and to in metres; start, link, class
 out vec3 v_colour;
 out vec2 v_place;               // pixels along (0 = from), pixels across
 out float v_travelled;          // pixels along the whole link
@@ -29,18 +28,23 @@ flat out float v_half;
 flat out vec2 v_dash;           // pixels: period, drawn part; period 0: solid
 
 void main() {
-  vec4 from = u_matrix * vec4(a_ends.xy, 0.0, 1.0);
-  vec4 to = u_matrix * vec4(a_ends.zw, 0.0, 1.0);
+  int piece = gl_VertexID / 6;
+  ivec2 texel = ivec2(2 * (piece % ${PIECES_PER_ROW}), piece / ${PIECES_PER_ROW});
+  vec4 ends = texelFetch(u_pieces, texel, 0);
+  vec4 facts = texelFetch(u_pieces, texel + ivec2(1, 0), 0);
+  int link = int(facts.y);
+  vec4 from = u_matrix * vec4(ends.xy, 0.0, 1.0);
+  vec4 to = u_matrix * vec4(ends.zw, 0.0, 1.0);
   vec2 p = from.xy / from.w * u_viewport * 0.5;
   vec2 q = to.xy / to.w * u_viewport * 0.5;
   float len = max(length(q - p), 1e-4);
   vec2 along = (q - p) / len;
   vec2 right = vec2(along.y, -along.x); // traffic keeps right: the two directions lie side by side
 
-  uvec2 state = texelFetch(u_state, ivec2(int(a_link) % ${TEXTURE_WIDTH}, int(a_link) / ${TEXTURE_WIDTH}), 0).rg;
+  uvec2 state = texelFetch(u_state, ivec2(link % ${TEXTURE_WIDTH}, link / ${TEXTURE_WIDTH}), 0).rg;
   int colour = int(state.r);
   bool absent = colour == u_absent;
-  float lane = u_width[a_class];
+  float lane = u_width[int(facts.z)];
   float known = state.g == 2u ? 1.0 : 0.62;
   float width = absent ? min(lane * 0.5, u_scale + 1.6) : lane * known * u_stretch[colour];
   float dot = max(4.0, 1.6 * width);
@@ -54,10 +58,12 @@ void main() {
   v_half = max(width, 1.0) * 0.5;
   v_length = len;
 
-  vec2 corner = vec2(float(gl_VertexID & 1), float(gl_VertexID >> 1) * 2.0 - 1.0);
+  int turn = gl_VertexID % 6; // two triangles: 0 1 2, 2 1 3
+  int which = turn < 3 ? turn : turn == 3 ? 2 : turn == 4 ? 1 : 3;
+  vec2 corner = vec2(float(which & 1), float(which >> 1) * 2.0 - 1.0);
   float reach = v_half + 1.0; // room for the soft rim and the round ends
   v_place = vec2(mix(-reach, len + reach, corner.x), corner.y * reach);
-  v_travelled = a_start * u_scale + v_place.x;
+  v_travelled = facts.x * u_scale + v_place.x;
   vec2 at = p + along * v_place.x + right * (v_place.y + lane * 0.5 + 0.6);
   bool behind = from.w <= 0.0 || to.w <= 0.0;
   gl_Position = behind ? vec4(2.0, 2.0, 2.0, 1.0) : vec4(at / u_viewport * 2.0, 0.0, 1.0);

@@ -15,6 +15,8 @@ import { backToLive, difference, differenceShown, run } from '../whatif';
 import { tellOf } from '../window';
 import { Legend } from './legend';
 
+const RETRY_MS = 2_000;
+
 type Device = 'waiting' | 'drawn' | 'missing' | 'lost';
 const device = signal<Device>('waiting');
 const map = signal<CityMap | null>(null);
@@ -36,12 +38,27 @@ function hasWebGl(): boolean {
 /** On a phone the map lies behind a tab. */
 const visible = (): boolean => wide.value || view.value === 'map';
 
+/** Make the map, again and again while the hub is too busy to hand out its parts. */
 async function makeMap(container: HTMLElement, now: City): Promise<void> {
-  device.value = 'waiting';
   if (!hasWebGl()) {
     device.value = 'missing';
     return;
   }
+  device.value = 'waiting';
+  while (city.value === now) {
+    try {
+      await drawMap(container, now);
+      device.value = 'drawn';
+      return;
+    } catch (error) {
+      console.warn('the map could not be made, trying again', error);
+      dropMap();
+      await new Promise((done) => window.setTimeout(done, RETRY_MS));
+    }
+  }
+}
+
+async function drawMap(container: HTMLElement, now: City): Promise<void> {
   const { CityMap } = await import('../map/citymap');
   if (city.value !== now) return;
   const made = new CityMap(container, now, language.value, {
@@ -57,7 +74,12 @@ async function makeMap(container: HTMLElement, now: City): Promise<void> {
   const chosen = linkId.value === null ? undefined : now.position.get(linkId.value);
   if (chosen !== undefined) made.locateLink(chosen);
   await made.drawn();
-  device.value = 'drawn';
+}
+
+function dropMap(): void {
+  map.value?.remove();
+  map.value = null;
+  tellOf(null);
 }
 
 /** What the page knows goes to the map as it changes. */
@@ -97,14 +119,7 @@ export function MapView() {
   useEffect(() => {
     if (now && seen.current && container.current) void makeMap(container.current, now);
   }, [now, seen.current]);
-  useEffect(
-    () => () => {
-      map.value?.remove();
-      map.value = null;
-      tellOf(null);
-    },
-    [now],
-  );
+  useEffect(() => dropMap, [now]);
   useEffect(() => (map.value && now ? feed(map.value, now) : undefined), [map.value, now]);
 
   return (
@@ -148,7 +163,7 @@ function DifferenceBar() {
   return (
     <div class="difference-bar" role="status">
       <span>
-        <b>{t('differenceOnMap')}</b> · {t('basis')}
+        <b>{t('differenceOnMap')}</b> {t('basis')}
       </span>
       <button type="button" onClick={backToLive}>
         {t('backToLive')}

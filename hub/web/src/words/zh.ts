@@ -23,7 +23,6 @@ export const zh: Record<Word, string> = {
   connectionLostEarly: '尚未连接到中心平台。',
   tryingAgain: '{s} 秒后重试。',
   tryingNow: '正在重试。',
-  connectionBack: '连接已恢复。',
   waitingForHub: '正在等待中心平台',
   hubSays: '中心平台提示：{reason}',
 
@@ -57,7 +56,6 @@ export const zh: Record<Word, string> = {
   priority: '优先级 {n}',
   stateNew: '未确认',
   stateAcknowledged: '已确认',
-  stateResolved: '已解除',
   alertKeys: '按键：↑ ↓ 选择 · Enter 在地图上显示 · A 确认',
   moreAlerts: '再显示 {n} 条',
 
@@ -86,7 +84,6 @@ export const zh: Record<Word, string> = {
   link: '路段',
   links: '路段',
   slowestLinks: '当前最慢路段',
-  slowestCaption: '速度占自由流速度的百分比',
   ratio: '速度，% 自由流速度',
   noSlowest: '尚无路段数据。',
   findLink: '查找道路或路段',
@@ -143,8 +140,6 @@ export const zh: Record<Word, string> = {
   backToLive: '返回实时',
   differenceOnMap: '地图显示差异，而非实时速度',
   differenceLegend: '延误变化，车·小时',
-  lessDelay: '减少',
-  moreDelay: '增加',
   noChange: '无',
   mostChanged: '变化最大的路段',
   nothingChanged: '没有路段发生变化。',

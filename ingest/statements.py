@@ -1,0 +1,95 @@
+"""The statements of one write transaction, in the order in which they run."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from ingest.catalogue import storable
+from ingest.database import Connection
+from ingest.rows import Integers, Rows
+from sensors import Rejected
+
+PAYLOAD_LIMIT = 65_536  # bytes
+AT_MS = "timestamptz 'epoch' + {} * interval '1 ms'"  # exact: below 2^53 µs until the year 2255
+
+
+def copy(connection: Connection, rows: Rows, received_us: int) -> int:
+    """Copy rows that are all new; a known key among them raises UniqueViolation."""
+    if len(rows):
+        with connection.cursor().copy("COPY reading_raw FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(rows.packed(received_us))
+    return len(rows)
+
+
+def insert_new(connection: Connection, rows: Rows, received_us: int) -> tuple[int, Integers]:
+    """Insert the rows whose key is new; return how many, and (n,) the raw value that is stored under each key."""
+    connection.execute(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS stage (series_id int, time timestamptz(3), raw int8, quality int2,"
+        " received_at timestamptz) ON COMMIT DELETE ROWS"
+    )
+    with connection.cursor().copy("COPY stage FROM STDIN (FORMAT BINARY)") as copy:
+        copy.write(rows.packed(received_us))
+    stored = connection.execute(
+        "INSERT INTO reading_raw SELECT * FROM stage ORDER BY series_id, time ON CONFLICT (series_id, time) DO NOTHING"
+    ).rowcount
+    kept = rows.raw.copy()
+    if stored < len(rows):
+        others = connection.execute(
+            "SELECT series_id, (extract(epoch FROM time) * 1000)::int8, old.raw"
+            " FROM stage JOIN reading_raw AS old USING (series_id, time) WHERE old.raw <> stage.raw"
+        ).fetchall()
+        index = {key: i for i, key in enumerate(zip(rows.series.tolist(), rows.time_ms.tolist(), strict=True))}
+        for series_id, time_ms, raw in others:
+            kept[index[series_id, time_ms]] = raw
+    return stored, kept
+
+
+def update_latest(connection: Connection, rows: Rows, received_us: int) -> None:
+    """Move the latest reading of each series forward, never back."""
+    if not len(rows):
+        return
+    connection.execute(
+        "INSERT INTO latest AS old (series_id, time, value, quality, received_at)"  # noqa: S608 - no value inside
+        f" SELECT series_id, {AT_MS.format('time_ms')}, value, quality,"
+        " timestamptz 'epoch' + %s * interval '1 us'"
+        " FROM unnest(%s::int4[], %s::int8[], %s::float8[], %s::int2[]) AS new (series_id, time_ms, value, quality)"
+        " ORDER BY series_id ON CONFLICT (series_id) DO UPDATE SET time = EXCLUDED.time, value = EXCLUDED.value,"
+        " quality = EXCLUDED.quality, received_at = EXCLUDED.received_at WHERE old.time < EXCLUDED.time",
+        (received_us, rows.series.tolist(), rows.time_ms.tolist(), rows.value.tolist(), rows.quality.tolist()),
+    )
+
+
+def insert_rejected(connection: Connection, rejected: Sequence[Rejected], received_us: int) -> None:
+    """Keep what was rejected, its payload whole up to 64 kB."""
+    if not rejected:
+        return
+    received_at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=received_us)
+    with connection.cursor().copy("COPY rejected (received_at, topic, payload, reason, detail) FROM STDIN") as copy:
+        for item in rejected:
+            reason, size = item.reason.value, len(item.payload)
+            if size > PAYLOAD_LIMIT:
+                reason = f"{reason} (cut, {size} bytes)"
+            copy.write_row(
+                (received_at, _text(item.topic), item.payload[:PAYLOAD_LIMIT], reason, _text(item.detail[:2000]))
+            )
+
+
+def note_number(connection: Connection, writer_id: uuid.UUID, number: int) -> None:
+    """Note the number of this transaction's batch, to be found should the answer to its commit be lost."""
+    connection.execute(
+        "INSERT INTO writer (writer_id, batch) VALUES (%s, %s) ON CONFLICT (writer_id) DO UPDATE"
+        " SET batch = EXCLUDED.batch, written_at = EXCLUDED.written_at",
+        (writer_id, number),
+    )
+
+
+def committed_number(connection: Connection, writer_id: uuid.UUID) -> int | None:
+    """Return the number of the last committed batch; a commit that is still under way is waited for."""
+    connection.execute("SET LOCAL lock_timeout TO '5s'")
+    row = connection.execute("SELECT batch FROM writer WHERE writer_id = %s FOR UPDATE", (writer_id,)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def _text(text: str) -> str:
+    """Return a text that PostgreSQL can keep, with a sign where something cannot be."""
+    return text if storable(text) else text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

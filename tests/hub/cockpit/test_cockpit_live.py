@@ -1,0 +1,74 @@
+"""The live connection: its loss is said, it mends itself, and old data is called old."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+REFUSED = r"WebSocket connection to|Failed to load resource.*503"  # Chromium's own words on a hub that is away
+
+
+def test_lost_connection_is_said_within_3_s_and_mends_without_reload(until, open_cockpit, stub, keep_screenshot):
+    page = open_cockpit(excuse=REFUSED)
+    page.evaluate("window.notReloaded = true")
+    stub.steer(refuse_s=4)
+    expect(page.get_by_role("alert")).to_contain_text("Connection lost", timeout=3_000)
+    expect(page.locator(".age")).to_have_class(re.compile("old"))
+    keep_screenshot(page, "desktop_connection_lost")
+    frames = page.evaluate("window.citytwin.frames")
+    expect(page.get_by_role("alert")).to_be_empty()
+    until(page, f"window.citytwin.frames > {frames + 1}")
+    assert page.evaluate("window.notReloaded")
+
+
+def test_silent_connection_counts_as_lost_within_3_s(open_cockpit, stub):
+    page = open_cockpit()
+    stub.steer(mute=True)
+    # A frame may have come up to a second before the silence: 3 s from the last one, 4 s from here.
+    expect(page.get_by_role("alert")).to_contain_text("Connection lost", timeout=4_000)
+    stub.steer(mute=False)
+    expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_alert_that_was_missed_is_there_after_the_return(open_cockpit, stub):
+    page = open_cockpit(excuse=REFUSED)
+    expect(page.locator('[data-alert="a1"]')).to_be_visible()
+    stub.steer(refuse_s=1, alert={"id": "n2", "severity": 1, "en": "Missed", "zh": "错过", "link_id": "h3-3f"})
+    expect(page.locator('[data-alert="n2"]')).to_contain_text("Missed")
+
+
+def test_heartbeats_without_news_do_not_make_data_young(until, open_cockpit, stub):
+    page = open_cockpit()
+    stub.steer(frozen=True)
+    frames = page.evaluate("window.citytwin.frames")
+    until(page, f"window.citytwin.frames > {frames + 3}")
+    expect(page.get_by_role("alert")).to_be_empty()
+    assert float(page.locator(".age").get_attribute("data-age") or 0) > 1.5
+
+
+def test_data_older_than_10_s_is_red_and_called_old(open_cockpit, stub):
+    page = open_cockpit()
+    stub.steer(frozen=True)
+    expect(page.locator(".age")).to_have_text(re.compile(r"Data old\s+1\d s"), timeout=15_000)
+    background = page.locator(".age").evaluate("element => getComputedStyle(element).backgroundColor")
+    assert background == "rgb(176, 0, 32)"
+
+
+def test_city_clock_and_its_factor_are_shown(open_cockpit):
+    page = open_cockpit()
+    expect(page.locator(".clock")).to_contain_text("×20")
+
+
+def test_page_waits_for_a_hub_that_is_still_starting(until, chromium, stub):
+    page = chromium.new_page()
+    page.goto(stub.url + "?lang=en")
+    until(page, "window.citytwin?.frames > 0")
+    page.route("**/api/v1/network", lambda route: route.fulfill(status=503, json={"detail": "reading the network"}))
+    page.goto(stub.url + "?lang=en")
+    expect(page.get_by_role("alert")).to_contain_text("The hub says: reading the network")
+    page.unroute("**/api/v1/network")
+    until(page, "window.citytwin.frames > 0")
+    expect(page.get_by_role("alert")).to_be_empty()
+    page.close()
