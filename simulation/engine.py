@@ -22,7 +22,8 @@ from numba import njit
 from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic
 
 # No reference counting: the kernels make no arrays, and counting those they are given took four fifths of the time.
-kernel = njit(cache=True, error_model="numpy", _nrt=False)
+OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False}
+kernel = njit(**OPTIONS)
 
 TIE_S = 1e-9  # instants closer than this are one
 RARE = 8  # a movement taken by fewer than one in this many is weighed as one in this many
