@@ -16,7 +16,7 @@ from twin.generator.plan import Plan
 
 LEAST_LINK_M = 85.0  # in the plan; the ground shortens by at most a third
 LONGEST_LINK_M = 1_050.0
-STOPS_SHARE = 0.08  # about so many junctions only divide a long road
+STOPS_SHARE, LEAST_STOPS = 0.07, 4  # about so many junctions only divide a long road
 LONG_LINK_M = 750.0  # blocks with longer sides are cut sooner
 LEAST_SINE = 0.55  # streets meet at 33 degrees or more
 TRIES = 10
@@ -30,7 +30,7 @@ def cut_blocks(rng: np.random.Generator, plan: Plan, *, junctions: int) -> None:
     parks = set(plan.parks)
     heap = [(-_want(plan, face), face) for face in mesh.faces if face not in parks]
     heapq.heapify(heap)
-    while heap and count < (1.0 - STOPS_SHARE) * junctions:
+    while heap and count < (1.0 - STOPS_SHARE) * junctions - LEAST_STOPS:
         _, face = heapq.heappop(heap)
         made = _cut(rng, plan, face, level[face])
         if made is None:
