@@ -22,7 +22,7 @@ from simulation.measure import Cumulative, LinkMeasure
 from simulation.recut import recut
 from simulation.scenario import Incident, Routing, Scenario
 from simulation.signals import GreenTable, green_table, merged, never_green
-from simulation.street import Roads, Traffic, empty_traffic, lay_roads, no_vehicles
+from simulation.street import Roads, Traffic, empty_traffic, forget_heads, lay_roads, no_vehicles
 from twin import Network
 from twin.compiled import Float, Int
 
@@ -296,14 +296,13 @@ class Simulation:
         """Keep only what is left of the routes of vehicles that have not arrived."""
         traffic = self.traffic
         alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle["arrive"]))
-        if self.repeat_s is None:
-            alive = alive[alive < self._used]
         order = alive[np.argsort(traffic.vehicle["step"][alive], kind="stable")]
-        path = np.full(len(traffic.path), -1, np.int32)
+        path = np.full(2 * len(traffic.path), -1, np.int32)
         step = traffic.vehicle["step"].copy()
         used = routing.compact(traffic.path, step, order, path)
         traffic.vehicle["step"] = step
-        self._keep_path(path, used)
+        size = len(traffic.path)
+        self._keep_path(path if used > size // 2 else path[:size].copy(), used)
 
     # --- routes under way -------------------------------------------------------------------------------------------
 
@@ -350,6 +349,7 @@ class Simulation:
             if other and not engine_riders.change_queue(roads, traffic, vehicle, int(queues[k]), queue, self._time):
                 continue  # no room in that lane: it stays on its way
             traffic.vehicle["step"][vehicle] = routes.step[k]
+        forget_heads(traffic)
         for node in np.unique(roads.part["to_node"][roads.queue["part"][queues]]).tolist():
             if self._time < traffic.wake[node]:
                 engine.wake(traffic, node, self._time)
@@ -370,6 +370,7 @@ class Simulation:
             return
         for part in np.flatnonzero(self.roads.part["first"]).tolist():
             engine.withdraw(self.traffic, part, now)
+        forget_heads(self.traffic)
         order = np.lexsort((pending, self.traffic.vehicle["depart"][pending]))
         self._send(pending[order])
 
