@@ -139,6 +139,7 @@ class App:
     def close(self) -> None:
         """Let go of everything; also of an app that never started."""
         self._stop.set()
+        self._feed.close()
         if self.intake is not None:
             self.intake.stop()
         if self._thread.is_alive():
@@ -225,15 +226,16 @@ class App:
         try:
             while not self._stop.is_set():
                 started = time.monotonic()
-                self._turn()
+                busy = self._turn()
                 self._step_s = time.monotonic() - started
-                self._stop.wait(max(0.0, self.settings.city.snapshot_every_s - self._step_s))
+                pause = 0.0 if busy and self.clock.event_time is not None else self.settings.city.snapshot_every_s
+                self._stop.wait(max(0.0, pause - self._step_s))
         except BaseException as error:
             log.exception("the twin stopped")
             self.fail(error)
 
-    def _turn(self) -> None:
-        """Take what was committed, one snapshot for each instant, and show the last of them."""
+    def _turn(self) -> bool:
+        """Take what was committed, one snapshot for each instant, and show the last of them; whether there was any."""
         try:
             batch = self._feed.take()
         except DatabaseAway as error:
@@ -247,6 +249,7 @@ class App:
             self.truth.compare(snapshot)
             self._show(snapshot)
         self.desk.save()
+        return len(batch) > 0
 
     def _step(self, batch: Batch, now: float) -> Snapshot:
         awake = self._awake.is_set()
