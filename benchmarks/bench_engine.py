@@ -1,4 +1,4 @@
-"""Speed of the traffic engine: a grid with single vehicles, with and without signals; says what was done, and asserts it."""
+"""Speed of the traffic engine: a grid with single vehicles, with and without signals; asserts what was done."""
 
 import argparse
 import time

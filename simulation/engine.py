@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from simulation.street import AT_END, UNKNOWN, Roads, Traffic
+from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic
 
 TIE_S = 1e-9  # instants closer than this are one
 RARE = 8  # a movement taken by fewer than one in this many is weighed as one in this many
@@ -126,7 +126,6 @@ def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
             opens = max(opens, hole)
         traffic.part_slot_time[roads.part[part].slot + left % roads.part[part].storage] = hole
     traffic.queue[queue].left += 1
-    traffic.queue[queue].free = time + roads.queue[queue].headway
     traffic.part[part].left += 1
     traffic.part[part].left_sum += time
     if full and opens < traffic.wake[roads.part[part].from_node]:
@@ -280,6 +279,31 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
 
 
 @njit(cache=True)
+def _pace(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, time: float) -> None:
+    """Set when the vehicle after the one that leaves now may leave, for the headway's sake: one headway later.
+
+    A vehicle that another approach has kept waiting does not keep those behind it waiting as well: the queue's schedule
+    goes on as if it had left, for one headway at most. Without this a queue could not take a share of a merge that
+    needs two turns in a row whenever the part ahead carries more than the queue does.
+    """
+    headway = roads.queue[queue].headway
+    schedule, lag = time, traffic.queue[queue].last - traffic.queue[queue].schedule
+    contested = out >= 0 and traffic.part[out].last_from != queue and traffic.part[out].last_from != UNKNOWN
+    if out >= 0 and (contested or lag > 0.0):
+        slot = roads.queue[queue].slot + traffic.queue[queue].left % roads.queue[queue].storage
+        due = max(traffic.slot_time[slot], traffic.queue[queue].schedule + headway)
+        if contested:
+            lag = headway
+            if movement >= 0:
+                due = earliest_green(roads, roads.part[roads.queue[queue].part].to_node, movement, due)
+        schedule = min(time, max(due, time - lag))
+    traffic.queue[queue].schedule = schedule
+    traffic.queue[queue].last = time
+    least = headway if out < 0 else min(headway, roads.part[out].headway)
+    traffic.queue[queue].free = max(schedule + headway, time + least)
+
+
+@njit(cache=True)
 def _move(roads: Roads, traffic: Traffic, queue: int, out: int, time: float) -> None:
     """Move the first vehicle of ``queue`` (-1: of the origin) onto part ``out`` (-1: it has arrived)."""
     movement: Any = np.int64(-1)
@@ -296,12 +320,14 @@ def _move(roads: Roads, traffic: Traffic, queue: int, out: int, time: float) -> 
             _charge(roads, traffic, queue, movement, out)
         slot = roads.queue[queue].slot + traffic.queue[queue].left % roads.queue[queue].storage
         vehicle = np.int64(traffic.slot_vehicle[slot])
+        _pace(roads, traffic, queue, movement, out, time)
         _leave(roads, traffic, queue, time)
         traffic.queue[queue].ahead = UNKNOWN
         if movement >= 0:
             traffic.vehicle[vehicle].step += 1
     if out >= 0:
         _enter(roads, traffic, out, ahead, vehicle, time)
+        traffic.part[out].last_from = queue if queue >= 0 else ORIGIN
     else:
         traffic.vehicle[vehicle].arrive = time
 

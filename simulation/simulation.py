@@ -117,7 +117,9 @@ class Simulation:
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(self.scenario.demand, until_s=horizon)
-        self.trips, self.unreachable = self._reachable(trips, allow_unreachable)
+        self.trips, self.unreachable = self._reachable(trips, allow_unreachable or demand.assumed)
+        if self.unreachable:
+            self.notes += (f"{self.unreachable} trips without any path are left out",)
         self._routing: Routing = self.scenario.routing
         self._start = start_s - (WARM_UP_S if repeat_s is not None else 0.0)
         self.env = environment or simpy.Environment(initial_time=self._start)
@@ -179,13 +181,7 @@ class Simulation:
         for row in trips.routes:
             lost[row] = False
         if lost.any() and not allowed:
-            names = city.node_ids
-            rows = np.flatnonzero(lost).tolist()
-            raise InputError(
-                f"trip {trips.trip_id(k)}: no path from node {names[trips.origin[k]]} to node "
-                f"{names[trips.destination[k]]}, add a link or movement, or leave it out with --allow-unreachable"
-                for k in rows
-            )
+            raise InputError(self._demand.lost_trips(trips, lost))
         return (trips.subset(~lost) if lost.any() else trips), int(lost.sum())
 
     def _take(self, n: int) -> Int:
