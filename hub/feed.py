@@ -116,6 +116,7 @@ def instants(batch: Batch, clock: CityClock, *, since: float) -> Iterator[tuple[
     """
     fast = clock.event_time is not None or clock.factor > RULE_INTERVAL_S
     if fast and len(batch):
+        since = max(since, float(batch.time_ms.min()) / 1000 - RULE_INTERVAL_S)  # the first instant of all
         for now, part in ticks(batch, interval_s=RULE_INTERVAL_S, since=since):
             since = now
             yield now, part
