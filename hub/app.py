@@ -195,7 +195,7 @@ class App:
         age = None if self._published_at is None else time.monotonic() - self._published_at
         parts: dict[str, dict[str, Any]] = {
             "twin": {"ok": self.failure is None and age is not None and age < 10.0, "snapshot_age_s": age},
-            "alerts": {"ok": self.desk.unsaved == 0, "unsaved": self.desk.unsaved},
+            "alerts": {"ok": not self.desk.away, "unsaved": self.desk.unsaved},
         }
         if self.intake is not None:
             parts["ingest"] = self.intake.health()
