@@ -148,6 +148,11 @@ class App:
         self.runs.close()
         self.store.database.close()
 
+    @property
+    def timezone(self) -> str:
+        """IANA zone of the city: the network's own, else that of the settings."""
+        return self.network.timezone or self.settings.city.timezone
+
     def wake(self) -> None:
         """Begin to expect readings and to judge: the street of the demo moves from now on."""
         self._awake.set()
@@ -219,7 +224,7 @@ class App:
     def _second_of_day(self, now: float) -> float:
         if self.demo is not None:  # the street of a demo has a day of its own
             return (self.demo.hour * 3600 + now - self.clock.city_start) % 86_400.0
-        local = datetime.fromtimestamp(now, ZoneInfo(self.settings.city.timezone))
+        local = datetime.fromtimestamp(now, ZoneInfo(self.timezone))
         return local.hour * 3600.0 + local.minute * 60.0 + local.second
 
     def _run(self) -> None:
