@@ -36,6 +36,7 @@ def router(app: App) -> APIRouter:
         "notes": list(network.notes),
         "demo": app.demo is not None,
         "timezone": app.timezone,
+        "folder": None if network.folder is None else str(network.folder.resolve()),
     }
     geometry = frames.geometry(compiled, lines)
     background = _background(network)
