@@ -12,7 +12,9 @@ from twin import Network
 def grid(n: int, lanes: int = 2, length: float = 400.0) -> Network:
     """Return an n x n grid of two-way streets."""
     nodes = [
-        {"node_id": f"{i},{j}", "x_coord": 120 + i * 0.004, "y_coord": 30 + j * 0.004} for i in range(n) for j in range(n)
+        {"node_id": f"{i},{j}", "x_coord": 120 + i * 0.004, "y_coord": 30 + j * 0.004}
+        for i in range(n)
+        for j in range(n)
     ]
     links = []
     for i in range(n):
