@@ -156,6 +156,23 @@ class Demand:
             raise InputError([_named(fault, "trip", path) for fault in dict.fromkeys(faults)])
         return cls((), _in_order(ids, depart, origin, destination, fixed), {}, roads.node_ids)
 
+    def lost_trips(self, trips: Trips, lost: npt.NDArray[np.bool_]) -> list[str]:
+        """Return one sentence for each trip, or row of flows, that has no path."""
+        advice = "add a link or movement, or leave them out with --allow-unreachable"
+        found: dict[str, list[int]] = {}
+        for place in np.flatnonzero(lost).tolist():
+            row = int(trips.key[place, 0])
+            who = f"trip {trips.names[row]}"
+            if self.fixed is None:
+                who = f"demand row {row + 1}: {self.flows[row].origin} to {self.flows[row].destination}"
+            found.setdefault(who, []).append(place)
+        faults = []
+        for who, places in found.items():
+            start, end = (self.node_ids[ends[places[0]]] for ends in (trips.origin, trips.destination))
+            many = f" ({len(places)} vehicles)" if self.fixed is None else ""
+            faults.append(f"{who}: no path from node {start} to node {end}{many}, {advice}")
+        return faults
+
     def sha256(self) -> str:
         """Hash of the flows or trips, whatever file they came from."""
         digest = hashlib.sha256()

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from simulation.street import Roads, Traffic
+from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic
 
 TIE_S = 1e-9  # instants closer than this are one
 RARE = 8  # a movement taken by fewer than one in this many is weighed as one in this many
@@ -126,7 +126,6 @@ def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
             opens = max(opens, hole)
         traffic.part_slot_time[roads.part[part].slot + left % roads.part[part].storage] = hole
     traffic.queue[queue].left += 1
-    traffic.queue[queue].free = time + roads.queue[queue].headway
     traffic.part[part].left += 1
     traffic.part[part].left_sum += time
     if full and opens < traffic.wake[roads.part[part].from_node]:
@@ -160,7 +159,7 @@ def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, 
 
 
 @njit(cache=True)
-def _start_tag(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int) -> float:
+def _start_tag(traffic: Traffic, queue: int, movement: int, part: int) -> float:
     """Return the virtual time at which the head of ``queue`` (-1: the origin) starts its turn in front of ``part``."""
     tag = traffic.part[part].origin_tag if queue < 0 else (traffic.movement[movement].tag if movement >= 0 else 0.0)
     return float(max(tag, traffic.part[part].virtual))
@@ -173,7 +172,7 @@ def _charge(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int
     So each approach that waits for the same part leaves in proportion to its weight whatever its turning shares are,
     which is the oriented capacity of Tampere et al. (2011); who does not use a turn leaves it to the others.
     """
-    start = _start_tag(roads, traffic, queue, movement, part)
+    start = _start_tag(traffic, queue, movement, part)
     traffic.part[part].virtual = start
     if queue < 0:
         traffic.part[part].origin_tag = start + 1.0 / roads.part[part].origin_weight
@@ -185,80 +184,150 @@ def _charge(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int
 
 
 @njit(cache=True)
-def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float) -> float:
-    """Make all moves of ``node`` from ``since`` on before ``until``, in order of time; return when it may act next."""
-    first_queue, end_queue = roads.node[node].queue, roads.node[node].end_queue
-    first_origin, end_origin = roads.node[node].origin, roads.node[node].end_origin
-    while True:
-        best, best_out, best_queue, best_movement, best_from = until, -1, -1, -1, -1
-        best_tag, next_time, found = 0.0, math.inf, False
-        for k in range(first_queue, end_queue):
-            queue = roads.node_queue[k]
-            left = traffic.queue[queue].left
-            if left == traffic.queue[queue].entered:
-                continue
-            slot = roads.queue[queue].slot + left % roads.queue[queue].storage
-            time = max(since, traffic.slot_time[slot], traffic.queue[queue].free)
-            if time > best + TIE_S:
-                next_time = min(next_time, time)
-                continue
-            vehicle = np.int64(traffic.slot_vehicle[slot])
-            step = traffic.vehicle[vehicle].step
-            movement: Any = np.int64(-1)
-            out, ahead = roads.part[roads.queue[queue].part].next, -1
-            if out < 0:
-                movement = np.int64(traffic.path[step])  # one integer type: each further one is compiled again
-                step += 1
-                if movement >= 0:
-                    out = roads.movement[movement].part
-            if out >= 0:
-                ahead = _queue_ahead(roads, traffic, out, step)
-                time = max(time, _accepts(roads, traffic, out, ahead))
-                if movement >= 0:
-                    time = earliest_green(roads, node, movement, time)
-            if time >= until:
-                next_time = min(next_time, time)
-                continue
-            tag = _start_tag(roads, traffic, queue, movement, out) if out >= 0 else 0.0
-            if not found or time < best - TIE_S or (time <= best + TIE_S and out == best_out and tag < best_tag):
-                found, best, best_tag, best_from = True, time, tag, queue
-                best_out, best_queue, best_movement = out, ahead, movement
-        for k in range(first_origin, end_origin):
-            part = roads.node_origin[k]
-            vehicle = traffic.part[part].origin_head
-            if vehicle < 0:
-                continue
-            ahead = _queue_ahead(roads, traffic, part, traffic.vehicle[vehicle].step)
-            time = max(since, traffic.vehicle[vehicle].depart, _accepts(roads, traffic, part, ahead))
-            if time >= until:
-                next_time = min(next_time, time)
-                continue
-            tag = _start_tag(roads, traffic, -1, -1, part)
-            if not found or time < best - TIE_S or (time <= best + TIE_S and part == best_out and tag < best_tag):
-                found, best, best_tag, best_from = True, time, tag, -1
-                best_out, best_queue, best_movement = part, ahead, -1
-        if not found:
-            return next_time
-        _move(roads, traffic, best_from, best_movement, best_out, best_queue, best)
+def _look_ahead(roads: Roads, traffic: Traffic, queue: int) -> None:
+    """Look up where the first vehicle of ``queue`` goes."""
+    row = traffic.queue[queue]
+    step = traffic.vehicle[traffic.slot_vehicle[roads.queue[queue].slot + row.left % roads.queue[queue].storage]].step
+    movement: Any = np.int64(-1)  # one integer type: each further one would be compiled again
+    out = roads.part[roads.queue[queue].part].next
+    if out < 0:
+        movement = np.int64(traffic.path[step])
+        step += 1
+        if movement >= 0:
+            out = roads.movement[movement].part
+    traffic.queue[queue].out = out
+    traffic.queue[queue].movement = movement
+    traffic.queue[queue].ahead = _queue_ahead(roads, traffic, out, step) if out >= 0 else AT_END
 
 
 @njit(cache=True)
-def _move(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, ahead: int, time: float) -> None:
-    """Move the head of ``queue`` (-1: of the origin) into queue ``ahead`` of part ``out`` (-1: it has arrived)."""
+def _time_of_queue(roads: Roads, traffic: Traffic, node: int, queue: int, since: float, until: float) -> float:
+    """Return when the first vehicle of ``queue`` may move; past ``until`` only that it is not before."""
+    left = traffic.queue[queue].left
+    if left == traffic.queue[queue].entered:
+        return math.inf
+    slot = roads.queue[queue].slot + left % roads.queue[queue].storage
+    time = max(since, traffic.slot_time[slot], traffic.queue[queue].free)
+    if time >= until:
+        return float(time)
+    if traffic.queue[queue].ahead == UNKNOWN:
+        _look_ahead(roads, traffic, queue)
+    out = traffic.queue[queue].out
     if out >= 0:
-        _charge(roads, traffic, queue, movement, out)
+        time = max(time, _accepts(roads, traffic, out, traffic.queue[queue].ahead))
+        if traffic.queue[queue].movement >= 0:
+            time = earliest_green(roads, node, traffic.queue[queue].movement, time)
+    return float(time)
+
+
+@njit(cache=True)
+def _time_of_origin(roads: Roads, traffic: Traffic, part: int, since: float, until: float) -> float:
+    """Return when the first vehicle that waits to begin its trip on ``part`` may enter."""
+    vehicle = traffic.part[part].origin_head
+    if vehicle < 0:
+        return math.inf
+    time = max(since, traffic.vehicle[vehicle].depart)
+    if time >= until:
+        return float(time)
+    if traffic.part[part].origin_ahead == UNKNOWN:
+        traffic.part[part].origin_ahead = _queue_ahead(roads, traffic, part, traffic.vehicle[vehicle].step)
+    return float(max(time, _accepts(roads, traffic, part, traffic.part[part].origin_ahead)))
+
+
+@njit(cache=True)
+def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float) -> float:
+    """Make all moves of ``node`` from ``since`` on before ``until``, in order of time; return when it may act next.
+
+    A move changes the times of its own queue and of those that want the same part; the others stay as they are.
+    """
+    first_queue, end_queue = roads.node[node].queue, roads.node[node].end_queue
+    first_origin, end_origin = roads.node[node].origin, roads.node[node].end_origin
+    again, moved_from, moved_part, moved_out = True, -1, -1, -1
+    while True:
+        best, best_from, best_out, best_tag, found, next_time = until, -1, -1, 0.0, False, math.inf
+        for k in range(first_queue, end_queue):
+            queue = roads.node_queue[k]
+            out = traffic.queue[queue].out
+            touched = queue == moved_from or (out >= 0 and out in (moved_out, moved_part))
+            if again or touched or roads.queue[queue].part == moved_out:
+                traffic.queue[queue].time = _time_of_queue(roads, traffic, node, queue, since, until)
+                out = traffic.queue[queue].out
+            time = traffic.queue[queue].time
+            if time >= until:
+                next_time = min(next_time, time)
+            elif not found or time < best - TIE_S or (time <= best + TIE_S and out == best_out):
+                movement = traffic.queue[queue].movement
+                tag = _start_tag(traffic, queue, movement, out) if out >= 0 else 0.0
+                if not found or time < best - TIE_S or tag < best_tag:
+                    found, best, best_from, best_out, best_tag = True, time, queue, out, tag
+        for k in range(first_origin, end_origin):
+            part = roads.node_origin[k]
+            if again or part in (moved_out, moved_part):
+                traffic.part[part].origin_time = _time_of_origin(roads, traffic, part, since, until)
+            time = traffic.part[part].origin_time
+            if time >= until:
+                next_time = min(next_time, time)
+            elif not found or time < best - TIE_S or (time <= best + TIE_S and part == best_out):
+                tag = _start_tag(traffic, -1, -1, part)
+                if not found or time < best - TIE_S or tag < best_tag:
+                    found, best, best_from, best_out, best_tag = True, time, -1, part, tag
+        if not found:
+            return next_time
+        _move(roads, traffic, best_from, best_out, best)
+        again, moved_from, moved_out = False, best_from, best_out
+        moved_part = roads.queue[best_from].part if best_from >= 0 else -1
+
+
+@njit(cache=True)
+def _pace(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, time: float) -> None:
+    """Set when the vehicle after the one that leaves now may leave, for the headway's sake: one headway later.
+
+    A vehicle that another approach has kept waiting does not keep those behind it waiting as well: the queue's schedule
+    goes on as if it had left, for one headway at most. Without this a queue could not take a share of a merge that
+    needs two turns in a row whenever the part ahead carries more than the queue does.
+    """
+    headway = roads.queue[queue].headway
+    schedule, lag = time, traffic.queue[queue].last - traffic.queue[queue].schedule
+    contested = out >= 0 and traffic.part[out].last_from != queue and traffic.part[out].last_from != UNKNOWN
+    if out >= 0 and (contested or lag > 0.0):
+        slot = roads.queue[queue].slot + traffic.queue[queue].left % roads.queue[queue].storage
+        due = max(traffic.slot_time[slot], traffic.queue[queue].schedule + headway)
+        if contested:
+            lag = headway
+            if movement >= 0:
+                due = earliest_green(roads, roads.part[roads.queue[queue].part].to_node, movement, due)
+        schedule = min(time, max(due, time - lag))
+    traffic.queue[queue].schedule = schedule
+    traffic.queue[queue].last = time
+    least = headway if out < 0 else min(headway, roads.part[out].headway)
+    traffic.queue[queue].free = max(schedule + headway, time + least)
+
+
+@njit(cache=True)
+def _move(roads: Roads, traffic: Traffic, queue: int, out: int, time: float) -> None:
+    """Move the first vehicle of ``queue`` (-1: of the origin) onto part ``out`` (-1: it has arrived)."""
+    movement: Any = np.int64(-1)
     if queue < 0:
+        ahead = traffic.part[out].origin_ahead
+        _charge(roads, traffic, queue, movement, out)
         vehicle = traffic.part[out].origin_head
         traffic.part[out].origin_head = traffic.vehicle[vehicle].behind
+        traffic.part[out].origin_ahead = UNKNOWN
         traffic.vehicle[vehicle].enter = time
     else:
+        ahead, movement = traffic.queue[queue].ahead, traffic.queue[queue].movement
+        if out >= 0:
+            _charge(roads, traffic, queue, movement, out)
         slot = roads.queue[queue].slot + traffic.queue[queue].left % roads.queue[queue].storage
         vehicle = np.int64(traffic.slot_vehicle[slot])
+        _pace(roads, traffic, queue, movement, out, time)
         _leave(roads, traffic, queue, time)
+        traffic.queue[queue].ahead = UNKNOWN
         if movement >= 0:
             traffic.vehicle[vehicle].step += 1
     if out >= 0:
         _enter(roads, traffic, out, ahead, vehicle, time)
+        traffic.part[out].last_from = queue if queue >= 0 else ORIGIN
     else:
         traffic.vehicle[vehicle].arrive = time
 

@@ -5,7 +5,8 @@ import numpy as np
 from twin import Network
 
 MAX_ZONES = 60  # nodes that stand for zones when the network has none
-TRIPS_PER_LANE_KM = 30.0  # vehicles per hour; a moderately loaded street network
+LOAD_VEH_H = 60.0  # mean over all lanes; a moderately loaded street network has its busy streets well above
+DETOUR = 1.3  # road distance over beeline
 REACH_S = 600.0  # cost at which the wish to travel has fallen to 1 / e
 BEELINE_SPEED_M_S = 8.0
 
@@ -42,9 +43,9 @@ def gravity_flows(network: Network) -> tuple[Zones, list[FlowRow]]:
     cost = np.linalg.norm(place[:, None] - place[None], axis=2) / BEELINE_SPEED_M_S
     volume = weight[:, None] * weight[None] * np.exp(-cost / REACH_S)
     np.fill_diagonal(volume, 0.0)
-    total = TRIPS_PER_LANE_KM * float((roads.length * roads.lanes).sum()) / 1000.0
-    if volume.sum() > 0:
-        volume *= total / volume.sum()
+    driven = float((volume * cost).sum()) * BEELINE_SPEED_M_S * DETOUR
+    if driven > 0:
+        volume *= LOAD_VEH_H * float((roads.length * roads.lanes).sum()) / driven
     rows = [
         (names[i], names[j], float(volume[i, j]), 0.0, 3600.0)
         for i in range(len(names))

@@ -8,7 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from simulation.signals import GreenTable
-from simulation.street import Records, Roads, Traffic, empty_traffic, lay_roads
+from simulation.street import (
+    LONG_AGO_S,
+    QUEUE_TRAFFIC,
+    UNKNOWN,
+    Records,
+    Roads,
+    Traffic,
+    empty_traffic,
+    forget_heads,
+    lay_roads,
+)
 from twin.compiled import CompiledNetwork
 
 STATIC = ("closed", "travel", "headway")  # what scenario events may have changed on a part
@@ -70,6 +80,9 @@ def recut(
     _copy_slots(old_roads.part[places], roads.part[new_part[places]], None, old.part_slot_time, traffic.part_slot_time)
     if not _split(old_roads, old, roads, traffic, part, distance, now):
         return None
+    came = traffic.part["last_from"]
+    traffic.part["last_from"] = np.where(came >= 0, new_queue[came], came)
+    forget_heads(traffic)
     traffic.wake[:] = now  # everyone looks again: a bound that is too early does no harm
     return Recut(roads, traffic, new_part, new_queue)
 
@@ -128,11 +141,14 @@ def _split(
     for k, (ready, vehicle) in enumerate(behind):
         slot = base + (total - n + k) % storage
         traffic.slot_time[slot], traffic.slot_vehicle[slot] = ready, vehicle
-    traffic.queue[first] = (total, total - n, 0, -np.inf)
+    traffic.queue[first] = np.zeros(1, QUEUE_TRAFFIC)[0]
+    traffic.queue["entered"][first], traffic.queue["left"][first] = total, total - n
+    traffic.queue["free"][first] = -np.inf
+    traffic.queue["schedule"][first] = traffic.queue["last"][first] = LONG_AGO_S
     near, far = traffic.part[part : part + 1], traffic.part[part + 1 : part + 2]
     near[:] = far[:] = old.part[part]
     near["left"] = far["entered"] = total - n
     near["left_sum"] = far["entered_sum"] = 0.0
-    far["free"], far["virtual"] = -np.inf, 0.0
+    far["free"], far["virtual"], far["last_from"] = -np.inf, 0.0, UNKNOWN
     far["origin_head"] = far["origin_tail"] = -1
     return True

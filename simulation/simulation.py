@@ -22,7 +22,7 @@ from simulation.measure import Cumulative, LinkMeasure
 from simulation.recut import recut
 from simulation.scenario import Incident, Routing, Scenario
 from simulation.signals import GreenTable, green_table, merged, never_green
-from simulation.street import Roads, Traffic, empty_traffic, lay_roads, no_vehicles
+from simulation.street import Roads, Traffic, empty_traffic, forget_heads, lay_roads, no_vehicles
 from twin import Network
 from twin.compiled import Float, Int
 
@@ -117,7 +117,9 @@ class Simulation:
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(self.scenario.demand, until_s=horizon)
-        self.trips, self.unreachable = self._reachable(trips, allow_unreachable)
+        self.trips, self.unreachable = self._reachable(trips, allow_unreachable or demand.assumed)
+        if self.unreachable:
+            self.notes += (f"{self.unreachable} trips without any path are left out",)
         self._routing: Routing = self.scenario.routing
         self._start = start_s - (WARM_UP_S if repeat_s is not None else 0.0)
         self.env = environment or simpy.Environment(initial_time=self._start)
@@ -179,13 +181,7 @@ class Simulation:
         for row in trips.routes:
             lost[row] = False
         if lost.any() and not allowed:
-            names = city.node_ids
-            rows = np.flatnonzero(lost).tolist()
-            raise InputError(
-                f"trip {trips.trip_id(k)}: no path from node {names[trips.origin[k]]} to node "
-                f"{names[trips.destination[k]]}, add a link or movement, or leave it out with --allow-unreachable"
-                for k in rows
-            )
+            raise InputError(self._demand.lost_trips(trips, lost))
         return (trips.subset(~lost) if lost.any() else trips), int(lost.sum())
 
     def _take(self, n: int) -> Int:
@@ -296,14 +292,13 @@ class Simulation:
         """Keep only what is left of the routes of vehicles that have not arrived."""
         traffic = self.traffic
         alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle["arrive"]))
-        if self.repeat_s is None:
-            alive = alive[alive < self._used]
         order = alive[np.argsort(traffic.vehicle["step"][alive], kind="stable")]
-        path = np.full(len(traffic.path), -1, np.int32)
+        path = np.full(2 * len(traffic.path), -1, np.int32)
         step = traffic.vehicle["step"].copy()
         used = routing.compact(traffic.path, step, order, path)
         traffic.vehicle["step"] = step
-        self._keep_path(path, used)
+        size = len(traffic.path)
+        self._keep_path(path if used > size // 2 else path[:size].copy(), used)
 
     # --- routes under way -------------------------------------------------------------------------------------------
 
@@ -350,6 +345,7 @@ class Simulation:
             if other and not engine_riders.change_queue(roads, traffic, vehicle, int(queues[k]), queue, self._time):
                 continue  # no room in that lane: it stays on its way
             traffic.vehicle["step"][vehicle] = routes.step[k]
+        forget_heads(traffic)
         for node in np.unique(roads.part["to_node"][roads.queue["part"][queues]]).tolist():
             if self._time < traffic.wake[node]:
                 engine.wake(traffic, node, self._time)
@@ -370,6 +366,7 @@ class Simulation:
             return
         for part in np.flatnonzero(self.roads.part["first"]).tolist():
             engine.withdraw(self.traffic, part, now)
+        forget_heads(self.traffic)
         order = np.lexsort((pending, self.traffic.vehicle["depart"][pending]))
         self._send(pending[order])
 

@@ -19,6 +19,9 @@ Long = npt.NDArray[np.int64]
 Records = npt.NDArray[Any]  # of the record types below
 
 MIN_LOOKAHEAD_S = 1e-6  # below this, adding it to a time of day would change nothing
+AT_END = ORIGIN = -1  # instead of a queue: where a trip ends, where it begins
+UNKNOWN = -2
+LONG_AGO_S = -1e12
 MIN_PART_M = 0.5  # an incident nearer to an end of its link stands at that end
 
 PART = np.dtype(
@@ -76,10 +79,13 @@ PART_TRAFFIC = np.dtype(
         ("entered_sum", "f8"),  # of the times of entry
         ("left_sum", "f8"),
         ("free", "f8"),  # when the next vehicle may enter, for the headway's sake
+        ("last_from", "i8"),  # queue from which the last vehicle came, ORIGIN, or UNKNOWN before the first
         ("virtual", "f8"),  # virtual time of the merge in front of the part
         ("origin_tag", "f8"),
         ("origin_head", "i8"),  # vehicles that wait to begin their trip here
         ("origin_tail", "i8"),
+        ("origin_ahead", "i8"),
+        ("origin_time", "f8"),
     ],
     align=True,
 )
@@ -89,6 +95,12 @@ QUEUE_TRAFFIC = np.dtype(
         ("left", "i8"),
         ("served", "i8"),  # turns at merges
         ("free", "f8"),  # when the next vehicle may leave, for the headway's sake
+        ("schedule", "f8"),  # when its last vehicle would have left, had no other approach taken its turn
+        ("last", "f8"),  # when it did leave
+        ("ahead", "i8"),  # of its first vehicle: the queue it will join, AT_END or UNKNOWN
+        ("out", "i8"),  # the part of that queue
+        ("movement", "i8"),
+        ("time", "f8"),  # when it may move
     ],
     align=True,
 )
@@ -292,8 +304,12 @@ def empty_traffic(roads: Roads, n_vehicles: int) -> Traffic:
     part = np.zeros(len(roads.part), PART_TRAFFIC)
     part["free"] = -np.inf
     part["origin_head"] = part["origin_tail"] = -1
+    part["origin_ahead"] = UNKNOWN
     queue = np.zeros(len(roads.queue), QUEUE_TRAFFIC)
     queue["free"] = -np.inf
+    queue["ahead"] = UNKNOWN
+    queue["schedule"] = queue["last"] = LONG_AGO_S
+    part["last_from"] = UNKNOWN
     own_slots = roads.part["storage"][roads.part["slot"] >= 0]
     return Traffic(
         part=part,
@@ -309,6 +325,12 @@ def empty_traffic(roads: Roads, n_vehicles: int) -> Traffic:
         heap_place=np.arange(n_nodes),
         path=np.full(1024, -1, np.int32),
     )
+
+
+def forget_heads(traffic: Traffic) -> None:
+    """Let every queue look up anew where its first vehicle goes: routes or queues have changed."""
+    traffic.queue["ahead"] = UNKNOWN
+    traffic.part["origin_ahead"] = UNKNOWN
 
 
 def no_vehicles(n: int) -> Records:

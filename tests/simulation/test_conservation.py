@@ -1,4 +1,4 @@
-"""Random small networks: no vehicle is lost, none overtakes in its lane group, nothing exceeds capacity or jam density."""
+"""Random small networks: no vehicle is lost, none overtakes, nothing exceeds capacity or jam density."""
 
 import numpy as np
 import pytest

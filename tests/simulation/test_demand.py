@@ -59,7 +59,8 @@ def test_bom_crlf_other_column_orders_and_extra_columns_are_fine(network, tmp_pa
 
 
 def test_all_faults_of_a_demand_file_are_told_at_once(network, tmp_path):
-    text = "o_zone_id,d_zone_id,volume,start_s,end_s\nnorth,east,5,0,100\nwest,east,-1,0,100\nwest,east,1,50,50\nwest,east,x,0,1\n"
+    header = "o_zone_id,d_zone_id,volume,start_s,end_s\n"
+    text = header + "north,east,5,0,100\nwest,east,-1,0,100\nwest,east,1,50,50\nwest,east,x,0,1\n"
     with pytest.raises(InputError) as error:
         Demand.read(network, demand=write(tmp_path / "mine.csv", text))
     faults = error.value.faults

@@ -41,6 +41,25 @@ def test_two_lanes_get_twice_the_share_of_one(street, out):
     assert shares(result, ["I1", "I2"], 300, 1260) == pytest.approx(expected, abs=TOLERANCE)
 
 
+@pytest.mark.parametrize("capacity", [900, 1700, 1780, 1800, 1820, 1850, 1950, 2250])
+@pytest.mark.parametrize("priority", [1, 2, 3, 10])
+def test_given_priorities_hold_whatever_the_capacity_ahead(street, capacity, priority):
+    # The approaches carry 1800 veh/h each. A share may need two turns in a row of an approach when the link ahead carries
+    # a little more than the approach does; vehicles are whole, but the shares are those of the fluid.
+    road = street(
+        [
+            ("I1", "A", "M", {"priority": priority}),
+            ("I2", "B", "M", {"priority": 1}),
+            ("O", "M", "C", {"free_speed": 100, "capacity": capacity}),
+        ]
+    )
+    result = road.run(road.trips(("A", "C", [0.0] * 900), ("B", "C", [0.0] * 900)), horizon_s=1500)
+    supply = capacity / 3600
+    first = min(0.5, supply * priority / (priority + 1))
+    first = max(first, supply - 0.5)
+    assert shares(result, ["I1", "I2"], 300, 1260) == pytest.approx([first, supply - first], abs=TOLERANCE)
+
+
 def test_an_idle_approach_leaves_its_share_to_the_other(street):
     road = merge(street)
     result = road.run(road.trips(("A", "C", [0.0] * 600)), horizon_s=1300)
@@ -74,8 +93,8 @@ def test_an_origin_competes_with_the_priority_of_one_lane(street):
 
 
 def test_supply_of_two_contested_links_follows_oriented_capacities(street):
-    # I1 sends every second vehicle to O, all of I2 goes to O, P is wide: Tampere et al. give I1 half of I2's share of O,
-    # since both are held by O alone and so leave in proportion to their capacities.
+    # I1 sends every second vehicle to O, all of I2 goes to O, P is wide: Tampere et al. give I1 half of I2's
+    # share of O, since both are held by O alone and so leave in proportion to their capacities.
     road = street([("I1", "A", "M", {}), ("I2", "B", "M", {}), ("O", "M", "C", {"capacity": 900}), ("P", "M", "D", {})])
     times = [0.0] * 1200
     rows = [("A", "C" if k % 2 else "D", [t]) for k, t in enumerate(times)] + [("B", "C", [0.0] * 900)]
