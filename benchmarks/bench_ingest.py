@@ -79,7 +79,7 @@ def ours(mqtt_url: str, database: Database, count: int) -> tuple[float, Rows]:
     subscriber = Subscriber(mqtt_url, client_id="bench-ours", filters=["city/#"])
     worker = Worker(subscriber, Store(database), batcher)
     stop = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread = threading.Thread(target=worker.run, args=(stop,), daemon=True)
     thread.start()
     elapsed = seconds(mqtt_url, count, lambda: worker.metrics.readings["stored"] >= 3 * count)
     stop.set()
