@@ -1,5 +1,7 @@
 """The notebook's client of a running hub: live state, alerts, readings and what-if as DataFrames."""
 
+import http.client
+import ipaddress
 import json
 import os
 import time
@@ -7,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub import ports
@@ -16,7 +19,14 @@ from sensors import InputError, WorkError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from twin import Network
+
 __all__ = ["Hub", "WhatIf", "connect"]
+
+ALERT_COLUMNS = (
+    "id", "fingerprint", "rule", "severity", "state", "handling", "on", "subject", "link_id", "lon", "lat", "since",
+    "updated", "resolved_at", "summary", "where", "labels", "evidence", "acknowledged",
+)  # fmt: skip
 
 
 def connect(url: str | None = None) -> "Hub":
@@ -55,6 +65,7 @@ class Hub:
         if not url.startswith(("http://", "https://")):
             raise InputError(f"the hub's URL is {url!r}, must start with http:// or https://")
         self.url = url.rstrip("/")
+        self._opener = _opener(self.url)
 
     def __repr__(self) -> str:
         return f"Hub({self.url!r})"
@@ -104,7 +115,8 @@ class Hub:
         """Return alerts, ``firing``, ``resolved`` or ``all``."""
         from pandas import DataFrame
 
-        return DataFrame(self.get("/api/v1/alerts", state=state)["alerts"])
+        rows = self.get("/api/v1/alerts", state=state)["alerts"]
+        return DataFrame(rows, columns=None if rows else ALERT_COLUMNS)
 
     def sensors(self) -> "DataFrame":
         """Return every sensor with its last values, by sensor id."""
@@ -120,6 +132,28 @@ class Hub:
         frame = DataFrame(document["readings"], columns=["time", "quantity", "value", "quality", "received_at"])
         return frame.assign(time=to_datetime(frame["time"]))
 
+    def network(self) -> "Network":
+        """Return the network that the hub serves, read from its folder; its links are in the order of `state`.
+
+        Raises
+        ------
+        WorkError
+            When the folder is not on this machine, or was changed since the hub read it.
+        """
+        from twin import Network
+
+        about = self.get("/api/v1/network")
+        folder = about["folder"]
+        if folder is None or not Path(folder).is_dir():
+            raise WorkError(
+                f"the network of the hub at {self.url} lies in no folder of this machine ({folder}):"
+                " read a copy of it with twin.Network.read"
+            )
+        network = Network.read(folder)
+        if network.sha256 != about["network_sha256"]:
+            raise WorkError(f"the network in {folder} was changed since the hub read it: restart the hub")
+        return network
+
     def link(self, link_id: str) -> Any:
         """Return everything the hub says about one link."""
         return self.get(f"/api/v1/links/{urllib.parse.quote(link_id, safe='')}")
@@ -130,19 +164,21 @@ class Hub:
         Raises
         ------
         InputError
-            When a link is not known or the run fails.
+            When a link is not known.
+        WorkError
+            When the run fails.
         """
         body = {"close": [{"links": list(links), "until_s": minutes * 60}], "horizon_s": horizon_minutes * 60}
         run_id = self.post("/api/v1/scenarios", body)["run_id"]
         while (document := self.get(f"/api/v1/runs/{run_id}"))["state"] == "running":
             time.sleep(0.2)
         if document["state"] == "failed":
-            raise InputError(document["error"])
+            raise WorkError(f"the what-if failed: {document['error']}")
         return WhatIf(document)
 
     def _send(self, request: urllib.request.Request) -> Any:
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            with self._opener.open(request, timeout=60) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
@@ -150,11 +186,25 @@ class Hub:
             try:
                 detail = str(json.loads(body)["detail"])
             except (ValueError, KeyError, TypeError):
-                detail = f"HTTP {error.code}"
+                detail = f"the hub at {self.url} answers HTTP {error.code}"
+            if error.code >= 500:
+                raise WorkError(detail) from None
             raise InputError(detail) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise WorkError(f"no hub answers at {self.url} ({reason}): start one with 'make demo'") from None
+        except (ValueError, http.client.HTTPException):
+            raise WorkError(f"what answers at {self.url} is no hub: give the URL that the hub printed") from None
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    """Return what opens URLs of a hub; a hub on this machine is never asked for through a proxy."""
+    host = urllib.parse.urlsplit(url).hostname or ""
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = host == "localhost"
+    return urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
 
 
 class WhatIf:

@@ -139,6 +139,7 @@ class App:
     def close(self) -> None:
         """Let go of everything; also of an app that never started."""
         self._stop.set()
+        self._feed.close()
         if self.intake is not None:
             self.intake.stop()
         if self._thread.is_alive():
@@ -146,6 +147,11 @@ class App:
         self.notifier.stop()
         self.runs.close()
         self.store.database.close()
+
+    @property
+    def timezone(self) -> str:
+        """IANA zone of the city: the network's own, else that of the settings."""
+        return self.network.timezone or self.settings.city.timezone
 
     def wake(self) -> None:
         """Begin to expect readings and to judge: the street of the demo moves from now on."""
@@ -192,9 +198,11 @@ class App:
     def health(self) -> dict[str, dict[str, Any]]:
         """Return each part with whether it works."""
         age = None if self._published_at is None else time.monotonic() - self._published_at
+        # When a replay has ended its city stands still, and so does the twin.
+        young = age is not None and (age < 10.0 or self.clock.event_time is not None)
         parts: dict[str, dict[str, Any]] = {
-            "twin": {"ok": self.failure is None and age is not None and age < 10.0, "snapshot_age_s": age},
-            "alerts": {"ok": self.desk.unsaved == 0, "unsaved": self.desk.unsaved},
+            "twin": {"ok": self.failure is None and young, "snapshot_age_s": age},
+            "alerts": {"ok": not self.desk.away, "unsaved": self.desk.unsaved},
         }
         if self.intake is not None:
             parts["ingest"] = self.intake.health()
@@ -218,22 +226,23 @@ class App:
     def _second_of_day(self, now: float) -> float:
         if self.demo is not None:  # the street of a demo has a day of its own
             return (self.demo.hour * 3600 + now - self.clock.city_start) % 86_400.0
-        local = datetime.fromtimestamp(now, ZoneInfo(self.settings.city.timezone))
+        local = datetime.fromtimestamp(now, ZoneInfo(self.timezone))
         return local.hour * 3600.0 + local.minute * 60.0 + local.second
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
                 started = time.monotonic()
-                self._turn()
+                busy = self._turn()
                 self._step_s = time.monotonic() - started
-                self._stop.wait(max(0.0, self.settings.city.snapshot_every_s - self._step_s))
+                pause = 0.0 if busy and self.clock.event_time is not None else self.settings.city.snapshot_every_s
+                self._stop.wait(max(0.0, pause - self._step_s))
         except BaseException as error:
             log.exception("the twin stopped")
             self.fail(error)
 
-    def _turn(self) -> None:
-        """Take what was committed, one snapshot for each instant, and show the last of them."""
+    def _turn(self) -> bool:
+        """Take what was committed, one snapshot for each instant, and show the last of them; whether there was any."""
         try:
             batch = self._feed.take()
         except DatabaseAway as error:
@@ -247,6 +256,7 @@ class App:
             self.truth.compare(snapshot)
             self._show(snapshot)
         self.desk.save()
+        return len(batch) > 0
 
     def _step(self, batch: Batch, now: float) -> Snapshot:
         awake = self._awake.is_set()

@@ -63,6 +63,11 @@ class Desk:
         """Transitions that wait for the database."""
         return len(self._waiting)
 
+    @property
+    def away(self) -> bool:
+        """Whether the database could not be written the last time."""
+        return self._away
+
     def restore(self) -> None:
         """Take up the alerts of earlier runs; nobody is told again.
 

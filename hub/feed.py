@@ -1,6 +1,6 @@
 """What was committed, on its way from the writer to the twin: coalesced, and cut so that rules see every instant."""
 
-import queue
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,9 +11,9 @@ from sensors.clock import CityClock, ticks
 
 # Rules see at least one snapshot in this much city time, whatever the clock's factor; ``for_s`` of the shipped rules
 # is a multiple of it.
-RULE_INTERVAL_S = 30.0
+RULE_INTERVAL_S = 60.0
 # A replay at full speed may not run away from the twin by more than this; its writer waits then.
-MOST_WAITING = 200_000
+MOST_WAITING = 50_000
 # Commits come out of order: what other processes committed is asked for again a little into the past.
 OVERLAP_S = 10.0
 
@@ -48,21 +48,32 @@ class CommittedFeed:
     """
 
     def __init__(self, clock: CityClock) -> None:
-        self._clock = clock
-        self._batches: queue.SimpleQueue[Batch] = queue.SimpleQueue()
-        self._waiting = 0
-        self._room = queue.Queue[None](maxsize=1)
+        self._waits = clock.event_time is not None
+        self._batches: list[Batch] = []
+        self._readings = 0
+        self._closed = False
+        self._changed = threading.Condition()
 
     def put(self, batch: Batch) -> None:
         """Hand a committed batch over; called by the writer."""
-        self._batches.put(batch)
+        with self._changed:
+            if self._waits:
+                self._changed.wait_for(lambda: self._closed or self._readings < MOST_WAITING)
+            self._batches.append(batch)
+            self._readings += len(batch)
 
     def take(self) -> Batch:
         """Return everything that was committed since the last call."""
-        batches = []
-        while not self._batches.empty():
-            batches.append(self._batches.get())
+        with self._changed:
+            batches, self._batches, self._readings = self._batches, [], 0
+            self._changed.notify_all()
         return merge(batches)
+
+    def close(self) -> None:
+        """Make nobody wait any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
 
 class PolledFeed:
@@ -88,6 +99,9 @@ class PolledFeed:
         self._since = now - OVERLAP_S
         return batch
 
+    def close(self) -> None:
+        """Nobody waits."""
+
 
 def instants(batch: Batch, clock: CityClock, *, since: float) -> Iterator[tuple[float, Batch]]:
     """Yield (city time, readings) of every instant at which rules are to be evaluated.
@@ -100,12 +114,15 @@ def instants(batch: Batch, clock: CityClock, *, since: float) -> Iterator[tuple[
     since : s since 1970 UTC
         The last instant.
     """
-    fast = clock.event_time is not None or clock.factor > RULE_INTERVAL_S
-    if fast and len(batch):
+    replayed = clock.event_time is not None
+    if len(batch) and (replayed or clock.factor > RULE_INTERVAL_S):
+        since = max(since, float(batch.time_ms.min()) / 1000 - RULE_INTERVAL_S)  # the first instant of all
         for now, part in ticks(batch, interval_s=RULE_INTERVAL_S, since=since):
             since = now
             yield now, part
         batch = Batch()
+    if replayed:
+        return  # the clock is where the writer is; the twin must not expect what it has not been given yet
     now = clock.now()
-    if clock.started and (now > since or len(batch)):
+    if now > since or len(batch):
         yield max(now, since), batch

@@ -13,7 +13,7 @@ from ingest.metrics import IngestMetrics
 from ingest.store import Store
 from ingest.subscriber import Message, Subscriber
 from ingest.worker import Worker
-from sensors import Batch
+from sensors import Batch, WorkError
 from sensors.clock import CityClock
 from sensors.payload import decoder
 from sensors.quality import SeriesMemory, flag
@@ -111,5 +111,6 @@ class Intake:
             self._worker.run(self._stop)
         except BaseException as error:
             self.failure = error
-            log.exception("ingest stopped")
+            if not isinstance(error, WorkError):  # a sentence for a person needs no traceback; a mistake of ours does
+                log.exception("ingest stopped")
             self.on_failure()

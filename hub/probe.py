@@ -44,6 +44,11 @@ class Probe:
         while len(self._counts) > 2 and self._counts[1][0] < time - self._keep_s:
             self._counts.popleft()
 
+    def at(self, time: float) -> Cumulative:
+        """Return the newest counts of a city time or before, else the oldest that are kept."""
+        older = [counts for when, counts in self._counts if when <= time]
+        return older[-1] if older else self._counts[0][1]
+
     def measure(self, sensor: Sensor, from_s: float, until_s: float) -> Mapping[str, float | None]:
         """Return what is true at a sensor over an interval of city time, by quantity.
 

@@ -34,6 +34,7 @@ Process = Generator[simpy.Event, Any, None]
 DAY_S = 86_400.0
 STEPS_PER_WALL_S = 5.0  # how smoothly the street moves
 TRUTH_EVERY_S = 10.0
+TRUTH_OVER_S = 120.0  # a signal's cycle or two: within one, speed swings between red and green
 FIRST_INCIDENT_S, INCIDENT_EVERY_S, INCIDENT_LASTS_S = 60.0, 900.0, (600.0, 1500.0)
 FIRST_FAULT_S, FAULT_EVERY_S, FAULT_LASTS_S = 180.0, 1200.0, (900.0, 2400.0)
 FAULT_KINDS = (FaultKind.DEAD, FaultKind.STUCK, FaultKind.DRIFT)
@@ -80,11 +81,12 @@ class Street:
         self._speed = speed
         self._shift = second_of_day - city_start
         self._rng = np.random.default_rng([seed, int(second_of_day)])
-        self._simulation = Simulation(network, Demand.read(network), seed=seed, start_s=second_of_day, repeat_s=DAY_S)
+        self._simulation = Simulation(
+            network, Demand.read(network).over_a_day(), seed=seed, start_s=second_of_day, repeat_s=DAY_S
+        )
         self._probe = Probe(network.compile(), network.sensors, city_start, self._simulation.cumulative())
         districts = {name: district for name, district in _districts(network).items() if district}
         self._fleet = Fleet(network.sensors, seed=seed, districts=districts, start_s=city_start)
-        self._told = self._simulation.cumulative()
         self._stopping = threading.Event()
         self._count = {"published": 0, "acknowledged": 0, "incidents": 0, "faults": 0}
 
@@ -117,13 +119,13 @@ class Street:
         stopped.succeed()
 
     def _say(self, env: simpy.Environment) -> Process:
-        """Tell the truth, now and then."""
+        """Tell the truth, now and then: the mean of the last minutes, which no single red light decides."""
         while True:
             yield env.timeout(max(TRUTH_EVERY_S, self._speed))
-            now = self._simulation.cumulative()
-            if now.time_s <= self._told.time_s:
+            first = self._probe.at(env.now - TRUTH_OVER_S)
+            if first.time_s >= self._simulation.time_s:
                 continue
-            measure, self._told = self._simulation.measure(self._told), now
+            measure = self._simulation.measure(first)
             speed = [round(u, 2) if math.isfinite(u) else None for u in measure.speed.tolist()]
             flow = [round(q, 5) for q in measure.flow.tolist()]
             tell(truth={"time": env.now, "speed": speed, "flow": flow})

@@ -4,6 +4,9 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+import numpy.typing as npt
+
 from ingest.catalogue import storable
 from ingest.database import Connection
 from ingest.rows import Integers, Rows
@@ -55,7 +58,7 @@ def update_latest(connection: Connection, rows: Rows, received_us: int) -> None:
         " FROM unnest(%s::int4[], %s::int8[], %s::float8[], %s::int2[]) AS new (series_id, time_ms, value, quality)"
         " ORDER BY series_id ON CONFLICT (series_id) DO UPDATE SET time = EXCLUDED.time, value = EXCLUDED.value,"
         " quality = EXCLUDED.quality, received_at = EXCLUDED.received_at WHERE old.time < EXCLUDED.time",
-        (received_us, rows.series.tolist(), rows.time_ms.tolist(), rows.value.tolist(), rows.quality.tolist()),
+        (received_us, _array(rows.series), _array(rows.time_ms), _array(rows.value), _array(rows.quality)),
     )
 
 
@@ -88,6 +91,11 @@ def committed_number(connection: Connection, writer_id: uuid.UUID) -> int | None
     connection.execute("SET LOCAL lock_timeout TO '5s'")
     row = connection.execute("SELECT batch FROM writer WHERE writer_id = %s FOR UPDATE", (writer_id,)).fetchone()
     return None if row is None else int(row[0])
+
+
+def _array(values: npt.NDArray[np.generic]) -> str:
+    """Return numbers as an array literal: psycopg takes 4 ms for a list of 5,000, joining them 0.5 ms."""
+    return "{" + ",".join(map(repr, values.tolist())) + "}"
 
 
 def _text(text: str) -> str:

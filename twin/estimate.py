@@ -19,6 +19,7 @@ import scipy.sparse as sp
 
 from twin.compiled import CompiledNetwork
 from twin.estimate_solve import Precision
+from twin.prior import Prior, free_flow_prior
 from twin.state import Source
 
 Float = npt.NDArray[np.float64]
@@ -26,38 +27,18 @@ Sources = npt.NDArray[np.uint8]
 
 # Posterior deviation over prior deviation up to which neighbours, not the prior, make the estimate.
 ESTIMATED_RATIO = 0.7
-# Free flow without knowledge. This deviation, the ranges and the own share were chosen on a month of 449 links of
-# Aarhus, each left out in turn: mean error 9.6 km/h, nine tenths within 1.645 deviations (free flow 10.4 km/h, nearest
-# link 14.0 km/h).
-SPEED_RATIO_PRIOR, SPEED_RATIO_DEVIATION = 1.0, 0.3
-# Assumed mean share of the capacity that flows by day, by class; the deviation is as large as the mean.
-FLOW_SHARE_PRIOR = (0.35, 0.25, 0.15, 0.05)
-# Length over which the field forgets, by class.
+# Length over which the field forgets, by class. Ranges, own share and the prior's deviation were chosen on a month of
+# 449 links of Aarhus, each left out in turn: mean error 9.6 km/h, nine tenths within 1.645 deviations (free flow
+# 10.4 km/h, nearest link 14.0 km/h).
 RANGE_M = (6000.0, 2000.0, 1200.0, 800.0)
-# Variance of the levels of city and class, as shares of a link's own. Small enough that a level alone never
-# turns "guessed" into "estimated": sqrt(1 - 0.4 / 1.4) = 0.85.
-CITY_SHARE, CLASS_SHARE = 0.2, 0.2
+# Variance of the levels of city and class, as shares of a link's own. Small: what is measured is not a fair sample
+# (detectors stand where traffic is), and a level alone must not turn "guessed" into "estimated".
+CITY_SHARE, CLASS_SHARE = 0.05, 0.1
 # Share of a link's variance that it has for itself: the head of a queue is sharper than any smooth field.
-OWN_SHARE = 0.1
+OWN_SHARE = {"speed": 0.1, "flow": 0.3}
 SHORTEST_M = 20.0
 # In networks beyond this size only the mean is solved at every call, and the variance at every so many.
 EXACT_LINKS, REFRESH_CALLS = 8000, 60
-
-
-@dataclass(frozen=True, slots=True)
-class Prior:
-    """What is expected of each link before any measurement; deviations are positive.
-
-    Parameters
-    ----------
-    speed, speed_deviation : (n_links,) m/s
-    flow, flow_deviation : (n_links,) veh/s over all lanes
-    """
-
-    speed: Float
-    speed_deviation: Float
-    flow: Float
-    flow_deviation: Float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +74,6 @@ class Estimate:
     flow_deviation: Float
     speed_source: Sources
     flow_source: Sources
-
-
-def free_flow_prior(compiled: CompiledNetwork) -> Prior:
-    """Return the prior without history: free flow, and a share of the capacity by class."""
-    flow = np.array(FLOW_SHARE_PRIOR)[np.clip(compiled.link_class, 0, 3)] * compiled.capacity
-    return Prior(
-        speed=SPEED_RATIO_PRIOR * compiled.free_speed,
-        speed_deviation=SPEED_RATIO_DEVIATION * compiled.free_speed,
-        flow=flow,
-        flow_deviation=flow.copy(),
-    )
 
 
 def affinity(compiled: CompiledNetwork, link: npt.NDArray[np.intp], other: npt.NDArray[np.intp]) -> Float:
@@ -216,19 +186,20 @@ class Estimator:
         known = np.isfinite(measured) & np.isfinite(measured_deviation) & (measured_deviation > 0)
         if not known.any():
             return mean.copy(), deviation.copy(), source
-        # A link is field plus something of its own, x = f + e; standardised, var f + var e = 1 and var e = OWN_SHARE.
-        unit = self._scale / np.sqrt(1 - OWN_SHARE)
+        # A link is field plus something of its own, x = f + e; standardised, var f + var e = 1 and var e = share.
+        share = OWN_SHARE[name]
+        unit = self._scale / np.sqrt(1 - share)
         noise = (measured_deviation[known] / deviation[known]) ** 2
         surplus = ((measured - mean) / deviation)[known]
         precision = np.zeros(n + self._n_levels)
         information = np.zeros(n + self._n_levels)
-        precision[:n][known] = 1 / (unit[known] ** 2 * (noise + OWN_SHARE))
+        precision[:n][known] = 1 / (unit[known] ** 2 * (noise + share))
         information[:n][known] = precision[:n][known] * unit[known] * surplus
         z, variance = self._posterior(name, precision, information)
         posterior = z[:n] / unit
-        spread = np.clip(variance[:n], 0.0, None) / unit**2 + OWN_SHARE
-        own = OWN_SHARE / (OWN_SHARE + noise)
-        spread[known] = (1 - own) ** 2 * (spread[known] - OWN_SHARE) + own * noise
+        spread = np.clip(variance[:n], 0.0, None) / unit**2 + share
+        own = share / (share + noise)
+        spread[known] = (1 - own) ** 2 * (spread[known] - share) + own * noise
         posterior[known] += own * (surplus - posterior[known])
         ratio = np.sqrt(spread)
         source[ratio <= ESTIMATED_RATIO] = Source.ESTIMATED

@@ -46,8 +46,8 @@ def generate(*, seed: int = 1, junctions: int = 300) -> dict[str, Table]:
 
     Examples
     --------
-    >>> city = generate(seed=1, junctions=60)
-    >>> city["config"][0]["name"], city["link"][0]["link_id"], 54 <= len(city["node"]) <= 66
+    >>> city = generate(seed=1, junctions=100)
+    >>> city["config"][0]["name"], city["link"][0]["link_id"], 90 <= len(city["node"]) <= 110
     ('Yunlan', 'L0001', True)
     """
     faults = []

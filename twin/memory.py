@@ -23,9 +23,11 @@ STUCK_CHANCE = 1e-9
 # Before anything is known, three of ten readings are taken to repeat the one before (whole km/h repeat that often).
 REPEATS_PRIOR, READINGS_PRIOR = 3.0, 10.0
 UNKNOWN_INTERVAL_S = 60.0
-# Short counts swing with every signal cycle; flows are averaged over about a cycle.
-AVERAGING_S = 90.0
-AVERAGED = frozenset({"flow_veh_h", "count_veh", "occupancy", "density_veh_km"})
+# Intervals shorter than this swing with every signal cycle: they are averaged over about one. A mean speed is distance
+# over time of all vehicles (Edie), hence of paces and weighted by vehicles; that also makes a jam show at its first
+# reading. Below the floor, about the deviation of a detector, a pace is noise.
+SHORT_S, AVERAGING_S, SLOWEST_KMH = 60.0, 90.0, 3.0
+AVERAGED = frozenset({"flow_veh_h", "count_veh", "occupancy", "density_veh_km", "speed_kmh", "travel_time_s"})
 # Zero is the ordinary value of these when no vehicle comes.
 COUNTS = frozenset({"flow_veh_h", "count_veh"})
 EMPTY_AT_ZERO = COUNTS | {"occupancy", "density_veh_km", "queue_veh"}
@@ -36,11 +38,12 @@ N_GAPS = 7
 _COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
     **dict.fromkeys(("time", "value", "valid_time", "valid_value", "unchanged_since"), (np.float64, ())),
     **dict.fromkeys(("expected_since", "interval"), (np.float64, ())),
+    **dict.fromkeys(("mean_total", "mean_weight"), (np.float64, ())),
     "gaps": (np.float64, (N_GAPS,)),
     # Repeats in the present run; repeats and readings before it, from which the chance of a repeat is learned.
     **dict.fromkeys(("repeats", "habit", "readings"), (np.int64, ())),
     "sensor": (np.int64, ()),
-    **dict.fromkeys(("registered", "fixed_interval", "averaged"), (np.bool_, ())),
+    **dict.fromkeys(("registered", "fixed_interval", "averaged", "is_speed"), (np.bool_, ())),
     **dict.fromkeys(("needs_vehicles", "is_count", "zero_is_empty", "is_occupancy"), (np.bool_, ())),
 }
 
@@ -112,6 +115,7 @@ class Memory:
             "is_count": quantity in COUNTS,
             "zero_is_empty": quantity in EMPTY_AT_ZERO,
             "averaged": quantity in AVERAGED,
+            "is_speed": quantity == "speed_kmh",
         }
         for name, value in first.items():
             self._columns[name][row] = value
@@ -132,12 +136,13 @@ class Memory:
         # An empty street and a fully covered detector repeat their value for good reason.
         full = self.column("is_occupancy")[rows] & (batch.value >= 1)
         absent = zero | void | full
+        weight = self._vehicles(rows, batch)
         order = np.lexsort((batch.time_ms, rows))
         start = np.flatnonzero(np.diff(rows[order], prepend=-1))
         rank = np.arange(len(order)) - np.repeat(start, np.diff(start, append=len(order)))
         for turn in range(int(rank.max()) + 1):  # each turn has every series at most once
             at = order[rank == turn]
-            self._learn_once(rows[at], batch.time_ms[at] / 1000.0, batch.value[at], usable[at], absent[at])
+            self._learn_once(rows[at], batch.time_ms[at] / 1000.0, batch.value[at], usable[at], absent[at], weight[at])
 
     def _empty(self, rows: Int64, batch: Batch) -> Bool:
         """Return which readings belong to an interval in which their sensor counted no vehicle."""
@@ -149,11 +154,25 @@ class Memory:
         key = (sensor << 42) | batch.time_ms  # 2 ** 42 ms lasts until 2109
         return np.asarray(np.isin(key, key[counted]) | (self._empty_ms[sensor] == batch.time_ms), np.bool_)
 
-    def _learn_once(self, rows: Int64, time: Float, value: Float, usable: Bool, absent: Bool) -> None:
+    def _vehicles(self, rows: Int64, batch: Batch) -> Float:
+        """Return how much each reading weighs: a speed by the flow or count of its interval, anything else 1."""
+        weight = np.ones(len(rows))
+        key = (self.column("sensor")[rows] << 42) | batch.time_ms
+        counted = np.flatnonzero(self.column("is_count")[rows] & (batch.value > 0))
+        wanting = np.flatnonzero(self.column("needs_vehicles")[rows])
+        if len(counted) and len(wanting):
+            counted = counted[np.argsort(key[counted], kind="stable")]
+            found = np.minimum(np.searchsorted(key[counted], key[wanting]), len(counted) - 1)
+            same = key[counted][found] == key[wanting]
+            weight[wanting[same]] = batch.value[counted[found[same]]]
+        return weight
+
+    def _learn_once(self, rows: Int64, time: Float, value: Float, usable: Bool, absent: Bool, weight: Float) -> None:
         """Take at most one reading of each series."""
         newer = ~(time <= self.column("time")[rows])
         self.late += int(np.count_nonzero(~newer))
         rows, time, value, usable, absent = rows[newer], time[newer], value[newer], usable[newer], absent[newer]
+        weight = weight[newer]
         gap = time - self.column("time")[rows]
         self._learn_interval(rows, gap)
         run, habit, readings = (self.column(name)[rows] for name in ("repeats", "habit", "readings"))
@@ -166,7 +185,7 @@ class Memory:
         self.column("unchanged_since")[rows] = np.where(again, self.column("unchanged_since")[rows], time)
         self.column("time")[rows] = time
         self.column("value")[rows] = value
-        self._learn_valid(rows[usable], time[usable], value[usable])
+        self._learn_valid(rows[usable], time[usable], value[usable], weight[usable])
 
     def _learn_interval(self, rows: Int64, gap: Float) -> None:
         """Learn the interval of series that no table gives as the median of the last gaps."""
@@ -177,15 +196,19 @@ class Memory:
             self.column("gaps")[rows] = gaps
             self.column("interval")[rows] = np.nanmedian(gaps, axis=1)
 
-    def _learn_valid(self, rows: Int64, time: Float, value: Float) -> None:
-        """Keep the newest value that is evidence; counts of short intervals as a moving average."""
-        since = time - self.column("valid_time")[rows]
-        old = self.column("valid_value")[rows]
-        average = self.column("averaged")[rows] & (self.column("interval")[rows] < AVERAGING_S) & np.isfinite(since)
-        share = -np.expm1(-since[average] / AVERAGING_S)
-        value = value.copy()
-        value[average] = old[average] + share * (value[average] - old[average])
-        self.column("valid_value")[rows] = value
+    def _learn_valid(self, rows: Int64, time: Float, value: Float, weight: Float) -> None:
+        """Keep the newest value that is evidence; of short intervals a moving mean, each weighing as its interval."""
+        interval = self.column("interval")[rows]
+        since = np.maximum(time - self.column("valid_time")[rows], interval)  # NaN at the first
+        keep = np.exp(-np.nan_to_num(since, nan=np.inf) / AVERAGING_S)
+        keep *= self.column("averaged")[rows] & (interval < SHORT_S)
+        is_speed = self.column("is_speed")[rows]
+        mean_of = np.where(is_speed, 1 / np.maximum(value, SLOWEST_KMH), value)
+        total = keep * self.column("mean_total")[rows] + (1 - keep) * weight * mean_of
+        weights = keep * self.column("mean_weight")[rows] + (1 - keep) * weight
+        mean = np.where(is_speed, weights / np.where(is_speed, total, 1.0), total / weights)
+        self.column("mean_total")[rows], self.column("mean_weight")[rows] = total, weights
+        self.column("valid_value")[rows] = np.where(keep > 0, mean, value)
         self.column("valid_time")[rows] = time
 
     def _stuck(self, rows: Int64 | slice) -> Bool:

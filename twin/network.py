@@ -188,8 +188,8 @@ class Network:
 
     @property
     def timezone(self) -> str:
-        """IANA name of the city's time zone; UTC unless ``config.csv`` names one."""
-        return self._config("timezone") or "UTC"
+        """IANA name of the city's time zone, empty unless ``config.csv`` names one."""
+        return self._config("timezone")
 
     @cached_property
     def origin(self) -> Float:

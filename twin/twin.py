@@ -1,15 +1,18 @@
 """The live twin: takes each interval's batch and returns the state of the whole city, silence included."""
 
 import itertools
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
 from sensors import Batch, Sensor
 from twin.compiled import CompiledNetwork
-from twin.estimate import Estimator, Prior
+from twin.estimate import Estimator
 from twin.measure import LinkSensors
 from twin.memory import Memory
+from twin.prior import Prior, free_flow_prior
+from twin.signal import SignalPlan
 from twin.state import Snapshot
 
 # A value serves as a measurement for this many of its intervals and at least so long; then the sensor is silent.
@@ -24,6 +27,10 @@ class TwinNetwork(Protocol):
     @property
     def sensors(self) -> tuple[Sensor, ...]:
         """The table of sensors."""
+
+    @property
+    def signals(self) -> Mapping[str, SignalPlan]:
+        """Fixed plans by node id."""
 
     @property
     def sha256(self) -> str:
@@ -64,7 +71,7 @@ class Twin:
         maximum_age_intervals: float = MAXIMUM_AGE_INTERVALS,
     ) -> None:
         self.compiled = network.compile()
-        self.estimator = estimator or Estimator(self.compiled)
+        self.estimator = estimator or Estimator(self.compiled, prior=free_flow_prior(self.compiled, network.signals))
         self._sha256 = network.sha256
         self._memory = Memory(network.sensors, started_at=started_at)
         self._links = LinkSensors(self.compiled, network.sensors)

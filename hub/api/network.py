@@ -35,7 +35,8 @@ def router(app: App) -> APIRouter:
         "link_class": [int(value) for value in compiled.link_class],
         "notes": list(network.notes),
         "demo": app.demo is not None,
-        "timezone": app.settings.city.timezone,
+        "timezone": app.timezone,
+        "folder": None if network.folder is None else str(network.folder.resolve()),
     }
     geometry = frames.geometry(compiled, lines)
     background = _background(network)

@@ -172,7 +172,8 @@ def _info(args: argparse.Namespace) -> int:
     title = facts["name"] + (f" ({facts['name_zh']})" if facts["name_zh"] != facts["name"] else "")
     print(title)
     sides = f"{_degrees(west, 'EW')} to {_degrees(east, 'EW')}, {_degrees(south, 'NS')} to {_degrees(north, 'NS')}"
-    print(f"  {sides}, time zone {facts['timezone']}")
+    zone = f", time zone {facts['timezone']}" if facts["timezone"] else ""
+    print(f"  {sides}{zone}")
     print(f"  {facts['nodes']:,} nodes, {facts['links']:,} links, {facts['km']:,.1f} km")
     print(f"  {facts['lane_km']:,.1f} lane km: room for {facts['storage_veh']:,} vehicles standing")
     print("\n  class        links      km  lane km  free speed")

@@ -3,7 +3,7 @@
 import ast
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from hub.cli import main
 from hub.rules import Rule, RuleSet, evaluate, load, parse
 from sensors import Batch, InputError, Reading, Sensor
 from twin.compiled import CompiledNetwork
+from twin.signal import SignalPlan
 from twin.state import SensorState, Snapshot, Source
 from twin.twin import Twin
 
@@ -260,6 +261,7 @@ def sensor_snapshot() -> Snapshot:
 
     class Two:
         sha256 = ""
+        signals: ClassVar[dict[str, SignalPlan]] = {}
         sensors = (
             Sensor("D", link_id="L2", interval_s=60, quantities=("speed_kmh", "flow_veh_h")),
             Sensor("A", kind="air_station", quantities=("pm25_ug_m3",), interval_s=600),

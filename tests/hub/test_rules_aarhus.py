@@ -18,7 +18,7 @@ from sensors import Batch
 from twin import Network
 from twin.twin import Twin
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.data, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2014, 8, 5, 18, tzinfo=UTC).timestamp()
 STEP_S, DAY_S = 300.0, 86_400.0

@@ -94,7 +94,7 @@ class Stub:
                 "zh": f"{city.names_zh[position] or '路段'} {city.link_ids[position]}",
             },
             "labels": {"department": "traffic-police"},
-            "evidence": {"speed_kmh": 8.2, "density_veh_km": 96.0},
+            "evidence": {"link_id": city.link_ids[position], "speed_kmh": 8.2, "density_veh_km": 96.0, "readings": []},
             "acknowledged": None,
         }
         return self.alerts[key]
@@ -214,8 +214,7 @@ class Stub:
         change[closed] = 9
 
         def result(spent: float, delay: float, arrived: int) -> dict[str, Any]:
-            vehicles = {"demanded": 42_000, "entered": 41_900, "arrived": arrived, "on_links": 90, "waiting": 10}
-            return {"total_time_spent_s": spent * 3600, "total_delay_s": delay * 3600, "vehicles": vehicles}
+            return {"total_time_spent_veh_h": spent, "total_delay_veh_h": delay, "arrived": arrived}
 
         return answer | {
             "name": f"close {self.city.link_ids[closed]}",
@@ -259,7 +258,6 @@ def build(stub: Stub) -> FastAPI:
     app.get(f"{api}/network")(lambda: stub.city.network())
     app.get(f"{api}/network/base")(lambda: stub.city.base())
     app.get(f"{api}/network/geometry")(lambda: Response(stub.city.geometry(), media_type="application/octet-stream"))
-    app.get(f"{api}/summary")(lambda: stub.summary())
     app.get(f"{api}/alerts")(lambda: {"alerts": list(stub.alerts.values())})
 
     @app.get(f"{api}/links/{{link_id}}")
@@ -298,6 +296,7 @@ def build(stub: Stub) -> FastAPI:
         await socket_.accept()
         await socket_.send_json({"type": "hello", "network_sha256": f"stub-{stub.city.side}"})
         await socket_.send_bytes(stub.full_frame())
+        await socket_.send_json({"type": "summary", "summary": stub.summary()})
         stub.sockets.add(socket_)
         try:
             while True:

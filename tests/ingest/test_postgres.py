@@ -152,13 +152,11 @@ def test_it_starts_again_after_the_whole_tree_was_killed(folder: Path, owner: "s
 def test_the_server_ends_when_the_supervisor_is_killed(folder: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("NO DEATH SIGNAL OF THE PARENT on this system")
-    server = EmbeddedPostgres(folder)
-    server.start()
-    [supervisor] = psutil.Process().children()
-    supervisor.kill()
-    until(lambda: not server_processes(server.data), "the server ends")
-    assert server.start() == server.url
-    server.stop()
+    with EmbeddedPostgres(folder) as server:
+        [supervisor] = [p for p in psutil.Process().children() if str(folder) in " ".join(p.cmdline())]
+        supervisor.kill()
+        until(lambda: not server_processes(server.data), "the server ends")
+        assert server.start() == server.url
 
 
 def test_a_second_owner_is_refused_at_once_and_told_who_is_first(folder: Path, owner: "subprocess.Popen[str]") -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -72,6 +73,15 @@ class RunningHub:
                 return json.load(answer)
         except OSError:
             return None
+
+    def parts(self) -> dict[str, Any]:
+        """Return what the hub says about its parts, ready or not."""
+        try:
+            with urllib.request.urlopen(self.url + "/readyz", timeout=30) as answer:
+                return json.load(answer)["parts"]
+        except urllib.error.HTTPError as error:
+            with error:
+                return json.load(error)["parts"]
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         request = urllib.request.Request(

@@ -113,7 +113,7 @@ def test_a_killed_street_is_played_on(start, until, city_folder):
     until(lambda: [p for p in hub.named("hub.street") if p.pid != street.pid], "another street", within_s=30.0)
 
     def received() -> int:
-        return hub.get("/readyz")["parts"]["ingest"]["readings"]["received"]
+        return hub.parts()["ingest"]["readings"]["received"]
 
     before = received()
     until(lambda: received() > before + 100, "readings of the new street", within_s=60.0)

@@ -1,11 +1,14 @@
 """The live twin: what a reading changes, what silence and faults change, and what they must not."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
 from sensors import Batch, Reading, Sensor
 from sensors.reading import Quality
 from twin.compiled import CompiledNetwork
+from twin.signal import SignalPlan
 from twin.state import Snapshot, Source
 from twin.twin import Twin
 
@@ -16,6 +19,7 @@ class Road:
     """A one-way road of ten links, 200 m, two lanes, 50 km/h; sensors as given."""
 
     sha256 = "road"
+    signals: ClassVar[dict[str, SignalPlan]] = {}
 
     def __init__(self, *sensors: Sensor) -> None:
         self.sensors = sensors
@@ -251,6 +255,34 @@ def test_short_counts_are_averaged_over_a_signal_cycle() -> None:
     settled = np.array(flows[60:])
     assert settled.mean() == pytest.approx(720, rel=0.15)
     assert np.ptp(settled) < 600  # the raw swing is 1440
+
+
+def test_speeds_of_short_intervals_are_distance_over_time_of_all_vehicles() -> None:
+    """Red and green in turn: 600 veh/h at 6 km/h, 1800 veh/h at 45 km/h; 2400 / (100 + 40) = 17.1 km/h (Edie)."""
+    twin = Twin(Road(detector(interval_s=20)), started_at=START)
+    speeds = []
+    for i in range(1, 120):
+        batch = reading(
+            20.0 * i,
+            **(
+                {"flow_veh_h": 600, "speed_kmh": 6.0 + i % 3 / 100}
+                if i % 2
+                else {"flow_veh_h": 1800, "speed_kmh": 45.0 + i % 3 / 100}
+            ),
+        )
+        speeds.append(speed_kmh(twin.assimilate(batch, now=START + 20 * i)))
+    assert np.mean(speeds[60:]) == pytest.approx(17.1, abs=1.5)  # the field draws a little towards free flow
+    assert np.ptp(speeds[60:]) < 12  # the raw swing is 39
+
+
+def test_a_jam_shows_at_the_first_reading_of_a_short_interval() -> None:
+    twin = Twin(Road(detector(interval_s=20)), started_at=START)
+    for i in range(1, 30):
+        batch = reading(20.0 * i, flow_veh_h=900, speed_kmh=48 + i % 5)
+        free = twin.assimilate(batch, now=START + 20 * i)
+    jam = twin.assimilate(reading(600, flow_veh_h=900, speed_kmh=4), now=START + 600)
+    assert speed_kmh(free) > 44
+    assert speed_kmh(jam) < 20
 
 
 def test_several_times_of_one_series_in_a_batch_are_taken_in_order() -> None:

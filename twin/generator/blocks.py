@@ -16,7 +16,7 @@ from twin.generator.plan import Plan
 
 LEAST_LINK_M = 85.0  # in the plan; the ground shortens by at most a third
 LONGEST_LINK_M = 1_050.0
-STOPS_SHARE = 0.08  # about so many junctions only divide a long road
+STOPS_SHARE, LEAST_STOPS = 0.07, 4  # about so many junctions only divide a long road
 LONG_LINK_M = 750.0  # blocks with longer sides are cut sooner
 LEAST_SINE = 0.55  # streets meet at 33 degrees or more
 TRIES = 10
@@ -30,7 +30,7 @@ def cut_blocks(rng: np.random.Generator, plan: Plan, *, junctions: int) -> None:
     parks = set(plan.parks)
     heap = [(-_want(plan, face), face) for face in mesh.faces if face not in parks]
     heapq.heapify(heap)
-    while heap and count < (1.0 - STOPS_SHARE) * junctions:
+    while heap and count < (1.0 - STOPS_SHARE) * junctions - LEAST_STOPS:
         _, face = heapq.heappop(heap)
         made = _cut(rng, plan, face, level[face])
         if made is None:
@@ -43,22 +43,34 @@ def cut_blocks(rng: np.random.Generator, plan: Plan, *, junctions: int) -> None:
 
 
 def _divide_long_roads(plan: Plan) -> None:
-    """Put a junction in the middle of roads that no block could shorten, for a detector or a closure to be near."""
-    mesh = plan.mesh
-    for chain in chains(plan):
-        along = [0.0]
-        for a, b in itertools.pairwise(chain):
-            along.append(along[-1] + mesh.length(a, b))
-        parts = math.ceil(along[-1] / LONGEST_LINK_M)
+    """Put junctions on roads too long to be cut, and on all but the shortest between the same two junctions."""
+    found = sorted((_reach(plan, chain)[-1], chain) for chain in chains(plan))
+    pairs: set[tuple[int, int]] = set()
+    for length, chain in found:
+        ends = (min(chain[0], chain[-1]), max(chain[0], chain[-1]))
+        parts = max(math.ceil(length / LONGEST_LINK_M), 1 + (ends in pairs))
+        pairs.add(ends)
         for part in range(1, parts):
-            wish = along[-1] * part / parts
+            along = _reach(plan, chain)
+            wish = length * part / parts
             k = bisect.bisect_left(along, wish)
-            a, b, share = chain[k - 1], chain[k], (wish - along[k - 1]) / (along[k] - along[k - 1])
-            x, y = mesh.x[a] + share * (mesh.x[b] - mesh.x[a]), mesh.y[a] + share * (mesh.y[b] - mesh.y[a])
-            v = mesh.split_edge(a, b, x, y)
-            plan.stops.add(v)
+            v = _halt(plan, chain[k - 1], chain[k], (wish - along[k - 1]) / (along[k] - along[k - 1]))
             chain.insert(k, v)
-            along.insert(k, wish)
+
+
+def _reach(plan: Plan, chain: list[int]) -> list[float]:
+    """Return how far (m) each vertex of a chain is from its first."""
+    steps = (plan.mesh.length(a, b) for a, b in itertools.pairwise(chain))
+    return list(itertools.accumulate(steps, initial=0.0))
+
+
+def _halt(plan: Plan, a: int, b: int, share: float) -> int:
+    """Return a new junction that divides the edge from a to b at a share of its length."""
+    mesh = plan.mesh
+    x, y = mesh.x[a] + share * (mesh.x[b] - mesh.x[a]), mesh.y[a] + share * (mesh.y[b] - mesh.y[a])
+    v = mesh.split_edge(a, b, x, y)
+    plan.stops.add(v)
+    return v
 
 
 def chains(plan: Plan) -> list[list[int]]:

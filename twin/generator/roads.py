@@ -22,7 +22,7 @@ FACILITY_TYPE = ("motorway", "arterial", "collector", "local")
 # (CJJ 37-2012, Code for design of urban road engineering, table 3.2.1).
 FREE_SPEED_KMH = (80, 60, 50, 40)
 # veh/h and lane; the expressway's is the design value at 80 km/h of the same code, section 4.2. Those of streets are
-# assumed: its basic values (section 4.3: 1,600 to 1,800) less what parking, buses and turning take, most on side streets.
+# assumed: its basic values (section 4.3: 1,600 to 1,800) less what parking, buses and turning take.
 CAPACITY_VEH_H_LANE = (1_750, 1_500, 1_200, 800)
 LANES = (3, 3, 1, 1)
 NARROW_ARTERIALS, WIDE_COLLECTORS = 0.65, 0.2  # shares of streets with 2 lanes instead of 3 and of 1

@@ -9,6 +9,7 @@ import { hub } from './hub';
 import { language, timezone } from './language';
 import { LiveConnection } from './live';
 import { feel } from './pulse';
+import { stepOf } from './speed';
 
 export interface City {
   network: NetworkInfo;
@@ -29,6 +30,7 @@ export const summary = signal<Summary | null>(null);
 export const frames = signal(0);
 /** Counts the pictures that differ from the one before. */
 export const pictures = signal(0);
+/** The slowest of those that do not flow freely. */
 export const slowest = signal<{ link: number; ratio: number }[]>([]);
 
 export const cityName = computed(() => {
@@ -58,7 +60,9 @@ function applyFrame(frame: LinkFrame): void {
   if (frame.index === null || frame.index.length > 0) pictures.value += 1;
   if (performance.now() - slowestAt > SLOWEST_EVERY_MS) {
     slowestAt = performance.now();
-    slowest.value = slowestLinks(now.picture.ratio, SLOWEST_SHOWN).map((link) => ({ link, ratio: now.picture.ratio[link] }));
+    slowest.value = slowestLinks(now.picture.ratio, SLOWEST_SHOWN)
+      .map((link) => ({ link, ratio: now.picture.ratio[link] }))
+      .filter(({ ratio }) => stepOf(ratio) > 0);
   }
 }
 
@@ -71,11 +75,9 @@ function applyMessage(message: LiveMessage): void {
   }
 }
 
-async function loadLists(): Promise<void> {
+async function loadAlerts(): Promise<void> {
   try {
-    const [alerts, state] = await Promise.all([hub.alerts(), hub.summary()]);
-    replaceAlerts(alerts);
-    summary.value = state;
+    replaceAlerts(await hub.alerts());
   } catch (error) {
     // The live connection says that the hub is away, and its return asks again.
     trouble.value = (error as Error).message;
@@ -86,8 +88,8 @@ async function loadLists(): Promise<void> {
 async function loadCity(): Promise<void> {
   for (let wait = 500; ; wait = Math.min(5_000, 2 * wait)) {
     try {
-      const [network, bytes] = await Promise.all([hub.network(), hub.geometry()]);
-      const geometry = decodeGeometry(bytes, network.origin);
+      const network = await hub.network();
+      const geometry = decodeGeometry(await hub.geometry(network.network_sha256), network.origin);
       timezone.value = network.timezone || 'UTC';
       slowestAt = -Infinity;
       city.value = {
@@ -106,13 +108,11 @@ async function loadCity(): Promise<void> {
 }
 
 export async function startCity(): Promise<void> {
-  const lists = loadLists();
   await loadCity();
   const live = new LiveConnection(hub.liveAddress, {
     onFrame: applyFrame,
     onMessage: applyMessage,
-    onOpen: () => void loadLists(),
+    onOpen: () => void loadAlerts(),
   });
   live.start();
-  await lists;
 }

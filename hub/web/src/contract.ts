@@ -109,13 +109,14 @@ export interface LinkDetail {
 }
 
 export interface RunSummary {
-  total_time_spent_s: number;
-  total_delay_s: number;
-  vehicles: { demanded: number; entered: number; arrived: number; on_links: number; waiting: number };
+  total_time_spent_veh_h: number;
+  total_delay_veh_h: number;
+  arrived: number;
 }
 
 export interface ScenarioRequest {
   name: string;
+  /** Seconds from the start of the run, which is now in the city. */
   close: { links: string[]; from_s: number; until_s: number }[];
   horizon_s: number;
 }
@@ -123,7 +124,7 @@ export interface ScenarioRequest {
 export interface Run {
   run_id: string;
   state: 'running' | 'done' | 'failed';
-  /** 0..1 */
+  /** 0..1; 0 while nobody knows. */
   progress: number;
   error?: string | null;
   name?: string;

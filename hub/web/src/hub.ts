@@ -1,6 +1,6 @@
 // Calls to the hub. Every address is relative to the page, so that a hub below a path works too.
 
-import type { Alert, LinkDetail, NetworkInfo, Run, ScenarioRequest, Summary } from './contract';
+import type { Alert, LinkDetail, NetworkInfo, Run, ScenarioRequest } from './contract';
 
 const API = new URL('api/v1/', document.baseURI);
 
@@ -39,9 +39,9 @@ const id = encodeURIComponent;
 
 export const hub = {
   network: () => read<NetworkInfo>('network'),
-  geometry: async () => (await request('network/geometry')).arrayBuffer(),
+  /** The hub lets browsers keep the geometry; naming the network keeps them from showing the last one's. */
+  geometry: async (sha256: string) => (await request(`network/geometry?network=${id(sha256)}`)).arrayBuffer(),
   base: () => read<GeoJSON.FeatureCollection>('network/base'),
-  summary: () => read<Summary>('summary'),
   alerts: async () => (await read<{ alerts: Alert[] }>('alerts?state=all')).alerts,
   link: (linkId: string, signal?: AbortSignal) => read<LinkDetail>(`links/${id(linkId)}`, signal),
   acknowledge: (alertId: string | number) => send<Alert>(`alerts/${id(alertId)}/acknowledge`, {}),

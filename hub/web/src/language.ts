@@ -84,10 +84,3 @@ export function clock(time: Time, options: { seconds?: boolean } = {}): string {
 export function day(time: Time): string {
   return zoned({ weekday: 'short', day: 'numeric', month: 'short' }).format(new Date(time));
 }
-
-/** Seconds since midnight of the city's day. */
-export function secondOfDay(time: Time): number {
-  const parts = zoned({ hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }).formatToParts(new Date(time));
-  const part = (type: string): number => Number(parts.find((p) => p.type === type)?.value ?? 0);
-  return part('hour') * 3600 + part('minute') * 60 + part('second');
-}

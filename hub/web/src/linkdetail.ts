@@ -1,6 +1,7 @@
 // The chosen link's details, asked for again while it is chosen.
 
-import { effect, signal } from '@preact/signals';
+import { computed, effect, signal } from '@preact/signals';
+import { frames } from './city';
 import type { LinkDetail } from './contract';
 import { hub, HubError } from './hub';
 import { linkId } from './place';
@@ -11,10 +12,13 @@ export const detail = signal<LinkDetail | null>(null);
 /** The link that the hub does not know. */
 export const missing = signal<string | null>(null);
 
+/** Before the first picture the hub has nothing to say of a link. */
+const alive = computed(() => frames.value > 0);
+
 export function followLink(): void {
   effect(() => {
     const wanted = linkId.value;
-    if (wanted === null) return undefined;
+    if (wanted === null || !alive.value) return undefined;
     const stop = new AbortController();
     void follow(wanted, stop.signal);
     return () => stop.abort();

@@ -14,7 +14,10 @@ export const factor = signal(1);
 export const age = signal<number | null>(null);
 
 let advancedAt = 0;
-let anchor: LinkFrame | null = null;
+/** Frames of the last minutes, some seconds apart; the rate is taken over all of them, because single ones jitter. */
+let samples: LinkFrame[] = [];
+const SAMPLE_EVERY_S = 5;
+const SAMPLES_KEPT = 24;
 
 /** Take note of a frame; a heartbeat that repeats the last picture does not make the data younger. */
 export function feel(frame: LinkFrame): void {
@@ -24,13 +27,24 @@ export function feel(frame: LinkFrame): void {
     cityTime.value = moment;
     age.value = 0;
   }
-  if (anchor === null || frame.cityTime < anchor.cityTime || frame.wallTime < anchor.wallTime) anchor = frame;
-  const wall = frame.wallTime - anchor.wallTime;
-  if (wall < 3) return;
-  const rate = (frame.cityTime - anchor.cityTime) / wall;
-  // A live city's rate differs from 1 only by when its frames are cut.
-  factor.value = Math.abs(rate - 1) < 0.25 ? 1 : rate < 10 ? Math.round(rate * 10) / 10 : Math.round(rate);
-  if (wall > 30) anchor = frame;
+  measureFactor(frame);
+}
+
+function measureFactor(frame: LinkFrame): void {
+  const last = samples.at(-1);
+  if (last && (frame.cityTime < last.cityTime || frame.wallTime < last.wallTime)) samples = []; // started anew
+  if (samples.length > 0) {
+    const wall = frame.wallTime - samples[0].wallTime;
+    if (wall >= SAMPLE_EVERY_S) factor.value = rounded((frame.cityTime - samples[0].cityTime) / wall);
+  }
+  const since = frame.wallTime - (samples.at(-1)?.wallTime ?? -Infinity);
+  if (since >= SAMPLE_EVERY_S) samples = [...samples, frame].slice(-SAMPLES_KEPT);
+}
+
+/** A live city's rate differs from 1 only by when its frames are cut. */
+function rounded(rate: number): number {
+  if (Math.abs(rate - 1) < 0.25) return 1;
+  return rate < 5 ? Math.round(rate * 10) / 10 : Math.round(rate);
 }
 
 export function startPulse(): void {

@@ -37,6 +37,13 @@ const QUANTITIES: Record<string, Quantity> = {
   battery: { en: 'battery', zh: '电量', unit: '%', digits: 0, factor: 100 },
 };
 
+/** What alerts also tell of. */
+const FINDINGS: Record<string, Quantity> = {
+  free_speed_kmh: { en: 'free-flow speed', zh: '自由流速度', unit: 'km/h', digits: 0 },
+  age_min: { en: 'silent for', zh: '无数据', unit: 'min', digits: 0 },
+  unchanged_min: { en: 'unchanged for', zh: '数值不变', unit: 'min', digits: 0 },
+};
+
 export interface Wording {
   name: string;
   unit: string;
@@ -44,10 +51,18 @@ export interface Wording {
   factor: number;
 }
 
+function inWords(quantity: Quantity): Wording {
+  return { name: quantity[language.value], unit: quantity.unit, digits: quantity.digits, factor: quantity.factor ?? 1 };
+}
+
 export function wordingOf(key: string): Wording {
-  const known = Object.hasOwn(QUANTITIES, key) ? QUANTITIES[key] : undefined;
-  if (!known) return { name: key, unit: '', digits: 2, factor: 1 };
-  return { name: known[language.value], unit: known.unit, digits: known.digits, factor: known.factor ?? 1 };
+  return Object.hasOwn(QUANTITIES, key) ? inWords(QUANTITIES[key]) : { name: key, unit: '', digits: 2, factor: 1 };
+}
+
+/** Null for what is no quantity: ids, times, and what is nested. */
+export function findingOf(key: string): Wording | null {
+  if (Object.hasOwn(FINDINGS, key)) return inWords(FINDINGS[key]);
+  return Object.hasOwn(QUANTITIES, key) ? wordingOf(key) : null;
 }
 
 const KINDS: Record<string, { en: string; zh: string }> = {
@@ -56,6 +71,7 @@ const KINDS: Record<string, { en: string; zh: string }> = {
   camera: { en: 'camera', zh: '摄像机' },
   radar: { en: 'radar', zh: '雷达' },
   travel_time: { en: 'travel time', zh: '行程时间' },
+  unverified: { en: 'not in the table of sensors', zh: '未登记' },
   air_station: { en: 'air station', zh: '空气站' },
 };
 

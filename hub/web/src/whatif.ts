@@ -4,9 +4,8 @@ import { computed, effect, signal } from '@preact/signals';
 import type { Run } from './contract';
 import { city, nameOfLink } from './city';
 import { hub, HubError } from './hub';
-import { language, secondOfDay } from './language';
+import { language } from './language';
 import { runId } from './place';
-import { cityTime } from './pulse';
 import { differenceBounds, differenceStep } from './speed';
 
 const CLOSED_S = 30 * 60;
@@ -38,13 +37,11 @@ export async function closeForHalfAnHour(link: number): Promise<void> {
   if (!now) return;
   failure.value = null;
   run.value = null;
-  // The typical day starts at midnight of the city.
-  const from = Math.floor(secondOfDay(cityTime.value ?? Date.now()) / 60) * 60;
   try {
     const started = await hub.startScenario({
       name: `${language.value === 'zh' ? '封闭' : 'close'} ${nameOfLink(now, link)}`,
-      close: [{ links: [now.network.link_ids[link]], from_s: from, until_s: from + CLOSED_S }],
-      horizon_s: from + CLOSED_S + AFTERWARDS_S,
+      close: [{ links: [now.network.link_ids[link]], from_s: 0, until_s: CLOSED_S }],
+      horizon_s: CLOSED_S + AFTERWARDS_S,
     });
     differenceShown.value = true;
     runId.value = started.run_id;

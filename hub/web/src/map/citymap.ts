@@ -8,6 +8,7 @@ import type { Alert } from '../contract';
 import { middleOf, toLonLat, toMetres } from '../geometry';
 import { hub } from '../hub';
 import type { Language } from '../language';
+import { wide } from '../screen';
 import { emptyStyle, nameIn } from './background';
 import { LinkLayer, type Palette } from './linklayer';
 import { Picker } from './picker';
@@ -20,7 +21,8 @@ const REACH_PX = 14; // how far from a link a click still means it
 const REACH_TOUCH_PX = 22;
 const LOCATE_ZOOM = 15;
 /** Room for the buttons and the legend. */
-const PADDING = { top: 24, left: 24, right: 56, bottom: 156 };
+const padding = () =>
+  wide.value ? { top: 24, left: 24, right: 56, bottom: 156 } : { top: 16, left: 12, right: 12, bottom: 72 };
 
 export interface Choices {
   onLink(link: number): void;
@@ -40,6 +42,7 @@ export class CityMap {
     container: HTMLElement,
     private readonly city: City,
     language: Language,
+    label: string,
     private readonly choices: Choices,
   ) {
     this.language = language;
@@ -49,7 +52,8 @@ export class CityMap {
       container,
       style: emptyStyle(language),
       bounds: city.network.bounds,
-      fitBoundsOptions: { padding: PADDING },
+      fitBoundsOptions: { padding: padding() },
+      locale: { 'Map.Title': label },
       attributionControl: false, // the network's own notes are shown beside the legend
       fadeDuration: 0,
       maxPitch: 0,
@@ -98,7 +102,7 @@ export class CityMap {
   }
 
   wholeCity(): void {
-    this.map.fitBounds(this.city.network.bounds, { padding: PADDING, duration: 400 });
+    this.map.fitBounds(this.city.network.bounds, { padding: padding(), duration: 400 });
   }
 
   setAlerts(alerts: readonly Alert[]): void {

@@ -47,8 +47,8 @@ void main() {
   float lane = u_width[int(facts.z)];
   float known = state.g == 2u ? 1.0 : 0.62;
   float width = absent ? min(lane * 0.5, u_scale + 1.6) : lane * known * u_stretch[colour];
-  float dot = max(4.0, 1.6 * width);
-  v_dash = absent ? vec2(dot * 2.0, dot) : state.g == 0u ? vec2(dot * 3.2, dot * 2.2) : vec2(0.0);
+  float gap = max(3.0, 1.3 * width); // long strokes and short gaps: where much is guessed, the map stays calm
+  v_dash = absent ? vec2(8.0, 4.0) : state.g == 0u ? vec2(6.0 * gap, 5.0 * gap) : vec2(0.0);
   v_colour = u_palette[colour];
   if (u_casing > 0.0) {
     width = lane * u_stretch[colour] + 2.0 * u_casing;

@@ -2,6 +2,7 @@
 
 import type { City } from '../city';
 import { toLonLat, type Geometry } from '../geometry';
+import { streetOf } from '../streetname';
 
 type Point = [number, number];
 
@@ -12,7 +13,7 @@ export function streetLines(city: City): GeoJSON.FeatureCollection<GeoJSON.LineS
   const { network, geometry } = city;
   const byName = new Map<string, number[]>();
   network.link_ids.forEach((_, link) => {
-    const key = `${network.link_names_en[link] ?? ''}\n${network.link_names_zh[link] ?? ''}`;
+    const key = `${streetOf(network.link_names_en[link] ?? '')}\n${streetOf(network.link_names_zh[link] ?? '')}`;
     if (key === '\n') return;
     const street = byName.get(key);
     if (street) street.push(link);

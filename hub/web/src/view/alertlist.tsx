@@ -48,10 +48,9 @@ function FiringAlert({ alert }: { alert: Alert }) {
     <li class={chosen ? 'chosen' : ''} data-alert={key}>
       <PriorityMark severity={alert.severity} filled={isNew} />
       <button type="button" class="locate" title={t('locate')} onClick={() => locateAlert(alert)}>
-        <b>{pick(alert.summary)}</b>
-        <span>{pick(alert.where)}</span>
-        <span>{t('since', { time: clock(alert.since) })}</span>
+        <AlertText alert={alert} />
       </button>
+      <span class="time">{t('since', { time: clock(alert.since) })}</span>
       {isNew ? (
         <button
           type="button"
@@ -67,6 +66,17 @@ function FiringAlert({ alert }: { alert: Alert }) {
       )}
       {failed && <p class="failed">{failed}</p>}
     </li>
+  );
+}
+
+/** The place is left out where the sentence has named it already. */
+function AlertText({ alert }: { alert: Alert }) {
+  const [sentence, place] = [pick(alert.summary), pick(alert.where)];
+  return (
+    <>
+      <b>{sentence}</b>
+      {!sentence.includes(place) && <span>{place}</span>}
+    </>
   );
 }
 
@@ -87,10 +97,9 @@ function ResolvedAlerts() {
           <li key={keyOf(alert)} data-alert={keyOf(alert)}>
             <PriorityMark severity={alert.severity} filled={false} />
             <button type="button" class="locate" title={t('locate')} onClick={() => locateAlert(alert)}>
-              <b>{pick(alert.summary)}</b>
-              <span>{pick(alert.where)}</span>
-              <span>{t('resolvedAt', { time: clock(alert.resolved_at ?? alert.updated) })}</span>
+              <AlertText alert={alert} />
             </button>
+            <span class="time">{t('resolvedAt', { time: clock(alert.resolved_at ?? alert.updated) })}</span>
           </li>
         ))}
       </ul>

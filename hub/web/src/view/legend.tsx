@@ -39,11 +39,11 @@ function SpeedKey() {
         </li>
       </ol>
       <p>{t('legendSource')}</p>
-      <ol>
+      <ol class="sources">
         {(['measured', 'estimated', 'guessed'] as const).map((source) => (
           <li key={source}>
             <svg width="40" height="8" aria-hidden="true">
-              <path d="M0 4h40" stroke="#4D5960" stroke-width={source === 'measured' ? 5 : 2.6} stroke-dasharray={source === 'guessed' ? '7 3' : undefined} />
+              <path d="M0 4h40" stroke="#4D5960" stroke-width={source === 'measured' ? 5 : 2.6} stroke-dasharray={source === 'guessed' ? '11 3' : undefined} />
             </svg>
             {t(source)}
           </li>
@@ -54,10 +54,10 @@ function SpeedKey() {
 }
 
 function DifferenceKey({ bounds }: { bounds: readonly number[] }) {
-  const digits = bounds[0] < 1 ? 1 : 0;
   const label = (k: number): string => {
     if (k === NO_CHANGE) return t('noChange');
-    const from = number(bounds[Math.abs(k - NO_CHANGE) - 1], digits);
+    const bound = bounds[Math.abs(k - NO_CHANGE) - 1];
+    const from = number(bound, bound >= 1 ? 0 : bound >= 0.1 ? 1 : 2);
     return k < NO_CHANGE ? `≤ −${from}` : `≥ +${from}`;
   };
   return (

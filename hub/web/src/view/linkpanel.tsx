@@ -6,7 +6,8 @@ import type { Alert, LinkDetail } from '../contract';
 import { change, clock, language, number, pick, t } from '../language';
 import { detail, missing } from '../linkdetail';
 import { chooseLink, linkId } from '../place';
-import { wordingOf } from '../quantity';
+import { findingOf } from '../quantity';
+import { stretchOf, streetOf } from '../streetname';
 import type { Word } from '../words/en';
 import { SpeedChart } from './chart';
 import { LinkFinder } from './linkfinder';
@@ -65,12 +66,13 @@ function OneLink({ id }: { id: string }) {
 function LinkTitle({ id, known }: { id: string; known: LinkDetail | null }) {
   const name = known?.name ?? { en: '', zh: '' };
   const first = pick(name) || id;
-  const other = language.value === 'zh' ? name.en : name.zh;
+  const other = streetOf(language.value === 'zh' ? name.en : name.zh);
   return (
     <div>
-      <h2>{first}</h2>
+      <h2>{streetOf(first)}</h2>
+      {stretchOf(first) && <p class="stretch">{stretchOf(first)}</p>}
       <p class="quiet">
-        {other && other !== first && <span lang={language.value === 'zh' ? 'en' : 'zh-CN'}>{other} · </span>}
+        {other && other !== streetOf(first) && <span lang={language.value === 'zh' ? 'en' : 'zh-CN'}>{other} · </span>}
         {t('link')} {id}
       </p>
     </div>
@@ -185,13 +187,12 @@ function AlertsHere({ id }: { id: string }) {
   );
 }
 
-/** The plain values of the evidence; what is nested is for other programs. */
 function evidenceText(alert: Alert): string {
   const parts: string[] = [];
   for (const [key, value] of Object.entries(alert.evidence ?? {})) {
-    const { name, unit, digits, factor } = wordingOf(key);
-    if (typeof value === 'number') parts.push(`${name} ${number(value * factor, digits)} ${unit}`.trimEnd());
-    else if (typeof value === 'string') parts.push(`${name} ${value}`);
+    const wording = findingOf(key);
+    if (wording === null || typeof value !== 'number') continue;
+    parts.push(`${wording.name} ${number(value * wording.factor, wording.digits)} ${wording.unit}`.trimEnd());
   }
   return parts.join(', ');
 }

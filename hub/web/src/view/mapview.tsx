@@ -11,6 +11,7 @@ import type { CityMap } from '../map/citymap';
 import { chooseLink, goTo, linkId, view } from '../place';
 import { wide } from '../screen';
 import { DIFFERENCE_COLOURS, NO_DATA_COLOUR, stepOf, STEPS } from '../speed';
+import { streetOf } from '../streetname';
 import { backToLive, difference, differenceShown, run } from '../whatif';
 import { tellOf } from '../window';
 import { Legend } from './legend';
@@ -61,7 +62,7 @@ async function makeMap(container: HTMLElement, now: City): Promise<void> {
 async function drawMap(container: HTMLElement, now: City): Promise<void> {
   const { CityMap } = await import('../map/citymap');
   if (city.value !== now) return;
-  const made = new CityMap(container, now, language.value, {
+  const made = new CityMap(container, now, language.value, t('mapLabel'), {
     onLink: (link) => chooseLink(now.network.link_ids[link]),
     onAlert: (id) => {
       const alert = firing.value.find((candidate) => keyOf(candidate) === id);
@@ -98,7 +99,7 @@ function feed(made: CityMap, now: City): () => void {
       made.paint(steps, now.picture.source, SPEED_PALETTE);
     }),
     effect(() => made.select(linkId.value === null ? null : (now.position.get(linkId.value) ?? null))),
-    effect(() => made.setAlerts(firing.value)),
+    effect(() => made.setAlerts(differenceShown.value && difference.value ? [] : firing.value)), // pins are of now
     effect(() => made.setLanguage(language.value, t('mapLabel'))),
     effect(() => {
       const wanted = target.value;
@@ -183,7 +184,7 @@ function Chosen() {
   return (
     <button type="button" class="chosen-link only-phone" onClick={() => goTo('link')}>
       <span>
-        <b>{nameOfLink(now, link)}</b>
+        <b>{streetOf(nameOfLink(now, link))}</b>
         <span>{step ? `${t(step.key)} · ${number((ratio / RATIO_SCALE) * 100)} ${t('ofFreeFlow')}` : t('noData')}</span>
       </span>
       <span>{t('details')} ›</span>

@@ -1,15 +1,17 @@
 // The slowest links as a table of buttons: the map for those who use no map.
 
-import { city, nameOfLink, slowest } from '../city';
+import { city, frames, nameOfLink, slowest } from '../city';
 import { RATIO_SCALE } from '../frame';
 import { number, t } from '../language';
 import { showLink } from '../locate';
 import { goTo } from '../place';
 import { NO_DATA_COLOUR, stepOf, STEPS } from '../speed';
+import { stretchOf, streetOf } from '../streetname';
 
 export function SlowestTable() {
   const now = city.value;
-  if (!now || slowest.value.length === 0) return <p class="empty">{t('noSlowest')}</p>;
+  if (!now || frames.value === 0) return <p class="empty">{t('noSlowest')}</p>;
+  if (slowest.value.length === 0) return <p class="empty">{t('noneSlow')}</p>;
   return (
     <table class="rows">
       <caption>{t('slowestLinks')}</caption>
@@ -49,7 +51,7 @@ export function LinkButton({ link }: { link: number }) {
         goTo('link');
       }}
     >
-      {name} {name !== id && <span class="quiet">{id}</span>}
+      {streetOf(name)} <span class="quiet">{stretchOf(name) || (name !== id && id)}</span>
     </button>
   );
 }

@@ -31,7 +31,9 @@ export function WhatIf({ link }: { link: number | null }) {
 function Progress({ share }: { share: number }) {
   return (
     <p class="progress">
-      <label for="progress">{t('running')}</label> <progress id="progress" max={1} value={share} /> {number(share * 100)} %
+      <label for="progress">{t('running')}</label>
+      <progress id="progress" max={1} value={share > 0 ? share : undefined} />
+      {share > 0 && `${number(share * 100)} %`}
     </p>
   );
 }
@@ -39,12 +41,11 @@ function Progress({ share }: { share: number }) {
 function Difference({ done }: { done: Run }) {
   const { baseline, scenario, difference: changed } = done;
   if (!baseline || !scenario || !changed) return null;
-  const hours = (seconds: number): string => number(seconds / 3600, 1);
   const rows = [
-    { name: t('totalTime'), unit: 'veh·h', before: hours(baseline.total_time_spent_s), after: hours(scenario.total_time_spent_s), by: change(changed.total_time_spent_veh_h, 1) },
-    { name: t('totalDelay'), unit: 'veh·h', before: hours(baseline.total_delay_s), after: hours(scenario.total_delay_s), by: change(changed.total_delay_veh_h, 1) },
-    { name: t('arrived'), unit: 'veh', before: number(baseline.vehicles.arrived), after: number(scenario.vehicles.arrived), by: change(changed.arrived) },
-  ];
+    { name: t('totalTime'), unit: 'veh·h', key: 'total_time_spent_veh_h', digits: 1 },
+    { name: t('totalDelay'), unit: 'veh·h', key: 'total_delay_veh_h', digits: 1 },
+    { name: t('arrived'), unit: 'veh', key: 'arrived', digits: 0 },
+  ] as const;
   return (
     <>
       {done.name && <p>{done.name}</p>}
@@ -64,10 +65,10 @@ function Difference({ done }: { done: Run }) {
               <th scope="row">
                 {row.name} ({row.unit})
               </th>
-              <td>{row.before}</td>
-              <td>{row.after}</td>
+              <td>{number(baseline[row.key], row.digits)}</td>
+              <td>{number(scenario[row.key], row.digits)}</td>
               <td>
-                <b>{row.by}</b>
+                <b>{change(changed[row.key], row.digits)}</b>
               </td>
             </tr>
           ))}

@@ -89,6 +89,7 @@ export const en = {
   slowestLinks: 'Slowest links now',
   ratio: 'Speed, % of free flow',
   noSlowest: 'No link has data yet.',
+  noneSlow: 'All links flow freely.',
   findLink: 'Find a street or link',
   findNothing: 'No street or link is called so.',
   chooseHint: 'Choose a link on the map, in the list of alerts, or here.',

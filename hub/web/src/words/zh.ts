@@ -86,6 +86,7 @@ export const zh: Record<Word, string> = {
   slowestLinks: '当前最慢路段',
   ratio: '速度，% 自由流速度',
   noSlowest: '尚无路段数据。',
+  noneSlow: '所有路段畅通。',
   findLink: '查找道路或路段',
   findNothing: '没有这个名称的道路或路段。',
   chooseHint: '请在地图、告警列表或此处选择路段。',
