@@ -306,7 +306,11 @@ def build(stub: Stub) -> FastAPI:
 
     @app.post("/stub/steer")
     async def steer(request: Request) -> dict[str, Any]:
-        """Fields: reset, frozen, mute, refuse_s, clear, fixed {link_id: byte}, alert {severity, en, zh, link_id}."""
+        """Do what a test wishes.
+
+        Fields: reset, burst (frames at once), frozen, mute, refuse_s, clear, fixed {link_id: byte},
+        alert {id, severity, en, zh, link_id}.
+        """
         wish = await request.json()
         if wish.get("reset"):
             stub.reset()
@@ -314,6 +318,9 @@ def build(stub: Stub) -> FastAPI:
             stub.stopped_at = stub.now() if wish["frozen"] else 0.0
             stub.frozen = wish["frozen"]
         stub.mute = wish.get("mute", stub.mute)
+        for _ in range(wish.get("burst", 0)):  # frames as fast as they go
+            stub.sequence += 1
+            await stub.say(stub.full_frame())
         if "fixed" in wish:
             stub.city.fixed = {stub.city.link_ids.index(k): v for k, v in wish["fixed"].items()}
         if wish.get("clear"):

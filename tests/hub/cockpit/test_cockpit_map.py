@@ -1,6 +1,7 @@
 """The map: it draws, it lives, it can be pointed at, and nothing breaks without it."""
 
 import io
+import re
 from collections.abc import Callable
 
 import pytest
@@ -51,10 +52,11 @@ def test_click_on_a_link_opens_it_and_the_address_remembers(until, open_cockpit)
     place = page.evaluate("window.citytwin.linkPlace('h6-6f')")
     page.mouse.click(place["x"], place["y"])
     expect(page.locator(".panel")).to_contain_text("Link h6-6f")
-    assert "link=h6-6f" in page.url
+    expect(page).to_have_url(re.compile("link=h6-6f"))
     opposite = page.evaluate("window.citytwin.linkPlace('h6-6b')")
     page.mouse.click(opposite["x"], opposite["y"])
     expect(page.locator(".panel")).to_contain_text("Link h6-6b")
+    expect(page).to_have_url(re.compile("link=h6-6b"))  # the browser has noted the step, not only the page
     page.go_back()
     expect(page.locator(".panel")).to_contain_text("Link h6-6f")
 
@@ -82,3 +84,19 @@ def test_without_webgl_the_page_says_so_and_keeps_its_lists(
     expect(page.locator(".panel .values")).to_be_visible()
     keep_screenshot(page, "desktop_without_webgl")
     browser.close()
+
+
+def test_map_comes_back_after_the_graphics_device_was_lost(until, open_cockpit, stub, wait_for_colour):
+    stub.steer(fixed={LINK: 5})
+    page = open_cockpit(f"?lang=en&link={LINK}")
+    wait_for_colour(page, LINK, "#2E0626")
+    page.evaluate(
+        "window.device = document.querySelector('.maplibregl-canvas').getContext('webgl2')"
+        ".getExtension('WEBGL_lose_context'); window.device.loseContext()"
+    )
+    expect(page.locator(".map-note")).to_contain_text("lost its graphics device")
+    page.evaluate("window.device.restoreContext()")
+    expect(page.locator(".map-note")).to_have_count(0)
+    wait_for_colour(page, LINK, "#2E0626")
+    stub.steer(fixed={LINK: 250})
+    wait_for_colour(page, LINK, "#808C95")

@@ -24,9 +24,12 @@ const LOCATE_ZOOM = 15;
 const padding = () =>
   wide.value ? { top: 24, left: 24, right: 56, bottom: 156 } : { top: 16, left: 12, right: 12, bottom: 72 };
 
+export type Camera = Pick<maplibre.MapOptions, 'center' | 'zoom'>;
+
 export interface Choices {
   onLink(link: number): void;
   onAlert(alertId: string): void;
+  /** The graphics device went away, or came back: then this map is of no use any more and wants to be made anew. */
   onDevice(present: boolean): void;
 }
 
@@ -44,6 +47,7 @@ export class CityMap {
     language: Language,
     label: string,
     private readonly choices: Choices,
+    camera: Camera | null,
   ) {
     this.language = language;
     this.layer = new LinkLayer(city.geometry);
@@ -51,8 +55,7 @@ export class CityMap {
     this.map = new maplibre.Map({
       container,
       style: emptyStyle(language),
-      bounds: city.network.bounds,
-      fitBoundsOptions: { padding: padding() },
+      ...(camera ?? { bounds: city.network.bounds, fitBoundsOptions: { padding: padding() } }),
       locale: { 'Map.Title': label },
       attributionControl: false, // the network's own notes are shown beside the legend
       fadeDuration: 0,
@@ -117,8 +120,8 @@ export class CityMap {
     if (this.ready) this.map.setLayoutProperty('names', 'text-field', nameIn(language));
   }
 
-  resize(): void {
-    this.map.resize();
+  camera(): Camera {
+    return { center: this.map.getCenter(), zoom: this.map.getZoom() };
   }
 
   remove(): void {

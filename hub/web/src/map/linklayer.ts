@@ -83,6 +83,7 @@ export class LinkLayer implements CustomLayerInterface {
   }
 
   onRemove(): void {
+    for (const probe of this.probes.splice(0)) probe.answer(null);
     this.gl.deleteProgram(this.program);
     this.gl.deleteVertexArray(this.shape);
     this.gl.deleteTexture(this.pieceTexture);

@@ -7,7 +7,7 @@ import { city, nameOfLink, pictures, type City } from '../city';
 import { RATIO_SCALE } from '../frame';
 import { language, number, t } from '../language';
 import { locateAlert, target } from '../locate';
-import type { CityMap } from '../map/citymap';
+import type { Camera, CityMap } from '../map/citymap';
 import { chooseLink, goTo, linkId, view } from '../place';
 import { wide } from '../screen';
 import { DIFFERENCE_COLOURS, NO_DATA_COLOUR, stepOf, STEPS } from '../speed';
@@ -40,7 +40,7 @@ function hasWebGl(): boolean {
 const visible = (): boolean => wide.value || view.value === 'map';
 
 /** Make the map, again and again while the hub is too busy to hand out its parts. */
-async function makeMap(container: HTMLElement, now: City): Promise<void> {
+async function makeMap(container: HTMLElement, now: City, camera: Camera | null = null): Promise<void> {
   if (!hasWebGl()) {
     device.value = 'missing';
     return;
@@ -48,7 +48,7 @@ async function makeMap(container: HTMLElement, now: City): Promise<void> {
   device.value = 'waiting';
   while (city.value === now) {
     try {
-      await drawMap(container, now);
+      await drawMap(container, now, camera);
       device.value = 'drawn';
       return;
     } catch (error) {
@@ -59,22 +59,33 @@ async function makeMap(container: HTMLElement, now: City): Promise<void> {
   }
 }
 
-async function drawMap(container: HTMLElement, now: City): Promise<void> {
+async function drawMap(container: HTMLElement, now: City, camera: Camera | null): Promise<void> {
   const { CityMap } = await import('../map/citymap');
   if (city.value !== now) return;
-  const made = new CityMap(container, now, language.value, t('mapLabel'), {
-    onLink: (link) => chooseLink(now.network.link_ids[link]),
-    onAlert: (id) => {
+  const choices = {
+    onLink: (link: number) => chooseLink(now.network.link_ids[link]),
+    onAlert: (id: string) => {
       const alert = firing.value.find((candidate) => keyOf(candidate) === id);
       if (alert) locateAlert(alert);
     },
-    onDevice: (present) => (device.value = present ? 'drawn' : 'lost'),
-  });
+    onDevice: (present: boolean) => {
+      device.value = present ? 'waiting' : 'lost';
+      // MapLibre brings its own layers back, but not ours; and not while it is still telling us.
+      if (present) window.setTimeout(() => remake(container, now, made.camera()));
+    },
+  };
+  const made = new CityMap(container, now, language.value, t('mapLabel'), choices, camera);
   map.value = made;
   tellOf(made);
   const chosen = linkId.value === null ? undefined : now.position.get(linkId.value);
-  if (chosen !== undefined) made.locateLink(chosen);
+  if (chosen !== undefined && camera === null) made.locateLink(chosen);
   await made.drawn();
+}
+
+function remake(container: HTMLElement, now: City, camera: Camera): void {
+  if (city.value !== now) return;
+  dropMap();
+  void makeMap(container, now, camera);
 }
 
 function dropMap(): void {
