@@ -114,8 +114,8 @@ def scene(
     compiled = network.compile()
     n_links = compiled.n_links
     ratio = _one_a_link("speed_ratio", np.nan if speed_ratio is None else speed_ratio, n_links)
-    origin = _one_a_link("source", Source.MEASURED if source is None else source, n_links)
-    if not np.isin(origin, list(Source)).all():
+    sources = _one_a_link("source", Source.MEASURED if source is None else source, n_links)
+    if not np.isin(sources, list(Source)).all():
         raise InputError("source holds values that are no twin.state.Source: 0 guessed, 1 estimated, 2 measured")
     lines = [_metres(network.geometry(link), compiled.origin) for link in range(n_links)]
     size = float(np.hypot(*np.ptp(np.concatenate(lines), axis=0)))
@@ -124,7 +124,7 @@ def scene(
     plotter.enable_anti_aliasing("ssaa")
     _add_ground(plotter, network, compiled.origin)
     lane = max(LANE_WIDTH_M, LANE_SHARE * size)
-    points, faces, link = ribbons(lines, compiled.lanes * lane * WIDTH_OF_SOURCE[origin.astype(np.int64)])
+    points, faces, link = ribbons(lines, compiled.lanes * lane * WIDTH_OF_SOURCE[sources.astype(np.int64)])
     roads = pv.PolyData(points, faces.ravel())
     colours = np.array([_rgb(colour) for colour in PALETTE], np.uint8)
     roads.cell_data["colour"] = colours[step_of(ratio)[link]]
