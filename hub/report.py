@@ -1,5 +1,6 @@
 """What a run of the demo says at its end: counts in and out, incidents and alerts."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,11 @@ def report(app: App, street: Mapping[str, Any] | None) -> Report:
     error = app.truth.error
     if error is not None:
         lines.append(
-            f"error of the estimate against the street: speed {error.speed_kmh_mae:.1f} km/h, "
+            f"error of the estimate against the street: speed {_known(error.speed_kmh_mae)} km/h, "
             f"flow {error.flow_veh_h_mae:.0f} veh/h (mean absolute, all links)"
         )
     return Report(tuple(lines), good)
+
+
+def _known(value: float) -> str:
+    return f"{value:.1f}" if math.isfinite(value) else "unknown"

@@ -81,7 +81,9 @@ class Street:
         self._speed = speed
         self._shift = second_of_day - city_start
         self._rng = np.random.default_rng([seed, int(second_of_day)])
-        self._simulation = Simulation(network, Demand.read(network), seed=seed, start_s=second_of_day, repeat_s=DAY_S)
+        self._simulation = Simulation(
+            network, Demand.read(network).over_a_day(), seed=seed, start_s=second_of_day, repeat_s=DAY_S
+        )
         self._probe = Probe(network.compile(), network.sensors, city_start, self._simulation.cumulative())
         districts = {name: district for name, district in _districts(network).items() if district}
         self._fleet = Fleet(network.sensors, seed=seed, districts=districts, start_s=city_start)

@@ -231,38 +231,56 @@ def install_part(stamp, part):
     write_stamp(stamp)
 
 
+class Background:
+    """A part that is made while others are: the cockpit, the compiled kernels."""
+
+    def __init__(self, stamp, part, words, want, done, doing):
+        self.stamp, self.part, self.want = stamp, part, want
+        self.process = None
+        if stamp.get(part) == want and done:
+            return
+        say(doing)
+        VENV.mkdir(exist_ok=True)
+        with LOG.open("a", encoding="utf-8") as log:
+            self.process = subprocess.Popen(
+                [str(word) for word in words],
+                cwd=str(ROOT),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.PIPE,
+                universal_newlines=True,
+            )
+
+    def finish(self):
+        """Wait for it and stamp it."""
+        if self.process is None:
+            return
+        said = self.process.communicate()[1].strip().splitlines()
+        if self.process.returncode != 0:
+            reason = said[-1].replace("citytwin: ", "", 1) if said else "no reason given"
+            raise Trouble("the {} could not be made: {}".format(self.part, reason))
+        self.stamp[self.part] = self.want
+        write_stamp(self.stamp)
+
+    def give_up(self):
+        """End it, because something else failed."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+
 def start_cockpit(stamp):
-    """Start building the cockpit in the background, unless stamped; return (process, hash) or None."""
-    if not (WEB / "package.json").exists():
-        return None
+    """Start to build the cockpit in the background, unless stamped."""
     want = digest(ROOT / "requirements" / "cockpit.txt", WEB)
-    if stamp.get("cockpit") == want and (STATIC / "index.html").exists():
-        return None
-    say("building the cockpit (once)")
-    VENV.mkdir(exist_ok=True)
-    with LOG.open("a", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            [str(venv_python()), str(Path(__file__).resolve()), "cockpit"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-        )
-    return process, want
+    words = [venv_python(), Path(__file__).resolve(), "cockpit"]
+    return Background(stamp, "cockpit", words, want, (STATIC / "index.html").exists(), "building the cockpit (once)")
 
 
-def finish_cockpit(stamp, building):
-    """Wait for the cockpit that ``start_cockpit`` builds."""
-    if building is None:
-        return
-    process, want = building
-    message = process.communicate()[1].strip()
-    if process.returncode != 0:
-        raise Trouble(
-            message.replace("citytwin: ", "", 1) or "the cockpit could not be built, details in .venv/bootstrap.log"
-        )
-    stamp["cockpit"] = want
-    write_stamp(stamp)
+def start_kernels(stamp):
+    """Start to compile the kernels in the background, unless stamped."""
+    sources = sorted((ROOT / "simulation").glob("*.py")) + sorted((ROOT / "twin").glob("estimate*.py"))
+    words = [venv_python(), "-m", "hub.warmup"]
+    return Background(stamp, "kernels", words, digest(*sources), True, "compiling the kernels (once)")
 
 
 def build_cockpit():
@@ -316,14 +334,16 @@ def prepare(part):
     make_venv()
     stamp = read_stamp()
     before = dict(stamp)
-    building = start_cockpit(stamp)
+    making = [start_cockpit(stamp)]
     try:
         install_part(stamp, part)
-    except Trouble:
-        if building is not None:
-            building[0].kill()
+        making.append(start_kernels(stamp))
+        for background in making:
+            background.finish()
+    except BaseException:
+        for background in making:
+            background.give_up()
         raise
-    finish_cockpit(stamp, building)
     if stamp != before:
         say("ready after {:.0f} s".format(time.time() - started))
     if lock is not None:

@@ -3,17 +3,20 @@
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from sensors import InputError
+from sensors.daily_profile import day_share
 from simulation.departures import Flow, Int, Surge, Trips, choose_nodes, spread
 from simulation.gravity import gravity_flows
 from twin import Network
 from twin.tables import Table
+
+HOUR_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,26 @@ class Demand:
         names = tuple(str(k + 1) for k in range(n))
         depart = np.asarray(depart_s, dtype=np.float64)
         return cls((), _in_order(names, depart, origin, destination, routes), {}, roads.node_ids)
+
+    def over_a_day(self) -> "Demand":
+        """Return the demand of a whole day: an assumed hour is that of the peak, and every hour has its share of it.
+
+        Demand that somebody gave is returned as it is.
+        """
+        if not self.assumed:
+            return self
+        peak = max(day_share(hour + 0.5) for hour in range(24))
+        flows = tuple(
+            replace(
+                flow,
+                volume=flow.volume * day_share(hour + 0.5) / peak,
+                start_s=hour * HOUR_S,
+                end_s=(hour + 1) * HOUR_S,
+            )
+            for hour in range(24)
+            for flow in self.flows
+        )
+        return replace(self, flows=flows, notes=(*self.notes, "its hours follow an assumed working day"))
 
     @classmethod
     def gravity(cls, network: Network) -> "Demand":

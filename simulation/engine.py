@@ -21,11 +21,14 @@ from numba import njit
 
 from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic
 
+# No reference counting: the kernels make no arrays, and counting those they are given took four fifths of the time.
+kernel = njit(cache=True, error_model="numpy", _nrt=False)
+
 TIE_S = 1e-9  # instants closer than this are one
 RARE = 8  # a movement taken by fewer than one in this many is weighed as one in this many
 
 
-@njit(cache=True)
+@kernel
 def wake(traffic: Traffic, node: int, time: float) -> None:
     """Set the time at which ``node`` acts next and mend the heap."""
     key, heap, place = traffic.wake, traffic.heap, traffic.heap_place
@@ -56,7 +59,7 @@ def wake(traffic: Traffic, node: int, time: float) -> None:
     place[node] = k
 
 
-@njit(cache=True)
+@kernel
 def earliest_green(roads: Roads, node: int, movement: int, time: float) -> float:
     """Return the first instant at or after ``time`` at which ``movement`` has green; infinite when it never has."""
     cycle = roads.node[node].cycle
@@ -75,7 +78,7 @@ def earliest_green(roads: Roads, node: int, movement: int, time: float) -> float
     return float(begin + cycle + roads.green_opens[first])
 
 
-@njit(cache=True)
+@kernel
 def _queue_ahead(roads: Roads, traffic: Traffic, part: int, step: int) -> int:
     """Return the queue that a vehicle joins on ``part`` when ``step`` holds the movement at the end of that link."""
     if roads.part[part].next >= 0:
@@ -86,7 +89,7 @@ def _queue_ahead(roads: Roads, traffic: Traffic, part: int, step: int) -> int:
     return int(roads.movement[movement].queue)
 
 
-@njit(cache=True)
+@kernel
 def _accepts(roads: Roads, traffic: Traffic, part: int, queue: int) -> float:
     """Return the earliest entry that ``part`` offers to a vehicle of ``queue``; infinite while full or closed."""
     if roads.part[part].closed:
@@ -106,7 +109,7 @@ def _accepts(roads: Roads, traffic: Traffic, part: int, queue: int) -> float:
     return float(time)
 
 
-@njit(cache=True)
+@kernel
 def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
     """Take the first vehicle of ``queue`` off its part and send its hole upstream."""
     part = roads.queue[queue].part
@@ -140,7 +143,7 @@ def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
         traffic.vehicle[vehicle].distance += roads.link[link].length
 
 
-@njit(cache=True)
+@kernel
 def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, time: float) -> None:
     """Put ``vehicle`` on ``part`` at its entrance."""
     entered = traffic.queue[queue].entered
@@ -158,14 +161,14 @@ def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, 
         wake(traffic, roads.part[part].to_node, ready)
 
 
-@njit(cache=True)
+@kernel
 def _start_tag(traffic: Traffic, queue: int, movement: int, part: int) -> float:
     """Return the virtual time at which the head of ``queue`` (-1: the origin) starts its turn in front of ``part``."""
     tag = traffic.part[part].origin_tag if queue < 0 else (traffic.movement[movement].tag if movement >= 0 else 0.0)
     return float(max(tag, traffic.part[part].virtual))
 
 
-@njit(cache=True)
+@kernel
 def _charge(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int) -> None:
     """Book the turn just taken: an approach pays for all its departures since its last turn towards ``part``.
 
@@ -183,7 +186,7 @@ def _charge(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int
         traffic.movement[movement].tag = start + turns / roads.queue[queue].weight
 
 
-@njit(cache=True)
+@kernel
 def _look_ahead(roads: Roads, traffic: Traffic, queue: int) -> None:
     """Look up where the first vehicle of ``queue`` goes."""
     row = traffic.queue[queue]
@@ -200,7 +203,7 @@ def _look_ahead(roads: Roads, traffic: Traffic, queue: int) -> None:
     traffic.queue[queue].ahead = _queue_ahead(roads, traffic, out, step) if out >= 0 else AT_END
 
 
-@njit(cache=True)
+@kernel
 def _time_of_queue(roads: Roads, traffic: Traffic, node: int, queue: int, since: float, until: float) -> float:
     """Return when the first vehicle of ``queue`` may move; past ``until`` only that it is not before."""
     left = traffic.queue[queue].left
@@ -220,7 +223,7 @@ def _time_of_queue(roads: Roads, traffic: Traffic, node: int, queue: int, since:
     return float(time)
 
 
-@njit(cache=True)
+@kernel
 def _time_of_origin(roads: Roads, traffic: Traffic, part: int, since: float, until: float) -> float:
     """Return when the first vehicle that waits to begin its trip on ``part`` may enter."""
     vehicle = traffic.part[part].origin_head
@@ -234,7 +237,7 @@ def _time_of_origin(roads: Roads, traffic: Traffic, part: int, since: float, unt
     return float(max(time, _accepts(roads, traffic, part, traffic.part[part].origin_ahead)))
 
 
-@njit(cache=True)
+@kernel
 def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float) -> float:
     """Make all moves of ``node`` from ``since`` on before ``until``, in order of time; return when it may act next.
 
@@ -278,7 +281,7 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
         moved_part = roads.queue[best_from].part if best_from >= 0 else -1
 
 
-@njit(cache=True)
+@kernel
 def _pace(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, time: float) -> None:
     """Set when the vehicle after the one that leaves now may leave, for the headway's sake: one headway later.
 
@@ -303,7 +306,7 @@ def _pace(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, t
     traffic.queue[queue].free = max(schedule + headway, time + least)
 
 
-@njit(cache=True)
+@kernel
 def _move(roads: Roads, traffic: Traffic, queue: int, out: int, time: float) -> None:
     """Move the first vehicle of ``queue`` (-1: of the origin) onto part ``out`` (-1: it has arrived)."""
     movement: Any = np.int64(-1)
@@ -332,7 +335,7 @@ def _move(roads: Roads, traffic: Traffic, queue: int, out: int, time: float) -> 
         traffic.vehicle[vehicle].arrive = time
 
 
-@njit(cache=True)
+@kernel
 def run(roads: Roads, traffic: Traffic, since: float, until: float) -> None:
     """Make every move from ``since`` on before ``until``; all earlier ones are made, whatever has changed meanwhile."""
     while True:
@@ -344,7 +347,7 @@ def run(roads: Roads, traffic: Traffic, since: float, until: float) -> None:
         wake(traffic, node, _serve(roads, traffic, node, since, bound))
 
 
-@njit(cache=True)
+@kernel
 def join_origins(roads: Roads, traffic: Traffic, vehicles: np.ndarray, parts: np.ndarray) -> None:
     """Put vehicles, in order of departure, at the end of the queue of their first part."""
     for k in range(len(vehicles)):
@@ -360,7 +363,7 @@ def join_origins(roads: Roads, traffic: Traffic, vehicles: np.ndarray, parts: np
         traffic.part[part].origin_tail = vehicle
 
 
-@njit(cache=True)
+@kernel
 def withdraw(traffic: Traffic, part: int, time: float) -> None:
     """Take the vehicles that are due at or after ``time`` out of the origin queue of ``part``."""
     last, vehicle = -1, traffic.part[part].origin_head

@@ -9,27 +9,25 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import simpy
 
 from sensors import InputError
 from simulation import engine, engine_riders, events, gridlock, routing
-from simulation.chance import uniform
 from simulation.control import Control
 from simulation.demand import Demand
-from simulation.departures import Trips
 from simulation.measure import Cumulative, LinkMeasure
+from simulation.reach import reachable
 from simulation.recut import recut
+from simulation.roster import Roster
 from simulation.scenario import Incident, Routing, Scenario
 from simulation.signals import GreenTable, green_table, merged, never_green
-from simulation.street import Roads, Traffic, empty_traffic, forget_heads, lay_roads, no_vehicles
+from simulation.street import Roads, Traffic, empty_traffic, forget_heads, lay_roads
 from twin import Network
-from twin.compiled import Float, Int
+from twin.compiled import Int
 
 DAY_S = 86400.0
 WARM_UP_S = 3600.0  # a city's trips are shorter: after an hour the street is as loaded as if it had always run
 NEAR_M = 5.0  # an incident this near to a former one stands at its place: cuts then do not multiply over the days
-INFORMED = 0  # stream of random numbers: who re-routes under way
 
 Process = Callable[[simpy.Environment, "Simulation"], Generator[simpy.Event, object, None]]
 
@@ -84,7 +82,7 @@ class Simulation:
     >>> simulation = Simulation(network, Demand.of_flows(network, [Flow("A", "C", 10, 0, 100)]))
     >>> simulation.advance(60)
     >>> simulation.counts().on_links, simulation.cumulative().entered.tolist()
-    (7, [7, 1])
+    (6, [6, 1])
     """
 
     def __init__(
@@ -117,18 +115,17 @@ class Simulation:
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(self.scenario.demand, until_s=horizon)
-        self.trips, self.unreachable = self._reachable(trips, allow_unreachable or demand.assumed)
+        allowed = allow_unreachable or demand.assumed
+        self.trips, self.unreachable = reachable(self.city, self._map, demand, trips, allowed=allowed)
         if self.unreachable:
             self.notes += (f"{self.unreachable} trips without any path are left out",)
         self._routing: Routing = self.scenario.routing
         self._start = start_s - (WARM_UP_S if repeat_s is not None else 0.0)
         self.env = environment or simpy.Environment(initial_time=self._start)
-        self.traffic: Traffic = empty_traffic(self.roads, len(self.trips) if repeat_s is None else 1024)
+        self.roster = Roster(self.trips, repeat_s, seed)
+        self.traffic: Traffic = empty_traffic(self.roads, len(self.roster.trip))
         self.control = Control(self.city, self.roads, self.traffic)
-        self._trip = np.full(len(self.traffic.vehicle), -1, np.int64)
-        self._informed = np.zeros(len(self.traffic.vehicle), np.bool_)
-        self._used, self._path_used, self._due, self._gone = 0, 0, 0, 0
-        self._planned = self._start  # departures before are planned
+        self._path_used = 0
         self._cost = self.roads.link["free_time"].copy()
         self._costed: Cumulative | None = None
         self._time = self._start
@@ -164,59 +161,6 @@ class Simulation:
 
     # --- vehicles -------------------------------------------------------------------------------------------------
 
-    def _reachable(self, trips: Trips, allowed: bool) -> tuple[Trips, int]:
-        """Return the trips that have a path in the open network, and how many have none."""
-        city, chart = self.city, self._map
-        faults = events.route_faults(city, trips)
-        if faults:
-            raise InputError(faults)
-        if not len(trips):
-            return trips, 0
-        number = trips.origin.astype(np.int64) * city.n_nodes + trips.destination
-        pairs, back = np.unique(number, return_inverse=True)
-        start, end = (pairs // city.n_nodes).astype(np.int32), (pairs % city.n_nodes).astype(np.int32)
-        free = self.roads.link["free_time"]
-        routes = routing.plan_routes(chart, free, start, end, np.full(1024, -1, np.int32), 0)
-        lost = routes.first[back.ravel()] < 0
-        for row in trips.routes:
-            lost[row] = False
-        if lost.any() and not allowed:
-            raise InputError(self._demand.lost_trips(trips, lost))
-        return (trips.subset(~lost) if lost.any() else trips), int(lost.sum())
-
-    def _take(self, n: int) -> Int:
-        """Return ``n`` places for new vehicles; a repeating demand uses those of arrived vehicles again."""
-        if self.repeat_s is None:
-            self._used += n
-            return np.arange(self._used - n, self._used, dtype=np.int32)
-        traffic = self.traffic
-        done = np.flatnonzero(np.isfinite(traffic.vehicle["arrive"]) & (self._trip >= 0))
-        self._gone += len(done)
-        self._trip[done] = -1
-        free = np.flatnonzero(self._trip < 0)
-        if len(free) < n:
-            more = max(n, len(self._trip))
-            self.traffic = traffic._replace(vehicle=np.concatenate([traffic.vehicle, no_vehicles(more)]))
-            self.control.bind(self.roads, self.traffic)
-            free = np.concatenate([free, np.arange(len(self._trip), len(self._trip) + more)])
-            self._trip = np.concatenate([self._trip, np.full(more, -1, np.int64)])
-            self._informed = np.concatenate([self._informed, np.zeros(more, np.bool_)])
-        return free[:n].astype(np.int32)
-
-    def _due_between(self, begin: float, end: float) -> tuple[npt.NDArray[np.int64], Float]:
-        """Return the trips due in ``[begin, end)`` and their times of departure, in order."""
-        depart = self.trips.depart
-        if self.repeat_s is None:
-            low, high = np.searchsorted(depart, [begin, end])
-            return np.arange(low, high), depart[low:high]
-        rows, times = [], []
-        for day in range(math.floor(begin / self.repeat_s), math.floor(end / self.repeat_s) + 1):
-            shift = day * self.repeat_s
-            low, high = np.searchsorted(depart, [begin - shift, end - shift])
-            rows.append(np.arange(low, high))
-            times.append(depart[low:high] + shift)
-        return np.concatenate(rows), np.concatenate(times)
-
     def _dispatching(self) -> Generator[simpy.Event, object, None]:
         """Send off the vehicles of each interval on routes that are good now."""
         while True:
@@ -228,25 +172,18 @@ class Simulation:
             yield self.env.timeout(self._routing.interval_s)
 
     def _dispatch(self, interval_s: float) -> None:
-        now = self._time
-        rows, times = self._due_between(now, now + interval_s)
-        self._planned = now + interval_s
-        vehicles = self._take(len(rows))
-        traffic = self.traffic
-        traffic.vehicle[vehicles] = no_vehicles(len(rows))
-        traffic.vehicle["depart"][vehicles] = times
-        self._trip[vehicles] = rows
-        day = 0 if self.repeat_s is None else math.floor(now / self.repeat_s)
-        draw = uniform(self.seed, INFORMED, rows + len(self.trips) * (day % 2**20))
-        self._informed[vehicles] = draw < self._routing.share
-        self._due += len(rows)
-        self._send(vehicles)
+        rows, times = self.roster.due(self._time, self._time + interval_s)
+        places, vehicles = self.roster.admit(self.traffic, rows, times, self._routing.share)
+        if vehicles is not self.traffic.vehicle:
+            self.traffic = self.traffic._replace(vehicle=vehicles)
+            self.control.bind(self.roads, self.traffic)
+        self._send(places)
 
     def _send(self, vehicles: Int) -> None:
         """Give vehicles a route and put them, in order of departure, into the queue of their first link."""
         if not len(vehicles):
             return
-        rows = self._trip[vehicles]
+        rows = self.roster.trip[vehicles]
         first = self._plan(vehicles, self.trips.origin[rows], self.trips.destination[rows])
         if self.trips.routes:
             for k, row in enumerate(rows.tolist()):
@@ -291,7 +228,7 @@ class Simulation:
     def forget_routes(self) -> None:
         """Keep only what is left of the routes of vehicles that have not arrived."""
         traffic = self.traffic
-        alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle["arrive"]))
+        alive = self.roster.under_way_or_waiting(traffic.vehicle)
         order = alive[np.argsort(traffic.vehicle["step"][alive], kind="stable")]
         path = np.full(2 * len(traffic.path), -1, np.int32)
         step = traffic.vehicle["step"].copy()
@@ -316,15 +253,15 @@ class Simulation:
     def _reroute_under_way(self) -> None:
         """Let every informed driver under way choose again from the end of the link it is on."""
         vehicles, queues = engine_riders.riders(self.roads, self.traffic)
-        choose = self._informed[vehicles]
+        choose = self.roster.informed[vehicles]
         self._choose_again(vehicles[choose], queues[choose])
 
     def _choose_again(self, vehicles: Int, queues: Int) -> None:
-        free = np.array([int(self._trip[v]) not in self.trips.routes for v in vehicles], np.bool_)
+        free = np.array([int(self.roster.trip[v]) not in self.trips.routes for v in vehicles], np.bool_)
         vehicles, queues = vehicles[free], queues[free]
         if not len(vehicles):
             return
-        roads, rows = self.roads, self._trip[vehicles]
+        roads, rows = self.roads, self.roster.trip[vehicles]
         before = self.traffic.vehicle["step"][vehicles].copy()
         links = roads.part["link"][roads.queue["part"][queues]]
         self._make_room()
@@ -353,7 +290,7 @@ class Simulation:
     def closures_changed(self, reroute: Sequence[int] = ()) -> None:
         """Plan anew those who have not left yet; with ``reroute`` also those with one of these links before them."""
         now, traffic = self._time, self.traffic
-        alive = np.flatnonzero((self._trip >= 0) & ~np.isfinite(traffic.vehicle["enter"])).astype(np.int32)
+        alive = np.flatnonzero((self.roster.trip >= 0) & ~np.isfinite(traffic.vehicle["enter"])).astype(np.int32)
         pending = alive[traffic.vehicle["depart"][alive] >= now]
         waiting = alive[traffic.vehicle["depart"][alive] < now]
         if reroute:
@@ -401,7 +338,7 @@ class Simulation:
         AssertionError
             When a vehicle was lost or made up: the engine is wrong.
         """
-        traffic, used = self.traffic, self._trip >= 0
+        traffic, used = self.traffic, self.roster.trip >= 0
         due = used & (traffic.vehicle["depart"] <= self._time)
         entered = used & np.isfinite(traffic.vehicle["enter"])
         arrived = used & np.isfinite(traffic.vehicle["arrive"])
@@ -409,7 +346,9 @@ class Simulation:
         assert on_links == int((traffic.part["entered"] - traffic.part["left"]).sum())
         assert int(entered.sum()) == on_links + int(arrived.sum()), "a vehicle was lost or made up"
         demanded, inside, gone = int(due.sum()), int(entered.sum()), int(arrived.sum())
-        return Counts(demanded + self._gone, inside + self._gone, gone + self._gone, on_links, demanded - inside)
+        return Counts(
+            demanded + self.roster.gone, inside + self.roster.gone, gone + self.roster.gone, on_links, demanded - inside
+        )
 
     # --- what can be done to it -------------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ def difference(
         For every fault of network, demand or scenario.
     """
     network = Network.read(folder)
-    demand = Demand.read(network)
+    demand = Demand.read(network).over_a_day()
     asked = _shifted(Scenario.of(question), start_s, start_s + horizon_s)
     baseline, notes = _run(network, demand, Scenario(), start_s=start_s, horizon_s=horizon_s, seed=seed)
     scenario, _ = _run(network, demand, asked, start_s=start_s, horizon_s=horizon_s, seed=seed)

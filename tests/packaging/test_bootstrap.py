@@ -74,6 +74,7 @@ def test_a_failed_download_is_one_line_that_names_the_settings(tmp_path: Path) -
     checkout = tmp_path / "checkout"
     shutil.copytree(ROOT / "scripts", checkout / "scripts")
     shutil.copytree(ROOT / "requirements", checkout / "requirements")
+    shutil.copytree(ROOT / "hub" / "web", checkout / "hub" / "web", ignore=shutil.ignore_patterns("node_modules"))
     for name in ("setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, checkout / name)
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
