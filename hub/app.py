@@ -198,8 +198,10 @@ class App:
     def health(self) -> dict[str, dict[str, Any]]:
         """Return each part with whether it works."""
         age = None if self._published_at is None else time.monotonic() - self._published_at
+        # When a replay has ended its city stands still, and so does the twin.
+        young = age is not None and (age < 10.0 or self.clock.event_time is not None)
         parts: dict[str, dict[str, Any]] = {
-            "twin": {"ok": self.failure is None and age is not None and age < 10.0, "snapshot_age_s": age},
+            "twin": {"ok": self.failure is None and young, "snapshot_age_s": age},
             "alerts": {"ok": not self.desk.away, "unsaved": self.desk.unsaved},
         }
         if self.intake is not None:

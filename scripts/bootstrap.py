@@ -176,19 +176,30 @@ def pip_has_own_index():
     return code == 0 and any(line.split("=")[0].split(".")[-1] in keys for line in output.splitlines() if "=" in line)
 
 
+def pip_words():
+    """Return the words that call pip of the environment."""
+    return [venv_python(), "-m", "pip", "--disable-pip-version-check"]
+
+
+def find_uv():
+    """Return uv inside the environment, installed when it is missing; None where pip is to be used."""
+    uv = VENV / BIN / ("uv.exe" if os.name == "nt" else "uv")
+    if pip_has_own_index():
+        return None
+    if not uv.exists():
+        run(pip_words() + ["install", "--quiet", "--require-hashes", "-r", ROOT / "requirements" / "uv.txt"])
+    return uv if uv.exists() else None
+
+
 def install(requirements, *options):
     """Install a hashed requirement file, with uv where it can, else with pip."""
     words = ["install", "--require-hashes", "-r", str(requirements)] + list(options)
-    pip = [venv_python(), "-m", "pip", "--disable-pip-version-check"]
-    uv = VENV / BIN / ("uv.exe" if os.name == "nt" else "uv")
-    if not pip_has_own_index():
-        if not uv.exists():
-            run(pip + ["install", "--quiet", "--require-hashes", "-r", ROOT / "requirements" / "uv.txt"])
-        if uv.exists():
-            code, _ = run([uv, "pip"] + words, env=dict(os.environ, VIRTUAL_ENV=str(VENV)))
-            if code == 0:
-                return
-    code, output = run(pip + words + ["--no-compile"])
+    uv = find_uv()
+    if uv is not None:
+        code, _ = run([uv, "pip"] + words, env=dict(os.environ, VIRTUAL_ENV=str(VENV)))
+        if code == 0:
+            return
+    code, output = run(pip_words() + words + ["--no-compile"])
     if code != 0:
         raise Trouble(
             "packages could not be installed: {} - check the network and the settings HTTPS_PROXY and PIP_INDEX_URL, "
@@ -334,6 +345,8 @@ def prepare(part):
     make_venv()
     stamp = read_stamp()
     before = dict(stamp)
+    if not stamp:
+        find_uv()  # before anything runs beside anything: two installers of one program break it
     making = [start_cockpit(stamp)]
     try:
         install_part(stamp, part)
