@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyvista as pv
 
+from sensors import InputError
 from twin.network import Network
+from twin.state import Source
 
 Float = npt.NDArray[np.float64]
 
@@ -20,10 +22,15 @@ PALETTE = ("#808C95", "#9C7413", "#A3420E", "#78122F", "#2E0626", "#B9C1C6")
 # Colour, and height in m: a lake in a park lies on top of it.
 GROUND = {"park": ("#E4ECE0", -8.0), "water": ("#DCE6EA", -4.0)}
 LANE_WIDTH_M = 3.25  # GB 50647-2011, urban road intersections: 3.25 m for lanes of up to 60 km/h
-# A ribbon of true width is a hair at the scale of a city: widths are drawn at this multiple.
-EXAGGERATION = 5.0
+# A lane of true width is a hair at the scale of a city: it is drawn at least as wide as this share of the city.
+LANE_SHARE = 1 / 600
 # Where the state comes from is drawn as width: guessed, estimated, measured.
-WIDTH_OF_SOURCE = np.array([0.45, 0.7, 1.0])
+WIDTH_OF_SOURCE = np.array([0.5, 0.75, 1.0])
+LEGEND = ("free flow, over 0.8", "0.6 to 0.8", "0.4 to 0.6", "0.2 to 0.4", "jam, below 0.2", "not known")
+ALERT = "#B00020"
+BUILDING = "#D5DADD"
+PIN_SHARE = 1 / 150  # radius of an alert's pin, as a share of the city
+_SINE, _COSINE = np.sin(np.radians(50)), np.cos(np.radians(50))  # the eye stands 50 degrees above the horizon
 METRES_PER_DEGREE = 111_319.490793
 
 
@@ -72,12 +79,8 @@ def ribbons(lines: Sequence[Float], width: Float) -> tuple[Float, npt.NDArray[np
         faces.append(np.stack([np.full(count - 1, 4), first, first + 1, first + count + 1, first + count], axis=1))
         links.append(np.full(count - 1, link))
         offset += 2 * count
-    flat = np.concatenate(points) if points else np.zeros((0, 2))
-    return (
-        np.column_stack([flat, np.zeros(len(flat))]),
-        np.concatenate(faces) if faces else np.zeros((0, 5), np.int64),
-        np.concatenate(links) if links else np.zeros(0, np.int64),
-    )
+    flat = np.concatenate(points)
+    return np.column_stack([flat, np.zeros(len(flat))]), np.concatenate(faces), np.concatenate(links)
 
 
 def scene(
@@ -102,33 +105,48 @@ def scene(
         Ids of links that get a pin.
     off_screen
         For pictures without a window.
+
+    Raises
+    ------
+    InputError
+        When a state does not have one value a link, or a source is none.
     """
     compiled = network.compile()
     n_links = compiled.n_links
-    ratio = np.full(n_links, np.nan) if speed_ratio is None else np.asarray(speed_ratio, float)
-    origin = np.full(n_links, 2) if source is None else np.asarray(source, np.int64)
+    ratio = _one_a_link("speed_ratio", np.nan if speed_ratio is None else speed_ratio, n_links)
+    sources = _one_a_link("source", Source.MEASURED if source is None else source, n_links)
+    if not np.isin(sources, list(Source)).all():
+        raise InputError("source holds values that are no twin.state.Source: 0 guessed, 1 estimated, 2 measured")
     lines = [_metres(network.geometry(link), compiled.origin) for link in range(n_links)]
+    size = float(np.hypot(*np.ptp(np.concatenate(lines), axis=0)))
     plotter = pv.Plotter(off_screen=off_screen, window_size=[1280, 800])
     plotter.set_background("#F7F8F9")
+    plotter.enable_anti_aliasing("ssaa")
     _add_ground(plotter, network, compiled.origin)
-    width = compiled.lanes * LANE_WIDTH_M * EXAGGERATION * WIDTH_OF_SOURCE[origin]
-    points, faces, link = ribbons(lines, width)
-    if len(faces):
-        roads = pv.PolyData(points, faces.ravel())
-        colours = np.array([_rgb(colour) for colour in PALETTE], np.uint8)
-        roads.cell_data["colour"] = colours[step_of(ratio)[link]]
-        plotter.add_mesh(roads, scalars="colour", rgb=True, lighting=False)
-    _add_buildings(plotter, network, compiled.origin)
+    lane = max(LANE_WIDTH_M, LANE_SHARE * size)
+    points, faces, link = ribbons(lines, compiled.lanes * lane * WIDTH_OF_SOURCE[sources.astype(np.int64)])
+    roads = pv.PolyData(points, faces.ravel())
+    colours = np.array([_rgb(colour) for colour in PALETTE], np.uint8)
+    roads.cell_data["colour"] = colours[step_of(ratio)[link]]
+    plotter.add_mesh(roads, scalars="colour", rgb=True, lighting=False)
+    houses = _buildings(network, compiled.origin)
+    if houses.n_cells:
+        plotter.add_mesh(houses, color=BUILDING, ambient=0.4, diffuse=0.6)
     position = {link_id: place for place, link_id in enumerate(compiled.link_ids)}
     for link_id in alerts:
         if link_id in position:
-            x, y = lines[position[link_id]].mean(axis=0)
-            plotter.add_mesh(pv.Line(pointa=(x, y, 0), pointb=(x, y, 250)), color="#B00020", line_width=3)
-            plotter.add_mesh(pv.Sphere(radius=60, center=(x, y, 250)), color="#B00020", lighting=False)
-    plotter.view_isometric()
-    plotter.camera.elevation += 15
-    plotter.camera.zoom(1.7)
+            _add_pin(plotter, lines[position[link_id]].mean(axis=0), PIN_SHARE * size)
+    if speed_ratio is not None:
+        _add_legend(plotter)
+    _look_north(plotter, points)
     return plotter
+
+
+def _one_a_link(name: str, values: npt.ArrayLike, n_links: int) -> Float:
+    array = np.asarray(values, float)
+    if array.shape not in ((), (n_links,)):
+        raise InputError(f"{name} has shape {array.shape}, must have one value for each of the {n_links} links")
+    return np.broadcast_to(array, n_links)
 
 
 def _metres(line: Float, origin: Float) -> Float:
@@ -153,11 +171,52 @@ def _add_ground(plotter: pv.Plotter, network: Network, origin: Float) -> None:
             plotter.add_mesh(pv.merge(faces).triangulate(), color=colour, lighting=False)
 
 
-def _add_buildings(plotter: pv.Plotter, network: Network, origin: Float) -> None:
-    blocks = [
-        _polygon(_metres(house.rings[0], origin), 0.0).extrude((0, 0, house.height_m), capping=True)
-        for house in network.buildings
-        if len(house.rings[0]) > 3
-    ]
-    if blocks:
-        plotter.add_mesh(pv.merge(blocks), color="#D5DADD", ambient=0.4, diffuse=0.6)
+def _buildings(network: Network, origin: Float) -> pv.PolyData:
+    """Return all buildings as one mesh of walls and roofs: one a building takes seconds in a city."""
+    points: list[Float] = []
+    faces: list[npt.NDArray[np.int64]] = []
+    first = 0
+    for house in network.buildings:
+        ring = _metres(house.rings[0], origin)[:-1]
+        n = len(ring)
+        if n < 3:
+            continue
+        points += [np.column_stack([ring, np.zeros(n)]), np.column_stack([ring, np.full(n, house.height_m)])]
+        here = first + np.arange(n)
+        there = first + np.roll(np.arange(n), -1)
+        faces.append(np.stack([np.full(n, 4), here, there, there + n, here + n], axis=1).ravel())
+        faces.append(np.concatenate([[n], here + n]))
+        first += 2 * n
+    if not points:
+        return pv.PolyData()
+    return pv.PolyData(np.concatenate(points), np.concatenate(faces)).triangulate()
+
+
+def _add_pin(plotter: pv.Plotter, at: Float, radius: float) -> None:
+    top = (at[0], at[1], 4 * radius)
+    plotter.add_mesh(pv.Line(pointa=(at[0], at[1], 0), pointb=top), color=ALERT, line_width=3)
+    plotter.add_mesh(pv.Sphere(radius=radius, center=top), color=ALERT, lighting=False)
+
+
+def _add_legend(plotter: pv.Plotter) -> None:
+    labels = [[text, colour] for text, colour in zip(LEGEND, PALETTE, strict=True)]
+    plotter.add_legend(labels, bcolor=None, face="rectangle", loc="lower left", size=(0.15, 0.18))
+    plotter.add_text("speed / free-flow speed", position=(0.055, 0.24), viewport=True, font_size=8, color="#3A4145")
+
+
+def _look_north(plotter: pv.Plotter, points: Float) -> None:
+    """Look down from the south, as on a map that lies on a table, from where all points just fill the picture."""
+    axes = np.array([[1.0, 0.0, 0.0], [0.0, _SINE, _COSINE], [0.0, _COSINE, -_SINE]])  # right, up and forward
+    width, height = plotter.window_size
+    slope = np.tan(np.radians(plotter.camera.view_angle) / 2)
+    focus = (points.min(axis=0) + points.max(axis=0)) / 2
+    distance = 10.0
+    for _ in range(5):  # what is near is drawn larger, so that the middle of the city is not that of its picture
+        right, up, forward = axes @ (points - focus).T
+        distance = max(10.0, float(np.max(np.maximum(np.abs(up), np.abs(right) * height / width) / slope - forward)))
+        drawn = up / (distance + forward)
+        focus = focus + axes[1] * distance * (drawn.min() + drawn.max()) / 2
+    plotter.camera.focal_point = focus
+    plotter.camera.position = focus - axes[2] * 1.06 * distance
+    plotter.camera.up = (0.0, 0.0, 1.0)
+    plotter.reset_camera_clipping_range()
