@@ -19,6 +19,11 @@ from hub.docs_page import docs_page
 from hub.origin import host_allowed, origin_allowed
 
 STATIC = Path(__file__).parent / "static"
+# The map's worker and its pictures come from the page itself; nothing is ever fetched from elsewhere.
+CONTENT_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; worker-src 'self' blob:; style-src 'self';"
+    " connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'self'"
+)
 _MISSING = """<!doctype html><meta charset="utf-8"><title>citytwin</title>
 <p>The cockpit is not built: run <code>make setup</code>. The API is at <a href="docs">/docs</a>."""
 
@@ -47,7 +52,8 @@ def create_api(app: App) -> FastAPI:
 
     @api.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
-        return HTMLResponse(docs_page(api.openapi()))
+        own = {"Content-Security-Policy": CONTENT_POLICY.replace("style-src 'self'", "style-src 'unsafe-inline'")}
+        return HTMLResponse(docs_page(api.openapi()), headers=own)
 
     if (STATIC / "index.html").exists():
         api.mount("/", StaticFiles(directory=STATIC, html=True), name="cockpit")
@@ -71,6 +77,7 @@ def _secure(api: FastAPI) -> None:
         if request.method not in ("GET", "HEAD", "OPTIONS") and not origin_allowed(origin, host):
             return problem.problem(403, "pages of other sites may not change anything here")
         response = await proceed(request)
+        response.headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["X-Frame-Options"] = "DENY"
         response.headers["Referrer-Policy"] = "no-referrer"
