@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from hub.alerts import AlertBook
@@ -73,6 +74,21 @@ def served(app: App) -> Iterator[httpx.Client]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+@pytest.fixture
+def workers() -> Callable[[], list[psutil.Process]]:
+    """Return the worker processes of what-if runs that this process has just now."""
+
+    def found() -> list[psutil.Process]:
+        alive = []
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "multiprocessing.spawn" in " ".join(child.cmdline()):
+                    alive.append(child)
+        return alive
+
+    return found
 
 
 class Hub:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from ingest.database import Database
+from ingest.migration import migrate
 from ingest.postgres import EmbeddedPostgres
 
 
@@ -137,8 +138,6 @@ def test_an_unknown_state_is_refused(hub: Any) -> None:
 
 
 def test_without_the_database_the_person_is_told_and_nothing_is_half_noted(make_hub: Any, tmp_path: Any) -> None:
-    from ingest.migration import migrate
-
     server = EmbeddedPostgres(tmp_path / "own")
     with server, Database(server.url) as database:
         migrate(database)
