@@ -221,7 +221,8 @@ class App:
             for name, value in own.items()
         ]
         parts = [self.intake.metrics.as_prometheus()] if self.intake is not None else []
-        return "\n".join([*lines, self.desk.as_prometheus(), self.notifier.as_prometheus(), *parts])
+        text = "\n".join([*lines, self.desk.as_prometheus(), self.notifier.as_prometheus(), *parts])
+        return text.rstrip("\n") + "\n"  # the format wants a line feed after the last line
 
     def _second_of_day(self, now: float) -> float:
         if self.demo is not None:  # the street of a demo has a day of its own

@@ -121,7 +121,7 @@ class Desk:
         Raises
         ------
         WorkError
-            When the database is away: the person is told, and nothing is half noted.
+            When the database is away or refuses: the person is told, and nothing is half noted.
         """
         with self._lock:
             known = self.alert(alert_id)
@@ -131,11 +131,13 @@ class Desk:
             event = self._book.acknowledge(
                 alert_id, author=author, comment=comment, at=self._now(), recorded_at=self._wall()
             )
+            stored = False
             try:
                 self._write([event])
-            except DatabaseAway:
-                self._book.restore([_without_acknowledgement(event)])
-                raise
+                stored = True
+            finally:
+                if not stored:
+                    self._book.restore([_without_acknowledgement(event)])
             self.on_event(event)
             return self._book.get(alert_id).to_json()
 

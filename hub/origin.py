@@ -13,7 +13,10 @@ def host_allowed(host: str | None) -> bool:
     >>> host_allowed("localhost:8000"), host_allowed("[::1]:8000"), host_allowed("rebound.example:8000")
     (True, True, False)
     """
-    return host is not None and urlsplit(f"//{host}").hostname in LOOPBACK
+    try:
+        return host is not None and urlsplit(f"//{host}").hostname in LOOPBACK
+    except ValueError:  # a bracket that does not close
+        return False
 
 
 def origin_allowed(origin: str | None, host: str | None) -> bool:
@@ -26,4 +29,7 @@ def origin_allowed(origin: str | None, host: str | None) -> bool:
     >>> origin_allowed("https://elsewhere.example", "127.0.0.1:8000")
     False
     """
-    return origin is None or urlsplit(origin).netloc == host
+    try:
+        return origin is None or urlsplit(origin).netloc == host
+    except ValueError:  # a bracket that does not close
+        return False

@@ -76,7 +76,7 @@ class StateFolder:
         """Delete what earlier hubs left in the folder; only what is ours, and only while we hold it."""
         for name in ("postgres", "city", "street", "ports.json", "ingest-client-id"):
             target = self.path / name
-            if target.is_dir():
+            if target.is_dir() and not target.is_symlink():  # what a link points to may not be ours
                 shutil.rmtree(target)
             else:
                 target.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ def read(state: Path) -> dict[str, str]:
         found = json.loads((state / NAME).read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return {str(key): str(value) for key, value in found.items()}
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else {}
 
 
 def write(state: Path, **urls: str) -> None:

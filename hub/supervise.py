@@ -67,6 +67,7 @@ class Child:
         WorkError
             When it ends or says nothing in time, with its own last words.
         """
+        self._close_stdin()  # of one that died by itself
         process = subprocess.Popen(
             self._words,
             stdin=subprocess.PIPE,
@@ -85,13 +86,16 @@ class Child:
         assert process.stdout is not None
         line = process.stdout.readline()
         timer.cancel()
-        if not line.startswith("{"):
+        ready = _json_object(line)
+        if ready is None:
             process.kill()
             process.wait()
             complaint.join(5.0)
+            self._close_stdin()
+            process.stdout.close()
             said = words[-1] if words else line.strip() or "no reason given"
             raise WorkError(f"the {self.name} did not start: {said}")
-        self.ready = json.loads(line)
+        self.ready = ready
         self._reader = threading.Thread(
             target=self._read_lines, args=(process,), name=f"{self.name}-lines", daemon=True
         )
@@ -103,11 +107,7 @@ class Child:
         process = self._process
         if process is None:
             return
-        assert process.stdin is not None
-        try:
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # it was dead already
+        self._close_stdin()
         for end in (None, process.terminate, process.kill):
             if end is not None:
                 end()
@@ -119,19 +119,40 @@ class Child:
         if self._reader is not None:
             self._reader.join(timeout_s)
 
+    def _close_stdin(self) -> None:
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass  # it was dead already
+
     def _read_lines(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            if self._on_line is not None and line.startswith("{"):
-                self._on_line(json.loads(line))
+        with process.stdout:
+            for line in process.stdout:
+                said = _json_object(line)
+                if self._on_line is not None and said is not None:
+                    self._on_line(said)
 
     def _read_errors(self, process: "subprocess.Popen[str]", words: list[str]) -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            if line.strip():
-                words.append(line.strip())
-                del words[:-20]
-                log.warning("%s: %s", self.name, line.rstrip())
+        with process.stderr:
+            for line in process.stderr:
+                if line.strip():
+                    words.append(line.strip())
+                    del words[:-20]
+                    log.warning("%s: %s", self.name, line.rstrip())
+
+
+def _json_object(line: str) -> Mapping[str, Any] | None:
+    """Return the JSON object of a line, None when it is none: half a line of a child that died, or a remark."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) else None
 
 
 class Watch:

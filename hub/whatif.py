@@ -66,6 +66,7 @@ class Runs:
         self._runs: OrderedDict[str, Run] = OrderedDict()
         self._lock = threading.Lock()
         self._pool: ProcessPoolExecutor | None = None
+        self._closed = False
 
     def start(self, question: Mapping[str, Any], *, name: str, start_s: float, horizon_s: float, seed: int = 1) -> Run:
         """Start a run and return it at once.
@@ -73,7 +74,7 @@ class Runs:
         Raises
         ------
         InputError
-            When too many runs are under way.
+            When too many runs are under way, or the hub stops.
         """
         if self._folder is None:
             raise InputError("the network lies in no folder, so that nothing can be simulated on it")
@@ -81,10 +82,11 @@ class Runs:
         with self._lock:
             if sum(kept.state == "running" for kept in self._runs.values()) >= self._most_at_once:
                 raise InputError(f"{self._most_at_once} runs are under way, wait until one of them is done")
+            # Submitted first: what could not be started is no run that is under way for ever.
+            future = self._submit(question, start_s, horizon_s, seed)
             self._runs[run.run_id] = run
             while len(self._runs) > self._keep:
                 self._runs.popitem(last=False)
-            future = self._submit(question, start_s, horizon_s, seed)
         future.add_done_callback(lambda done: self._finish(run, done))
         return run
 
@@ -99,14 +101,19 @@ class Runs:
 
     def close(self) -> None:
         """End the worker process; a run under way is given up."""
-        if self._pool is not None:
-            for process in list(getattr(self._pool, "_processes", {}).values()):
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            for process in list((getattr(pool, "_processes", None) or {}).values()):  # None once it was shut down
                 process.kill()
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _submit(
         self, question: Mapping[str, Any], start_s: float, horizon_s: float, seed: int
     ) -> "Future[dict[str, Any]]":
+        if self._closed:
+            raise InputError("the hub stops, ask again when it runs")
         for _ in range(2):
             if self._pool is None:
                 # A fresh interpreter: a fork of a process with threads may hold their locks for ever.

@@ -3,17 +3,27 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, HTTPException
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hub.app import App
+from ingest.catalogue import storable
+
+
+def _text(text: str) -> str:
+    if not storable(text):
+        raise ValueError("holds a character that the database cannot keep")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_text)]
 
 
 class Acknowledgement(BaseModel):
     """Who has seen an alert, and what they say about it."""
 
     model_config = ConfigDict(extra="forbid")
-    author: Annotated[str, Field(min_length=1, max_length=100)] = "operator"
-    comment: Annotated[str, Field(max_length=2000)] = ""
+    author: Annotated[Text, Field(min_length=1, max_length=100)] = "operator"
+    comment: Annotated[Text, Field(max_length=2000)] = ""
 
 
 def router(app: App) -> APIRouter:

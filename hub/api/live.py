@@ -6,7 +6,7 @@ import json
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from hub.app import App
-from hub.origin import origin_allowed
+from hub.origin import host_allowed, origin_allowed
 
 
 def router(app: App) -> APIRouter:
@@ -15,7 +15,9 @@ def router(app: App) -> APIRouter:
 
     @routes.websocket("/live")
     async def live(socket: WebSocket) -> None:
-        if not origin_allowed(socket.headers.get("origin"), socket.headers.get("host")):
+        host = socket.headers.get("host")
+        # A name that another site rebound to this machine has an origin that equals its host: both are looked at.
+        if not (host_allowed(host) and origin_allowed(socket.headers.get("origin"), host)):
             await socket.close(1008, "pages of other sites may not listen")
             return
         await socket.accept()
