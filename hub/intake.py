@@ -99,7 +99,8 @@ class Intake:
         """Return whether readings can come in."""
         state = self._subscriber.state
         return {
-            "ok": self.failure is None and state.connected,
+            "ok": self.failure is None and state.connected and self.metrics.database_up,
+            "database_up": self.metrics.database_up,
             "connected": state.connected,
             "reconnects": state.reconnects,
             "queued": state.queued,

@@ -54,6 +54,11 @@ class IngestMetrics:
             self._database_up = up
 
     @property
+    def database_up(self) -> bool:
+        """Whether the database answered the last time."""
+        return self._database_up
+
+    @property
     def readings(self) -> dict[str, int]:
         """Readings so far by result."""
         with self._mutex:

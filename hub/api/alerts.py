@@ -51,6 +51,7 @@ def router(app: App) -> APIRouter:
         found = app.desk.acknowledge(alert_id, author=said.author, comment=said.comment)
         if found is None:
             raise HTTPException(404, f"alert {alert_id!r} is not known")
+        app.fan.message("alert", alert=found)  # the other screens see it at once
         return found
 
     return routes
