@@ -9,12 +9,14 @@ driver reacts in 1 / (w k) = 1 s, which is the step of UXsim and the ``tau`` of 
 import argparse
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra
 
 from simulation import Demand, Scenario
 from twin import Network
@@ -150,6 +152,29 @@ def _between_zones(
     pair = random.choice(weight.size, vehicles, p=weight.ravel() / weight.sum())
     depart = np.sort(random.uniform(0.0, period_s, vehicles))
     return Workload(name, network, depart, nodes[pair // zones], nodes[pair % zones], horizon_s)
+
+
+def with_routes(workload: Workload, *, variants: int = 4, noise: float = 0.1) -> Workload:
+    """Return the same trips on fixed routes: shortest paths at free flow, times that differ a little by trip.
+
+    Without noise all trips of a grid would take the same of many equally short paths.
+    """
+    roads = workload.network.compile()
+    random = np.random.default_rng(1)
+    link_at = {ends: k for k, ends in enumerate(zip(roads.from_node.tolist(), roads.to_node.tolist(), strict=True))}
+    routes: list[list[int]] = [[] for _ in range(len(workload))]
+    for variant in range(variants):
+        cost = roads.length / roads.free_speed * random.uniform(1.0, 1.0 + noise, roads.n_links)
+        matrix = csr_array((cost, (roads.from_node, roads.to_node)), shape=(roads.n_nodes, roads.n_nodes))
+        starts, row = np.unique(workload.origin, return_inverse=True)
+        before = dijkstra(matrix, indices=starts, return_predecessors=True)[1]
+        for trip in range(variant, len(workload), variants):
+            node, path = int(workload.destination[trip]), before[row[trip]]
+            while node != workload.origin[trip]:
+                routes[trip].append(link_at[int(path[node]), node])
+                node = int(path[node])
+            routes[trip].reverse()
+    return replace(workload, routes=routes)
 
 
 def signals(network: Network, *, cycle_s: float = 60.0, lost_s: float = 3.0) -> str:

@@ -1,0 +1,149 @@
+"""A workload in SUMO's mesoscopic model, Eissfeldt (2004), Vehicle-based modelling of traffic, doctoral thesis, Cologne.
+
+A street is cut into segments of some 100 m; a vehicle passes to the next segment no sooner than a time gap after the
+one before, which depends on whether the two segments are free or jammed. With all four gaps at 1 s and 5 m a vehicle
+this is the triangle of a driver who takes 1 s: SUMO adds the time in which the vehicle drives its own length.
+"""
+
+import resource
+import subprocess
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+import sumo
+
+from benchmarks.peer import Run
+from benchmarks.workload import Workload
+
+BIN = Path(sumo.SUMO_HOME) / "bin"
+MESO = [
+    "--mesosim",
+    "--meso-tauff=1",
+    "--meso-taufj=1",
+    "--meso-taujf=1",
+    "--meso-taujj=1",
+    "--meso-junction-control=false",
+    "--meso-minor-penalty=0",
+    "--meso-tls-penalty=0",
+    "--time-to-teleport=-1",
+    "--no-step-log",
+    "--no-warnings",
+    "--seed=1",
+]
+
+
+def run(workload: Workload, *, folder: Path | None = None) -> Run:
+    """Return the run of a workload with fixed routes in SUMO; files go to ``folder``, by default a temporary one.
+
+    The CPU of reading the files, measured by a run that ends at once, is left out.
+
+    Raises
+    ------
+    ValueError
+        When vehicles have no routes.
+    """
+    if workload.routes is None:
+        raise ValueError(f"{workload.name}: SUMO is compared on fixed routes")
+    if folder is None:
+        with tempfile.TemporaryDirectory() as made:
+            return run(workload, folder=Path(made))
+    write_network(workload, folder)
+    write_routes(workload, folder)
+    read_s = _sumo(folder, end_s=1.0)
+    spent_s = _sumo(folder, end_s=workload.horizon_s)
+    return _result(workload, folder, spent_s - read_s)
+
+
+def write_network(workload: Workload, folder: Path) -> None:
+    """Write ``net.xml``, made by netconvert from plain XML; ids are positions."""
+    roads = workload.network.compile()
+    nodes = [f'<node id="n{k}" x="{x:.2f}" y="{y:.2f}" type="priority"/>' for k, (x, y) in enumerate(roads.node_xy)]
+    edges = [
+        f'<edge id="{k}" from="n{roads.from_node[k]}" to="n{roads.to_node[k]}" numLanes="{roads.lanes[k]}" '
+        f'speed="{roads.free_speed[k]:.6f}" length="{roads.length[k]:.4f}" priority="{round(roads.priority[k] * 100)}"/>'
+        for k in range(roads.n_links)
+    ]
+    connections = []
+    for k in range(roads.n_links):
+        outs = roads.movement_out[roads.movement_start[k] : roads.movement_start[k + 1]].tolist()
+        if not outs:
+            connections.append(f'<connection from="{k}"/>')
+        connections += [
+            f'<connection from="{k}" to="{out}" fromLane="{lane}" toLane="{min(lane, int(roads.lanes[out]) - 1)}"/>'
+            for out in outs
+            for lane in range(int(roads.lanes[k]))
+        ]
+    for name, tag, rows in (("nod", "nodes", nodes), ("edg", "edges", edges), ("con", "connections", connections)):
+        (folder / f"{name}.xml").write_text(f"<{tag}>\n" + "\n".join(rows) + f"\n</{tag}>\n", "utf-8")
+    words = ["--node-files=nod.xml", "--edge-files=edg.xml", "--connection-files=con.xml", "--output-file=net.xml"]
+    _call("netconvert", [*words, "--no-turnarounds", "--no-warnings", "--no-internal-links"], folder)
+
+
+def write_routes(workload: Workload, folder: Path) -> None:
+    """Write ``rou.xml``: a vehicle of 5 m with its gap, which takes 1 s to react, for every trip."""
+    kind = '<vType id="car" length="4" minGap="1" tau="1" sigma="0" speedFactor="1" speedDev="0" maxSpeed="100"/>'
+    rows = ["<routes>", kind]
+    for k in np.argsort(workload.depart, kind="stable").tolist():
+        edges = " ".join(str(link) for link in workload.routes[k])  # type: ignore[index]
+        rows.append(
+            f'<vehicle id="{k}" type="car" depart="{workload.depart[k]:.3f}" departLane="best" departSpeed="max">'
+            f'<route edges="{edges}"/></vehicle>'
+        )
+    (folder / "rou.xml").write_text("\n".join([*rows, "</routes>"]), "utf-8")
+    (folder / "add.xml").write_text('<additional><edgeData id="all" file="edge.xml"/></additional>', "utf-8")
+
+
+def _call(program: str, words: list[str], folder: Path) -> None:
+    done = subprocess.run([BIN / program, *words], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{program}: {done.stderr[-2000:]}")
+
+
+def _sumo(folder: Path, *, end_s: float, more: tuple[str, ...] = ()) -> float:
+    """Run SUMO and return the CPU that it took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    files = ["--net-file=net.xml", "--route-files=rou.xml", "--additional-files=add.xml", "--tripinfo-output=trip.xml"]
+    _call("sumo", [*files, *MESO, *more, "--tripinfo-output.write-unfinished", f"--end={end_s}"], folder)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+
+
+def _attributes(path: Path, tag: str) -> list[dict[str, str]]:
+    """Return the attributes of every element of a kind, without holding the file in memory."""
+    rows = []
+    for _, element in ElementTree.iterparse(path):
+        if element.tag == tag:
+            rows.append(dict(element.attrib))
+            element.clear()
+    return rows
+
+
+def _result(workload: Workload, folder: Path, spent_s: float) -> Run:
+    n_links = len(workload.network.links)
+    entered, left, on_links = np.zeros(n_links, np.int64), np.zeros(n_links, np.int64), 0.0
+    for row in _attributes(folder / "edge.xml", "edge"):
+        link = int(row["id"])
+        # SUMO counts those that depart on an edge, and arrive there, apart.
+        entered[link] = int(row["entered"]) + int(row["departed"])
+        left[link] = int(row["left"]) + int(row["arrived"])
+        on_links += float(row["sampledSeconds"])
+    arrive, waiting = np.full(len(workload), np.nan), np.maximum(0.0, workload.horizon_s - workload.depart)
+    for row in _attributes(folder / "trip.xml", "tripinfo"):
+        vehicle, time_s = int(row["id"]), float(row["arrival"])
+        arrive[vehicle] = time_s if time_s >= 0 else np.nan
+        waiting[vehicle] = float(row["departDelay"])
+    return Run(
+        solver=f"SUMO {version('eclipse-sumo')} meso",
+        spent_s=spent_s,
+        arrive=arrive,
+        entered=entered,
+        left=left,
+        vehicle_seconds=on_links,
+        waiting_s=float(waiting.sum()),
+        distance_m=float((left * workload.network.links.length).sum()),
+    )
