@@ -1,4 +1,4 @@
-"""A workload in SUMO's mesoscopic model, Eissfeldt (2004), Vehicle-based modelling of traffic, doctoral thesis, Cologne.
+"""A workload in SUMO's mesoscopic model: Eissfeldt (2004), Vehicle-based modelling of traffic, doctoral thesis.
 
 A street is cut into segments of some 100 m; a vehicle passes to the next segment no sooner than a time gap after the
 one before, which depends on whether the two segments are free or jammed. With all four gaps at 1 s and 5 m a vehicle
@@ -10,9 +10,7 @@ import subprocess
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
-from xml.sax.saxutils import quoteattr
 
 import numpy as np
 import sumo
@@ -65,7 +63,8 @@ def write_network(workload: Workload, folder: Path) -> None:
     nodes = [f'<node id="n{k}" x="{x:.2f}" y="{y:.2f}" type="priority"/>' for k, (x, y) in enumerate(roads.node_xy)]
     edges = [
         f'<edge id="{k}" from="n{roads.from_node[k]}" to="n{roads.to_node[k]}" numLanes="{roads.lanes[k]}" '
-        f'speed="{roads.free_speed[k]:.6f}" length="{roads.length[k]:.4f}" priority="{round(roads.priority[k] * 100)}"/>'
+        f'speed="{roads.free_speed[k]:.6f}" length="{roads.length[k]:.4f}" '
+        f'priority="{round(roads.priority[k] * 100)}"/>'
         for k in range(roads.n_links)
     ]
     connections = []

@@ -132,6 +132,31 @@ def city(*, vehicles: int = 1_080_000, period_s: float = 7200.0, horizon_s: floa
     return _between_zones("generated city", network, random, zones, vehicles, period_s, horizon_s)
 
 
+def metropolis(*, vehicles: int = 500_000, period_s: float = 3600.0) -> Workload:
+    """Return a city of 130,000 links, a third of them of 5 to 30 m, and trips between 300 zones within an hour.
+
+    Every tenth street is an arterial of three lanes; the gaps between streets are as uneven as those that divided
+    carriageways, slip roads and split junctions leave on real maps.
+    """
+    n, zones, every = 181, 300, 10
+    random = np.random.default_rng(1)
+    gaps = np.where(random.random((2, n)) < 0.33, random.uniform(5.0, 30.0, (2, n)), random.uniform(60.0, 250.0, (2, n)))
+    xs, ys = np.cumsum(gaps, axis=1)
+    names = [[f"n{i}_{j}" for j in range(n)] for i in range(n)]
+    links: list[Row] = []
+    for i in range(n):
+        for j in range(n):
+            for k, m in ((i + 1, j), (i, j + 1)):
+                if k < n and m < n:
+                    wide = (j if k > i else i) % every == 0
+                    kind = {"lanes": 3 if wide else 1, "free_speed_m_s": 18.0 if wide else 11.0}
+                    length = float(xs[k] - xs[i] + ys[m] - ys[j])
+                    a, b = names[i][j], names[k][m]
+                    links += [street(*ends, length=length, **kind) for ends in ((a, b), (b, a))]
+    nodes = [(names[i][j], float(xs[i]), float(ys[j])) for i in range(n) for j in range(n)]
+    return _between_zones("metropolis", lay(nodes, links), random, zones, vehicles, period_s, period_s)
+
+
 def _between_zones(
     name: str,
     network: Network,
@@ -219,7 +244,7 @@ def with_turn_lanes(network: Network) -> Network:
     return Network.from_tables({**tables, "movement": rows})
 
 
-WORKLOADS: dict[str, Callable[[], Workload]] = {"grid": grid, "city": city}
+WORKLOADS: dict[str, Callable[[], Workload]] = {"grid": grid, "city": city, "metropolis": metropolis}
 PERIODIC = Scenario.parse('[routing]\nupdate = "periodic"\ninterval_s = 600\nshare = 1.0\n')
 
 

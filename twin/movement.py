@@ -247,7 +247,8 @@ def read_movements(
     listed = frozenset(reader.listed)
     dangling = len(links) > 0 and min(links.from_node.min(), links.to_node.min()) < 0
     n = 0 if dangling else len(links)  # dangling ends are faults, noted before
-    out_start, out_link = adjacency(links.from_node[:n], len(nodes))
+    out_start, out_link = (array.tolist() for array in adjacency(links.from_node[:n], len(nodes)))
+    from_node, to_node, lanes_of = links.from_node.tolist(), links.to_node.tolist(), links.lanes.tolist()
     start, group_start = [0], [0]
     out: list[int] = []
     group: list[int] = []
@@ -256,7 +257,7 @@ def read_movements(
     merged: list[str] = []
     ids = links.ids
     for link in range(n):
-        node = int(links.to_node[link])
+        node = to_node[link]
         rules = reader.rules.get(link, [])
         first = len(group_lanes)
         if node in listed and rules and all(rule.lanes for rule in rules):
@@ -275,11 +276,10 @@ def read_movements(
         else:
             if node not in listed:
                 ways = out_link[out_start[node] : out_start[node + 1]]
-                onward = ways[links.to_node[ways] != links.from_node[link]]
-                ways = onward if len(onward) else ways
-                out.extend(ways.tolist())
+                ways = [way for way in ways if to_node[way] != from_node[link]] or ways
+                out.extend(ways)
                 group.extend([first] * len(ways))
-            group_lanes.append(float(links.lanes[link]))
+            group_lanes.append(float(lanes_of[link]))
             group_pocket.append(np.inf)
         start.append(len(out))
         group_start.append(len(group_lanes))
