@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -37,10 +38,12 @@ class RunningHub:
     def __init__(self, words: Sequence[str], state: Path, environment: dict[str, str]) -> None:
         self.state = state
         kept = {key: value for key, value in os.environ.items() if not key.startswith("CITYTWIN_")}
+        self._mark = secrets.token_hex(8)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "hub.cli", *words], cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={**kept, "CITYTWIN_STATE": str(state), "CITYTWIN_MQTT_LISTEN": "127.0.0.1:0", **environment},
+            env={**kept, "CITYTWIN_STATE": str(state), "CITYTWIN_MQTT_LISTEN": "127.0.0.1:0",
+                 "STARTED_BY_TEST": self._mark, **environment},
         )  # fmt: skip
         self.out: list[str] = []
         self.err: list[str] = []
@@ -104,6 +107,17 @@ class RunningHub:
             if str(self.state) in words or (process.info["environ"] or {}).get("CITYTWIN_STATE") == str(self.state):
                 found.add(process.info["pid"])
         return [psutil.Process(pid) for pid in found if psutil.pid_exists(pid)]
+
+    def started(self) -> list[psutil.Process]:
+        """Return what this start left running, also when another hub works in the same state folder.
+
+        PostgreSQL writes over its environment, but its supervisor does not, and one does not outlive the other.
+        """
+        found = []
+        for process in psutil.process_iter(["environ"]):
+            if (process.info["environ"] or {}).get("STARTED_BY_TEST") == self._mark:
+                found.append(process)
+        return found
 
     def named(self, words: str) -> list[psutil.Process]:
         """Return this hub's processes whose command line holds some words."""
