@@ -41,7 +41,7 @@ class RunningHub:
         self._mark = secrets.token_hex(8)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "hub.cli", *words], cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             env={**kept, "CITYTWIN_STATE": str(state), "CITYTWIN_MQTT_LISTEN": "127.0.0.1:0",
                  "STARTED_BY_TEST": self._mark, **environment},
         )  # fmt: skip
@@ -135,10 +135,14 @@ class RunningHub:
             reader.join(10.0)
         return code
 
+    def interrupt(self) -> None:
+        """Do what a terminal does at Ctrl-C: signal the hub and all that it started in its process group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
     def stop(self) -> None:
         """Stop as Ctrl-C does; kill what is left after a minute."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            self.interrupt()
             try:
                 self.wait(60.0)
             except subprocess.TimeoutExpired:
