@@ -54,12 +54,12 @@ class Control:
     def _wake(self, nodes: Iterable[int], now: float) -> None:
         for node in nodes:
             if now < self.traffic.wake[node]:
-                wake(self.traffic, node, now)
+                wake(self.roads, self.traffic, node, now)
 
     def _pace(self, entry: bool, place: int, headway: float, now: float) -> None:
         """Set the headway of a part's entrance or a queue's exit; the time still to wait changes in proportion."""
         headways = self.roads.part["headway"] if entry else self.roads.queue["headway"]
-        frees = self.traffic.part["free"] if entry else self.traffic.queue["free"]
+        frees = self.traffic.entry["free"] if entry else self.traffic.queue["free"]
         old = headways[place]
         if headway == old:
             return
@@ -147,10 +147,10 @@ class Control:
             ratio = travel / roads.part["travel"][part]
             roads.part["travel"][part] = travel
             for queue in range(roads.part["queue"][part], roads.part["end_queue"][part]):
-                numbers = np.arange(traffic.queue["left"][queue], traffic.queue["entered"][queue])
-                slots = roads.queue["slot"][queue] + numbers % roads.queue["storage"][queue]
-                ready = traffic.slot_time[slots]
-                traffic.slot_time[slots] = np.where(ready > now, now + (ready - now) * ratio, ready)
+                slots = traffic.slot[roads.queue["slot"][queue] : roads.queue["end_slot"][queue]]
+                ready = slots["time"]
+                on_the_way = (slots["vehicle"] >= 0) & (ready > now)
+                slots["time"] = np.where(on_the_way, now + (ready - now) * ratio, ready)
             self._wake((int(roads.part["to_node"][part]),), now)
         set_lookahead(roads)
 

@@ -5,9 +5,19 @@ import math
 import numpy as np
 from numba import njit
 
-from simulation.engine import wake
-from simulation.street import Roads, Traffic
+from simulation.engine import look_ahead, wake
+from simulation.street import UNKNOWN, Roads, Traffic
 from twin.compiled import Int
+
+
+@njit(cache=True)
+def count(roads: Roads, traffic: Traffic, queue: int) -> int:
+    """Return the number of vehicles of a queue."""
+    head, tail = traffic.queue[queue].head, traffic.tail[queue]
+    if traffic.slot[head].vehicle < 0:
+        return 0
+    storage = roads.queue[queue].end_slot - roads.queue[queue].slot
+    return int(tail - head if tail > head else tail - head + storage)
 
 
 @njit(cache=True)
@@ -15,56 +25,73 @@ def riders(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
     """Return every vehicle on the street and its queue, queue by queue in order of the road."""
     n = 0
     for queue in range(len(roads.queue)):
-        n += traffic.queue[queue].entered - traffic.queue[queue].left
+        n += count(roads, traffic, queue)
     vehicles, queues = np.empty(n, np.int32), np.empty(n, np.int32)
     k = 0
     for queue in range(len(roads.queue)):
-        for number in range(traffic.queue[queue].left, traffic.queue[queue].entered):
-            vehicles[k] = traffic.slot_vehicle[roads.queue[queue].slot + number % roads.queue[queue].storage]
+        slot = traffic.queue[queue].head
+        for _ in range(count(roads, traffic, queue)):
+            vehicles[k] = traffic.slot[slot].vehicle
             queues[k] = queue
             k += 1
+            slot = _next(roads, queue, slot)
     return vehicles, queues
+
+
+@njit(cache=True)
+def _next(roads: Roads, queue: int, slot: int) -> int:
+    slot += 1
+    return int(slot if slot < roads.queue[queue].end_slot else roads.queue[queue].slot)
+
+
+@njit(cache=True)
+def look_again(roads: Roads, traffic: Traffic) -> None:
+    """Look up anew where every vehicle goes: routes or queues have changed."""
+    for queue in range(len(roads.queue)):
+        slot, part = traffic.queue[queue].head, roads.queue[queue].part
+        for _ in range(count(roads, traffic, queue)):
+            look_ahead(roads, traffic, part, slot, traffic.vehicle[traffic.slot[slot].vehicle].step)
+            slot = _next(roads, queue, slot)
+    for origin in range(len(traffic.origin)):
+        traffic.origin[origin].ahead = UNKNOWN
 
 
 @njit(cache=True)
 def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: int, now: float) -> bool:
     """Move a vehicle to another queue of its part, in order of its time there; False when that one is full."""
-    storage, base = roads.queue[new].storage, roads.queue[new].slot
-    if traffic.queue[new].entered - traffic.queue[new].left >= storage:
+    n_old, n_new = count(roads, traffic, old), count(roads, traffic, new)
+    first, end = roads.queue[new].slot, roads.queue[new].end_slot
+    if n_new >= end - first:
         return False
-    old_storage, old_base = roads.queue[old].storage, roads.queue[old].slot
-    number, ready = -1, 0.0
-    for k in range(traffic.queue[old].left, traffic.queue[old].entered):
-        slot = old_base + k % old_storage
-        if number >= 0:
-            before = old_base + (k - 1) % old_storage
-            traffic.slot_time[before] = traffic.slot_time[slot]
-            traffic.slot_vehicle[before] = traffic.slot_vehicle[slot]
-        elif traffic.slot_vehicle[slot] == vehicle:
-            number, ready = k, traffic.slot_time[slot]
-    if number < 0:
+    slot, before, ready = traffic.queue[old].head, -1, 0.0
+    for _ in range(n_old):
+        if before >= 0:
+            traffic.slot[before].time = traffic.slot[slot].time
+            traffic.slot[before].vehicle = traffic.slot[slot].vehicle
+        elif traffic.slot[slot].vehicle == vehicle:
+            ready = traffic.slot[slot].time
+        else:
+            slot = _next(roads, old, slot)
+            continue
+        before = slot
+        slot = _next(roads, old, slot)
+    if before < 0:
         return False
-    traffic.queue[old].entered -= 1
-    slot = old_base + traffic.queue[old].entered % old_storage
-    traffic.slot_time[slot] = -math.inf
-    traffic.slot_vehicle[slot] = -1
-    k = traffic.queue[new].entered
-    traffic.queue[new].entered += 1
-    while k > traffic.queue[new].left:
-        before = base + (k - 1) % storage
-        if traffic.slot_time[before] <= ready:
+    traffic.slot[before].time, traffic.slot[before].vehicle = -math.inf, -1
+    traffic.tail[old] = before
+    slot = traffic.tail[new]
+    traffic.tail[new] = _next(roads, new, slot)
+    for _ in range(n_new):
+        before = slot - 1 if slot > first else end - 1
+        if traffic.slot[before].time <= ready:
             break
-        slot = base + k % storage
-        traffic.slot_time[slot] = traffic.slot_time[before]
-        traffic.slot_vehicle[slot] = traffic.slot_vehicle[before]
-        k -= 1
-    slot = base + k % storage
-    traffic.slot_time[slot] = ready
-    traffic.slot_vehicle[slot] = vehicle
+        traffic.slot[slot].time, traffic.slot[slot].vehicle = traffic.slot[before].time, traffic.slot[before].vehicle
+        slot = before
+    traffic.slot[slot].time, traffic.slot[slot].vehicle = ready, vehicle
     part = roads.queue[old].part
     for node in (roads.part[part].to_node, roads.part[part].from_node):
         if now < traffic.wake[node]:
-            wake(traffic, node, now)
+            wake(roads, traffic, node, now)
     return True
 
 
@@ -74,28 +101,15 @@ def waits_for(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
     n = len(roads.queue)
     queue_ahead, part_ahead = np.full(n, -1, np.int32), np.full(n, -1, np.int32)
     for queue in range(n):
-        left = traffic.queue[queue].left
-        if left == traffic.queue[queue].entered:
+        slot = traffic.queue[queue].head
+        out, ahead = traffic.slot[slot].out, traffic.slot[slot].ahead
+        if traffic.slot[slot].vehicle < 0 or out < 0 or roads.part[out].closed:
             continue
-        step = traffic.vehicle[traffic.slot_vehicle[roads.queue[queue].slot + left % roads.queue[queue].storage]].step
-        out = roads.part[roads.queue[queue].part].next
-        if out < 0:
-            movement = traffic.path[step]
-            if movement < 0:
-                continue
-            step += 1
-            out = roads.movement[movement].part
-        if roads.part[out].closed:
-            continue
-        ahead = roads.part[out].last_queue
-        if roads.part[out].next >= 0:
-            ahead = roads.part[out].queue
-        elif traffic.path[step] >= 0:
-            ahead = roads.movement[traffic.path[step]].queue
-        if traffic.queue[ahead].entered - traffic.queue[ahead].left >= roads.queue[ahead].storage:
+        if traffic.slot[traffic.tail[ahead]].vehicle >= 0:
             queue_ahead[queue] = ahead
-        elif traffic.part[out].entered - traffic.part[out].left >= roads.part[out].storage:
-            part_ahead[queue] = out
+        elif roads.part[out].slot >= 0 and math.isinf(traffic.part_slot_time[traffic.entry[out].tail]):
+            if traffic.part_slot_time[traffic.entry[out].tail] > 0:
+                part_ahead[queue] = out
     return queue_ahead, part_ahead
 
 
@@ -119,7 +133,7 @@ def dead_queues(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
                 freed = False
                 part = part_ahead[queue]
                 for other in range(roads.part[part].queue, roads.part[part].end_queue):
-                    if traffic.queue[other].entered > traffic.queue[other].left:
+                    if traffic.slot[traffic.queue[other].head].vehicle >= 0:
                         freed = freed or not dead[other]
             if freed:
                 dead[queue] = 0
@@ -128,6 +142,6 @@ def dead_queues(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
         if dead[queue] and queue_ahead[queue] < 0:
             part = part_ahead[queue]
             for other in range(roads.part[part].queue, roads.part[part].end_queue):
-                if traffic.queue[other].entered > traffic.queue[other].left:
+                if traffic.slot[traffic.queue[other].head].vehicle >= 0:
                     queue_ahead[queue] = other
     return dead, queue_ahead
