@@ -61,8 +61,25 @@ def wake(traffic: Traffic, node: int, time: float) -> None:
 
 
 @kernel
-def earliest_green(roads: Roads, node: int, movement: int, time: float) -> float:
-    """Return the first instant at or after ``time`` at which ``movement`` has green; infinite when it never has."""
+def _gap(roads: Roads, traffic: Traffic, movement: int, rule: int, time: float) -> float:
+    """Return the first instant at or after ``time`` at which a yielding movement finds its gap.
+
+    A vehicle goes once the last one of every movement that it yields to is the critical gap ago and the last one of its
+    own the follow-up time. In a gap G between two of those that is floor((G - critical) / follow-up) + 1 vehicles, the
+    number of those who look ahead, but it asks nothing of the future.
+    """
+    time = max(time, traffic.movement[movement].last + roads.yielding[rule].follow_up)
+    for k in range(roads.yielding[rule].first, roads.yielding[rule].end):
+        time = max(time, traffic.movement[roads.rival[k]].last + roads.yielding[rule].gap)
+    return float(time + 2.0 * TIE_S)  # of two at the same instant the one that need not yield goes first
+
+
+@kernel
+def earliest_green(roads: Roads, traffic: Traffic, node: int, movement: int, time: float) -> float:
+    """Return the first instant at or after ``time`` at which ``movement`` has green and, where it yields, a gap.
+
+    Infinite when it never has. Vehicles to come may only make a yielding movement wait longer.
+    """
     cycle = roads.node[node].cycle
     if cycle <= 0.0 or time == math.inf:  # a full link accepts nobody: the arithmetic below would make that a number
         return time
@@ -70,13 +87,21 @@ def earliest_green(roads: Roads, node: int, movement: int, time: float) -> float
     if first == end:
         return math.inf
     begin = roads.node[node].offset + math.floor((time - roads.node[node].offset) / cycle) * cycle
-    phase = time - begin
-    for k in range(first, end):
-        if phase < roads.green_closes[k] - TIE_S:
-            if phase >= roads.green_opens[k] - TIE_S:
-                return time
-            return float(begin + roads.green_opens[k])
-    return float(begin + cycle + roads.green_opens[first])
+    while begin < math.inf:
+        for k in range(first, end):
+            start, stop = begin + roads.green_opens[k], begin + roads.green_closes[k]
+            if time >= stop - TIE_S:
+                continue
+            if time < start - TIE_S:
+                time = start
+            rule = roads.green_yields[k]
+            if rule >= 0:
+                time = _gap(roads, traffic, movement, rule, time)
+                if time >= stop - TIE_S:
+                    continue
+            return float(time)
+        begin += cycle
+    return math.inf
 
 
 @kernel
@@ -97,16 +122,16 @@ def _accepts(roads: Roads, traffic: Traffic, part: int, queue: int) -> float:
         return math.inf
     time = traffic.part[part].free
     entered = traffic.queue[queue].entered
-    storage = roads.queue[queue].storage
-    if entered - traffic.queue[queue].left >= storage:
+    storage, room = roads.queue[queue].storage, roads.queue[queue].room
+    if entered - traffic.queue[queue].left >= room:
         return math.inf
-    time = max(time, traffic.slot_time[roads.queue[queue].slot + entered % storage])
+    time = max(time, traffic.slot_time[roads.queue[queue].slot + (entered - room) % storage])
     if roads.part[part].slot >= 0:
         entered = traffic.part[part].entered
-        storage = roads.part[part].storage
-        if entered - traffic.part[part].left >= storage:
+        storage, room = roads.part[part].storage, roads.part[part].room
+        if entered - traffic.part[part].left >= room:
             return math.inf
-        time = max(time, traffic.part_slot_time[roads.part[part].slot + entered % storage])
+        time = max(time, traffic.part_slot_time[roads.part[part].slot + (entered - room) % storage])
     return float(time)
 
 
@@ -118,14 +143,14 @@ def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
     left = traffic.queue[queue].left
     slot = roads.queue[queue].slot + left % storage
     vehicle = traffic.slot_vehicle[slot]
-    full = traffic.queue[queue].entered - left >= storage
+    full = traffic.queue[queue].entered - left >= roads.queue[queue].room
     opens = time + roads.queue[queue].hole
     traffic.slot_time[slot] = opens
     traffic.slot_vehicle[slot] = -1
     if roads.part[part].slot >= 0:
         left = traffic.part[part].left
         hole = time + roads.part[part].hole
-        if traffic.part[part].entered - left >= roads.part[part].storage:
+        if traffic.part[part].entered - left >= roads.part[part].room:
             full = True
             opens = max(opens, hole)
         traffic.part_slot_time[roads.part[part].slot + left % roads.part[part].storage] = hole
@@ -220,7 +245,7 @@ def _time_of_queue(roads: Roads, traffic: Traffic, node: int, queue: int, since:
     if out >= 0:
         time = max(time, _accepts(roads, traffic, out, traffic.queue[queue].ahead))
         if traffic.queue[queue].movement >= 0:
-            time = earliest_green(roads, node, traffic.queue[queue].movement, time)
+            time = earliest_green(roads, traffic, node, traffic.queue[queue].movement, time)
     return float(time)
 
 
@@ -277,6 +302,12 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
                     found, best, best_from, best_out, best_tag = True, time, -1, part, tag
         if not found:
             return next_time
+        if best_from >= 0 and best_out >= 0 and traffic.queue[best_from].movement >= 0:
+            if roads.movement[traffic.queue[best_from].movement].yields:  # others may have gone since it was timed
+                traffic.queue[best_from].time = _time_of_queue(roads, traffic, node, best_from, since, until)
+                if traffic.queue[best_from].time > best:
+                    again, moved_from, moved_part, moved_out = False, -1, -1, -1
+                    continue
         _move(roads, traffic, best_from, best_out, best)
         again, moved_from, moved_out = False, best_from, best_out
         moved_part = roads.queue[best_from].part if best_from >= 0 else -1
@@ -299,7 +330,7 @@ def _pace(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, t
         if contested:
             lag = headway
             if movement >= 0:
-                due = earliest_green(roads, roads.part[roads.queue[queue].part].to_node, movement, due)
+                due = earliest_green(roads, traffic, roads.part[roads.queue[queue].part].to_node, movement, due)
         schedule = min(time, max(due, time - lag))
     traffic.queue[queue].schedule = schedule
     traffic.queue[queue].last = time
@@ -322,6 +353,9 @@ def _move(roads: Roads, traffic: Traffic, queue: int, out: int, time: float) -> 
         ahead, movement = traffic.queue[queue].ahead, traffic.queue[queue].movement
         if out >= 0:
             _charge(roads, traffic, queue, movement, out)
+        if movement >= 0:
+            traffic.movement[movement].left += 1
+            traffic.movement[movement].last = time
         slot = roads.queue[queue].slot + traffic.queue[queue].left % roads.queue[queue].storage
         vehicle = np.int64(traffic.slot_vehicle[slot])
         _pace(roads, traffic, queue, movement, out, time)

@@ -30,7 +30,7 @@ def riders(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
 def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: int, now: float) -> bool:
     """Move a vehicle to another queue of its part, in order of its time there; False when that one is full."""
     storage, base = roads.queue[new].storage, roads.queue[new].slot
-    if traffic.queue[new].entered - traffic.queue[new].left >= storage:
+    if traffic.queue[new].entered - traffic.queue[new].left >= roads.queue[new].room:
         return False
     old_storage, old_base = roads.queue[old].storage, roads.queue[old].slot
     number, ready = -1, 0.0
@@ -92,9 +92,9 @@ def waits_for(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
             ahead = roads.part[out].queue
         elif traffic.path[step] >= 0:
             ahead = roads.movement[traffic.path[step]].queue
-        if traffic.queue[ahead].entered - traffic.queue[ahead].left >= roads.queue[ahead].storage:
+        if traffic.queue[ahead].entered - traffic.queue[ahead].left >= roads.queue[ahead].room:
             queue_ahead[queue] = ahead
-        elif traffic.part[out].entered - traffic.part[out].left >= roads.part[out].storage:
+        elif traffic.part[out].entered - traffic.part[out].left >= roads.part[out].room:
             part_ahead[queue] = out
     return queue_ahead, part_ahead
 

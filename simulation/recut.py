@@ -64,7 +64,9 @@ def recut(
     for name in STATIC:
         roads.part[name][new_part[others]] = old_roads.part[name][others]
     roads.queue["headway"][new_queue] = old_roads.queue["headway"]
-    roads.node["cycle"][: network.n_nodes] = old_roads.node["cycle"][: network.n_nodes]
+    for name in ("cycle", "offset"):
+        roads.node[name][: network.n_nodes] = old_roads.node[name][: network.n_nodes]
+    roads.movement["yields"] = old_roads.movement["yields"]
     ratio = old_roads.part[part]["travel"] / (roads.part[part]["travel"] + roads.part[part + 1]["travel"])
     for half in (part, part + 1):
         roads.part["travel"][half] *= ratio

@@ -36,6 +36,7 @@ PART = np.dtype(
         ("last_queue", "i8"),  # queue of the vehicles whose trip ends here
         ("slot", "i8"),  # first of the part's own slots, -1 with one queue, whose slots then are the part's
         ("storage", "i8"),
+        ("room", "i8"),  # slots in use, fewer than the storage while lanes are closed
         ("closed", "i8"),
         ("length", "f8"),
         ("travel", "f8"),  # s at the free speed in force
@@ -50,6 +51,7 @@ QUEUE = np.dtype(
         ("part", "i8"),
         ("slot", "i8"),
         ("storage", "i8"),
+        ("room", "i8"),
         ("headway", "f8"),  # s between exits
         ("hole", "f8"),
         ("share", "f8"),  # of the link's lanes
@@ -57,7 +59,17 @@ QUEUE = np.dtype(
     ],
     align=True,
 )
-MOVEMENT = np.dtype([("part", "i8"), ("queue", "i8"), ("green", "i8"), ("end_green", "i8")], align=True)
+MOVEMENT = np.dtype(
+    [
+        ("part", "i8"),
+        ("queue", "i8"),
+        ("green", "i8"),  # its windows are green:end_green
+        ("end_green", "i8"),
+        ("yields", "i8"),  # 1 while one of its windows has a rule of yielding
+    ],
+    align=True,
+)
+YIELDING = np.dtype([("first", "i8"), ("end", "i8"), ("gap", "f8"), ("follow_up", "f8")], align=True)  # of Roads.rival
 NODE = np.dtype(
     [
         ("queue", "i8"),  # rows of Roads.node_queue
@@ -104,7 +116,10 @@ QUEUE_TRAFFIC = np.dtype(
     ],
     align=True,
 )
-MOVEMENT_TRAFFIC = np.dtype([("tag", "f8"), ("served", "i8")], align=True)
+MOVEMENT_TRAFFIC = np.dtype(
+    [("tag", "f8"), ("served", "i8"), ("left", "i8"), ("last", "f8")],  # departures so far, and when the last one was
+    align=True,
+)
 VEHICLE = np.dtype(
     [
         ("step", "i8"),  # place in Traffic.path of the movement at the end of the link it is on
@@ -128,6 +143,9 @@ class Roads(NamedTuple):
     movement: Records
     green_opens: Float
     green_closes: Float
+    green_yields: Long  # the rule of yielding of each window, -1: protected
+    yielding: Records
+    rival: Long  # movements to which others yield
     node: Records  # those of the network, then those of the cuts
     node_queue: Long
     node_origin: Long
@@ -230,6 +248,7 @@ def lay_roads(network: CompiledNetwork, greens: GreenTable, cuts: Mapping[int, S
             last_queue=part_last_queue,
             slot=part_slot,
             storage=part_storage,
+            room=part_storage,
             closed=np.zeros(n_parts),
             length=length,
             travel=length / network.free_speed[link],
@@ -242,6 +261,7 @@ def lay_roads(network: CompiledNetwork, greens: GreenTable, cuts: Mapping[int, S
             part=queue_part,
             slot=np.cumsum(queue_storage) - queue_storage,
             storage=queue_storage,
+            room=queue_storage,
             headway=1.0 / (network.capacity[queue_link] * share),
             hole=queue_hole,
             share=share,
@@ -253,9 +273,19 @@ def lay_roads(network: CompiledNetwork, greens: GreenTable, cuts: Mapping[int, S
             queue=part_queue[last_part[movement_link]] + group_place,
             green=greens.start[:-1],
             end_green=greens.start[1:],
+            yields=greens.yields_now(),
         ),
         green_opens=greens.opens,
         green_closes=greens.closes,
+        green_yields=greens.yields,
+        yielding=_records(
+            YIELDING,
+            first=greens.rival_start[:-1],
+            end=greens.rival_start[1:],
+            gap=greens.gap,
+            follow_up=greens.follow_up,
+        ),
+        rival=greens.rival,
         node=_records(
             NODE,
             queue=node_queue_start[:-1],
@@ -310,11 +340,13 @@ def empty_traffic(roads: Roads, n_vehicles: int) -> Traffic:
     queue["ahead"] = UNKNOWN
     queue["schedule"] = queue["last"] = LONG_AGO_S
     part["last_from"] = UNKNOWN
+    movement = np.zeros(len(roads.movement), MOVEMENT_TRAFFIC)
+    movement["last"] = LONG_AGO_S
     own_slots = roads.part["storage"][roads.part["slot"] >= 0]
     return Traffic(
         part=part,
         queue=queue,
-        movement=np.zeros(len(roads.movement), MOVEMENT_TRAFFIC),
+        movement=movement,
         vehicle=no_vehicles(n_vehicles),
         slot_time=np.full(n_slots, -np.inf),
         slot_vehicle=np.full(n_slots, -1, np.int32),
