@@ -68,22 +68,45 @@ def wake(roads: Roads, traffic: Traffic, node: int, time: float) -> None:
 
 
 @inner
-def earliest_green(roads: Roads, node: int, movement: int, time: float) -> float:
-    """Return the first instant at or after ``time`` at which ``movement`` has green; infinite when it never has."""
+def _gap(roads: Roads, traffic: Traffic, movement: int, rule: int, time: float) -> float:
+    """Return the first instant at or after ``time`` at which a yielding movement finds its gap.
+
+    A vehicle goes once the last one of every movement that it yields to is the critical gap ago and the last one of its
+    own the follow-up time. In a gap G between two of those that is floor((G - critical) / follow-up) + 1 vehicles, the
+    number of those who look ahead, but it asks nothing of the future.
+    """
+    time = max(time, traffic.movement[movement].last + roads.yielding[rule].follow_up)
+    for k in range(roads.yielding[rule].first, roads.yielding[rule].end):
+        time = max(time, traffic.movement[roads.rival[k]].last + roads.yielding[rule].gap)
+    return float(time + 2.0 * TIE_S)  # of two at the same instant the one that need not yield goes first
+
+
+@kernel
+def earliest_green(roads: Roads, traffic: Traffic, node: int, movement: int, time: float) -> float:
+    """Return the first instant at or after ``time`` at which ``movement`` has green and, where it yields, a gap.
+
+    Infinite when it never has. Vehicles to come may only make a yielding movement wait longer.
+    """
     cycle = roads.node[node].cycle
-    if cycle <= 0.0 or time == math.inf:  # a full link accepts nobody: the arithmetic below would make that a number
-        return time
     first, end = roads.movement[movement].green, roads.movement[movement].end_green
     if first == end:
         return math.inf
     begin = roads.node[node].offset + math.floor((time - roads.node[node].offset) / cycle) * cycle
-    phase = time - begin
-    for k in range(first, end):
-        if phase < roads.green_closes[k] - TIE_S:
-            if phase >= roads.green_opens[k] - TIE_S:
-                return time
-            return float(begin + roads.green_opens[k])
-    return float(begin + cycle + roads.green_opens[first])
+    while begin < math.inf:
+        for k in range(first, end):
+            start, stop = begin + roads.green_opens[k], begin + roads.green_closes[k]
+            if time >= stop - TIE_S:
+                continue
+            if time < start - TIE_S:
+                time = start
+            rule = roads.green_yields[k]
+            if rule >= 0:
+                time = _gap(roads, traffic, movement, rule, time)
+                if time >= stop - TIE_S:
+                    continue
+            return float(time)
+        begin += cycle
+    return math.inf
 
 
 @inner
@@ -113,16 +136,30 @@ def look_ahead(roads: Roads, traffic: Traffic, part: int, slot: int, step: int) 
 
 
 @inner
+def queue_hole(roads: Roads, traffic: Traffic, queue: int) -> int:
+    """Return the slot whose hole the next vehicle of a queue takes: as many before its own as are in use."""
+    slot = np.int64(traffic.tail[queue]) - roads.queue[queue].room
+    return int(slot if slot >= roads.queue[queue].slot else slot + roads.queue[queue].end_slot - roads.queue[queue].slot)
+
+
+@inner
+def part_hole(roads: Roads, traffic: Traffic, part: int) -> int:
+    """Return the own slot of a part whose hole its next vehicle takes."""
+    slot = np.int64(traffic.entry[part].tail) - roads.part[part].room
+    return int(slot if slot >= roads.part[part].slot else slot + roads.part[part].end_slot - roads.part[part].slot)
+
+
+@inner
 def _accepts(roads: Roads, traffic: Traffic, part: int, queue: int) -> float:
     """Return the earliest entry that ``part`` offers to a vehicle of ``queue``; infinite while full or closed."""
-    slot = traffic.tail[queue]
+    slot = queue_hole(roads, traffic, queue)
     if roads.part[part].closed or traffic.slot[slot].vehicle >= 0:
         return math.inf
     if roads.part[part].crosses:
         observe()
     time = max(traffic.entry[part].free, traffic.slot[slot].time)
     if roads.part[part].slot >= 0:
-        time = max(time, traffic.part_slot_time[traffic.entry[part].tail])
+        time = max(time, traffic.part_slot_time[part_hole(roads, traffic, part)])
     return float(time)
 
 
@@ -133,7 +170,7 @@ def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
     vehicle = traffic.slot[slot].vehicle
     opens = time + roads.queue[queue].hole
     inside = not roads.part[part].crosses
-    full = inside and traffic.tail[queue] == slot
+    full = inside and queue_hole(roads, traffic, queue) == slot
     traffic.slot[slot].time = opens
     if not inside:
         publish()
@@ -145,7 +182,7 @@ def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
     if roads.part[part].slot >= 0:
         slot = traffic.exit[part].head
         hole = time + roads.part[part].hole
-        if inside and traffic.entry[part].tail == slot:
+        if inside and part_hole(roads, traffic, part) == slot:
             full = True
             opens = max(opens, hole)
         traffic.part_slot_time[slot] = hole
@@ -232,9 +269,9 @@ def _time_of_queue(roads: Roads, traffic: Traffic, node: int, queue: int, since:
     time = max(since, traffic.slot[slot].time, traffic.queue[queue].free)
     if time < until and out >= 0:
         time = max(time, _accepts(roads, traffic, out, traffic.slot[slot].ahead))
-        movement = traffic.slot[slot].movement
-        if movement >= 0:
-            time = earliest_green(roads, node, movement, time)
+        movement = np.int64(traffic.slot[slot].movement)
+        if movement >= 0 and roads.node[node].cycle > 0.0 and time < math.inf:
+            time = earliest_green(roads, traffic, node, movement, time)
     traffic.queue_time[queue] = time
     traffic.queue_out[queue] = out
 
@@ -263,6 +300,7 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
     first_queue, end_queue = roads.node[node].queue, roads.node[node].end_queue
     first_origin, end_origin = roads.node[node].origin, roads.node[node].end_origin
     beyond = until + 2.0 * TIE_S  # whoever comes so soon after ``until`` that the instant is one is seen now as well
+    signal = roads.node[node].cycle > 0.0
     again = True
     queue: Any = np.int64(-1)
     out: Any = np.int64(-1)
@@ -271,7 +309,8 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
         best = math.inf
         queue = origin = out = np.int64(-1)
         for k in range(first_queue, end_queue):
-            if again or k == moved or (moved_out >= 0 and traffic.queue_out[k] == moved_out):
+            touched = again or k == moved or (moved_out >= 0 and traffic.queue_out[k] == moved_out)
+            if touched or (signal and _yields(roads, traffic, k)):
                 _time_of_queue(roads, traffic, node, k, since, beyond)
             if traffic.queue_time[k] < best:
                 best, queue = traffic.queue_time[k], np.int64(k)
@@ -294,6 +333,13 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
         again = out >= 0 and roads.part[out].to_node == node  # a loop: what was done changes both ends
         if queue >= 0:
             again = again or roads.part[roads.queue[queue].part].from_node == node
+
+
+@inner
+def _yields(roads: Roads, traffic: Traffic, queue: int) -> bool:
+    """Return whether the first vehicle of a queue waits for gaps, which each move may take from it."""
+    movement = traffic.slot[traffic.queue[queue].head].movement
+    return bool(movement >= 0 and roads.movement[movement].yields)
 
 
 @inner
@@ -340,8 +386,9 @@ def _pace(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, s
         due = max(traffic.slot[slot].time, traffic.queue[queue].schedule + headway)
         if contested:
             lag = headway
-            if movement >= 0:
-                due = earliest_green(roads, roads.part[roads.queue[queue].part].to_node, movement, due)
+            node = np.int64(roads.part[roads.queue[queue].part].to_node)
+            if movement >= 0 and roads.node[node].cycle > 0.0:
+                due = earliest_green(roads, traffic, node, movement, due)
         schedule = min(time, max(due, time - lag))
     traffic.queue[queue].schedule = schedule
     traffic.queue[queue].last = time
@@ -368,6 +415,8 @@ def _move(roads: Roads, traffic: Traffic, queue: int, origin: int, out: int, tim
         _leave(roads, traffic, queue, time)
         if movement >= 0:
             traffic.vehicle[vehicle].step += 1
+            traffic.movement[movement].left += 1
+            traffic.movement[movement].last = time
     if out >= 0:
         _enter(roads, traffic, out, ahead, vehicle, time)
         traffic.entry[out].last_from = queue if queue >= 0 else ORIGIN

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-from simulation.engine import look_ahead, wake
+from simulation.engine import look_ahead, part_hole, queue_hole, wake
 from simulation.street import UNKNOWN, Roads, Traffic
 from twin.compiled import Int
 
@@ -61,7 +61,7 @@ def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: in
     """Move a vehicle to another queue of its part, in order of its time there; False when that one is full."""
     n_old, n_new = count(roads, traffic, old), count(roads, traffic, new)
     first, end = roads.queue[new].slot, roads.queue[new].end_slot
-    if n_new >= end - first:
+    if n_new >= roads.queue[new].room:
         return False
     slot, before, ready = traffic.queue[old].head, -1, 0.0
     for _ in range(n_old):
@@ -105,11 +105,10 @@ def waits_for(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
         out, ahead = traffic.slot[slot].out, traffic.slot[slot].ahead
         if traffic.slot[slot].vehicle < 0 or out < 0 or roads.part[out].closed:
             continue
-        if traffic.slot[traffic.tail[ahead]].vehicle >= 0:
+        if traffic.slot[queue_hole(roads, traffic, ahead)].vehicle >= 0:
             queue_ahead[queue] = ahead
-        elif roads.part[out].slot >= 0 and math.isinf(traffic.part_slot_time[traffic.entry[out].tail]):
-            if traffic.part_slot_time[traffic.entry[out].tail] > 0:
-                part_ahead[queue] = out
+        elif roads.part[out].slot >= 0 and traffic.part_slot_time[part_hole(roads, traffic, out)] == math.inf:
+            part_ahead[queue] = out
     return queue_ahead, part_ahead
 
 

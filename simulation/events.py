@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import simpy
 
+from simulation.conflicts import Junctions
 from simulation.demand import Demand
 from simulation.departures import Trips
 from simulation.failures import dark_nodes
 from simulation.scenario import Scenario
 from simulation.signals import faults_of as signal_faults
-from simulation.signals import movement_rows
+from simulation.signals import movement_rows, settle
 from simulation.street import MIN_PART_M
 from twin import Network
 from twin.compiled import CompiledNetwork, Int
@@ -81,9 +82,11 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]
             )
     nodes = [plan.node_id for plan in scenario.signal]
     rows = movement_rows(roads) if scenario.signal else {}
+    junctions = Junctions(network)
     for number, plan in enumerate(scenario.signal, 1):
         where = f"{label}: [[signal]] {number}"
-        faults += signal_faults(plan, roads, where, rows)
+        wrong = signal_faults(plan, roads, where, rows)
+        faults += wrong or settle(plan, junctions, rows, where)[1]
         if plan.node_id in nodes[: number - 1]:
             faults.append(f"{where}: node {plan.node_id!r} has a plan already, a node has one")
     if scenario.demand and demand.fixed is not None:

@@ -11,7 +11,7 @@ from twin.compiled import CompiledNetwork
 
 Long = npt.NDArray[np.int64]
 
-STATIC = ("closed", "travel", "headway")  # what scenario events may have changed on a part
+STATIC = ("closed", "travel", "headway", "room")  # what scenario events may have changed on a part
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,9 @@ def recut(
     for name in STATIC:
         roads.part[name][new_part[others]] = old_roads.part[name][others]
     roads.queue["headway"][new_queue] = old_roads.queue["headway"]
-    roads.node["cycle"][: network.n_nodes] = old_roads.node["cycle"][: network.n_nodes]
+    for name in ("cycle", "offset"):
+        roads.node[name][: network.n_nodes] = old_roads.node[name][: network.n_nodes]
+    roads.movement["yields"] = old_roads.movement["yields"]
     ratio = old_roads.part[part]["travel"] / (roads.part[part]["travel"] + roads.part[part + 1]["travel"])
     for half in (part, part + 1):
         roads.part["travel"][half] *= ratio
@@ -55,6 +57,7 @@ def recut(
         roads.part[name][part] = old_roads.part[name][part]
 
     kept = owner != part
+    roads.queue["room"][new_queue[kept]] = old_roads.queue["room"][kept]
     _copy_queues(old_roads, old, roads, traffic, queues[kept], new_queue[kept])
     _copy_parts(old_roads, old, roads, traffic, parts[others], new_part[others])
     old_origin = old_roads.part["origin"]

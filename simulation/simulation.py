@@ -13,6 +13,7 @@ import simpy
 
 from sensors import InputError
 from simulation import engine, engine_blocks, engine_riders, events, gridlock, routing
+from simulation.conflicts import Junctions
 from simulation.control import Control
 from simulation.demand import Demand
 from simulation.measure import Cumulative, LinkMeasure
@@ -20,7 +21,7 @@ from simulation.reach import reachable
 from simulation.recut import recut
 from simulation.roster import Roster
 from simulation.scenario import Incident, Routing, Scenario
-from simulation.signals import GreenTable, green_table, merged, never_green
+from simulation.signals import GreenTable, green_table, never_green, sound_plans
 from simulation.street import Roads, Traffic, empty_traffic, lay_roads
 from twin import Network
 from twin.compiled import Int
@@ -111,10 +112,11 @@ class Simulation:
         faults = events.faults_of(self.scenario, network, demand)
         if faults:
             raise InputError(faults)
-        plans = merged(network.signals, self.scenario.signal)
-        self._greens: GreenTable = green_table(self.city, plans)
+        junctions = Junctions(network)
+        plans, plan_notes = sound_plans(junctions, network.signals, self.scenario.signal)
+        self._greens: GreenTable = green_table(junctions, plans)
         never = never_green(self.city, self._greens)
-        self.notes = (*demand.notes, *events.never_green_notes(self.city, never))
+        self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
         self._map = routing.draw_map(self.city, never)
         self._cuts = events.cuts_of(self.scenario, self.city)
         self.threads = engine_blocks.usable_processors() if threads is None else threads

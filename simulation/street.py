@@ -37,6 +37,7 @@ PART = np.dtype(
         ("last_queue", "i4"),  # queue of the vehicles whose trip ends here
         ("slot", "i4"),  # its own slots are slot:end_slot; -1 with one queue, whose slots then are the part's
         ("end_slot", "i4"),
+        ("room", "i4"),  # slots in use, fewer than there are while lanes are closed
         ("origin", "i4"),  # where vehicles wait that begin their trip here, -1 behind a cut
         ("first", "i1"),  # 1 where the link begins
         ("closed", "i1"),
@@ -54,6 +55,7 @@ QUEUE = np.dtype(
         ("part", "i4"),
         ("slot", "i4"),  # its slots are slot:end_slot
         ("end_slot", "i4"),
+        ("room", "i4"),  # slots in use, fewer than there are while lanes are closed
         ("headway", "f8"),  # s between exits
         ("hole", "f8"),
         ("share", "f8"),  # of the link's lanes
@@ -61,7 +63,17 @@ QUEUE = np.dtype(
     ],
     align=True,
 )
-MOVEMENT = np.dtype([("part", "i4"), ("queue", "i4"), ("green", "i4"), ("end_green", "i4")], align=True)
+MOVEMENT = np.dtype(
+    [
+        ("part", "i4"),
+        ("queue", "i4"),
+        ("green", "i4"),  # its windows are green:end_green
+        ("end_green", "i4"),
+        ("yields", "i4"),  # 1 while one of its windows has a rule of yielding
+    ],
+    align=True,
+)
+YIELDING = np.dtype([("first", "i4"), ("end", "i4"), ("gap", "f8"), ("follow_up", "f8")], align=True)  # of Roads.rival
 NODE = np.dtype(
     [
         ("queue", "i4"),  # the queues that end here are queue:end_queue
@@ -120,7 +132,10 @@ ORIGIN_TRAFFIC = np.dtype(
     ],
     align=True,
 )
-MOVEMENT_TRAFFIC = np.dtype([("tag", "f8"), ("served", "i8")], align=True)
+MOVEMENT_TRAFFIC = np.dtype(
+    [("tag", "f8"), ("served", "i8"), ("left", "i8"), ("last", "f8")],  # departures so far, and when the last one was
+    align=True,
+)
 VEHICLE = np.dtype(
     [
         ("step", "i8"),  # place in Traffic.path of the movement at the end of the link it is on
@@ -144,6 +159,9 @@ class Roads(NamedTuple):
     movement: Records
     green_opens: Float
     green_closes: Float
+    green_yields: Long  # the rule of yielding of each window, -1: protected
+    yielding: Records
+    rival: Long  # movements to which others yield
     node: Records  # those of the network, then those of the cuts
     node_origin: Int  # part of each origin, in order of the node at which it begins
     link: Records
@@ -253,6 +271,7 @@ def lay_roads(network: CompiledNetwork, greens: GreenTable, cuts: Mapping[int, S
             last_queue=widest_of,
             slot=part_slot,
             end_slot=np.where(several, part_slot + part_storage, -1),
+            room=part_storage,
             origin=part_origin,
             first=first,
             closed=np.zeros(n_parts),
@@ -268,6 +287,7 @@ def lay_roads(network: CompiledNetwork, greens: GreenTable, cuts: Mapping[int, S
             part=queue_part,
             slot=queue_slot,
             end_slot=queue_slot + queue_storage,
+            room=queue_storage,
             headway=1.0 / (network.capacity[queue_link] * share),
             hole=queue_hole,
             share=share,
@@ -279,9 +299,19 @@ def lay_roads(network: CompiledNetwork, greens: GreenTable, cuts: Mapping[int, S
             queue=part_queue[last_part[movement_link]] + group_place,
             green=greens.start[:-1],
             end_green=greens.start[1:],
+            yields=greens.yields_now(),
         ),
         green_opens=greens.opens,
         green_closes=greens.closes,
+        green_yields=greens.yields,
+        yielding=_records(
+            YIELDING,
+            first=greens.rival_start[:-1],
+            end=greens.rival_start[1:],
+            gap=greens.gap,
+            follow_up=greens.follow_up,
+        ),
+        rival=greens.rival,
         node=_records(
             NODE,
             queue=node_queue[:-1],
@@ -349,6 +379,8 @@ def empty_traffic(roads: Roads, n_vehicles: int) -> Traffic:
     origin = np.zeros(len(roads.node_origin), ORIGIN_TRAFFIC)
     origin["head"] = origin["last"] = -1
     origin["ahead"] = UNKNOWN
+    movement = np.zeros(len(roads.movement), MOVEMENT_TRAFFIC)
+    movement["last"] = LONG_AGO_S
     heap = np.argsort(roads.node["block"], kind="stable").astype(np.int32)
     place = np.empty(n_nodes, np.int32)
     place[heap] = np.arange(n_nodes)
@@ -363,7 +395,7 @@ def empty_traffic(roads: Roads, n_vehicles: int) -> Traffic:
         queue_out=np.full(len(queue), -1, np.int32),
         origin=origin,
         origin_time=np.full(len(origin), np.inf),
-        movement=np.zeros(len(roads.movement), MOVEMENT_TRAFFIC),
+        movement=movement,
         vehicle=no_vehicles(n_vehicles),
         wake=np.full(n_nodes, np.inf),
         heap=heap,
