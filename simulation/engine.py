@@ -25,10 +25,11 @@ from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic
 from twin.compiled import Int
 
 # No reference counting: the kernels make no arrays, and counting those they are given took four fifths of the time.
-OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False, "nogil": True}
-kernel = njit(**OPTIONS)
-# A call hands over every array of the street, some 150 words: what is called for each move is put in its place.
-inner = njit(forceinline=True, **OPTIONS)
+OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False, "nogil": True, "no_cfunc_wrapper": True}
+kernel = njit(**OPTIONS)  # called from Python
+part_of_kernel = njit(no_cpython_wrapper=True, **OPTIONS)
+# A call hands over every array of the street, some 200 words: what is called for each move is put in its place.
+inner = njit(forceinline=True, no_cpython_wrapper=True, **OPTIONS)
 
 TIE_S = 1e-9  # instants closer than this are one
 RARE = 8  # a movement taken by fewer than one in this many is weighed as one in this many
@@ -81,7 +82,7 @@ def _gap(roads: Roads, traffic: Traffic, movement: int, rule: int, time: float) 
     return float(time + 2.0 * TIE_S)  # of two at the same instant the one that need not yield goes first
 
 
-@kernel
+@part_of_kernel
 def earliest_green(roads: Roads, traffic: Traffic, node: int, movement: int, time: float) -> float:
     """Return the first instant at or after ``time`` at which ``movement`` has green and, where it yields, a gap.
 
@@ -123,13 +124,12 @@ def queue_on(roads: Roads, traffic: Traffic, part: int, step: int) -> int:
 @inner
 def look_ahead(roads: Roads, traffic: Traffic, part: int, slot: int, step: int) -> None:
     """Note in a slot of ``part`` where its vehicle goes next: movement, part and queue."""
-    out = roads.part[part].next
-    movement = -1
+    out, movement = np.int64(roads.part[part].next), np.int64(-1)
     if out < 0:
-        movement = traffic.path[step]
+        movement = np.int64(traffic.path[step])
         step += 1
         if movement >= 0:
-            out = roads.movement[movement].part
+            out = np.int64(roads.movement[movement].part)
     traffic.slot[slot].movement = movement
     traffic.slot[slot].out = out
     traffic.slot[slot].ahead = queue_on(roads, traffic, out, step) if out >= 0 else AT_END
@@ -166,7 +166,7 @@ def _accepts(roads: Roads, traffic: Traffic, part: int, queue: int) -> float:
 @inner
 def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
     """Take the first vehicle of ``queue`` off its part and send its hole upstream."""
-    part, slot = roads.queue[queue].part, traffic.queue[queue].head
+    part, slot = np.int64(roads.queue[queue].part), np.int64(traffic.queue[queue].head)
     vehicle = traffic.slot[slot].vehicle
     opens = time + roads.queue[queue].hole
     inside = not roads.part[part].crosses
@@ -180,7 +180,7 @@ def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
         ahead = roads.queue[queue].slot
     traffic.queue[queue].head = ahead
     if roads.part[part].slot >= 0:
-        slot = traffic.exit[part].head
+        slot = np.int64(traffic.exit[part].head)
         hole = time + roads.part[part].hole
         if inside and part_hole(roads, traffic, part) == slot:
             full = True
@@ -190,8 +190,9 @@ def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
         traffic.exit[part].head = slot if slot < roads.part[part].end_slot else roads.part[part].slot
     traffic.exit[part].left += 1
     traffic.exit[part].left_sum += time
-    if full and opens < traffic.wake[roads.part[part].from_node]:
-        wake(roads, traffic, roads.part[part].from_node, opens)
+    node = np.int64(roads.part[part].from_node)
+    if full and opens < traffic.wake[node]:
+        wake(roads, traffic, node, opens)
     if roads.part[part].next < 0:
         link = roads.part[part].link
         spent = time - traffic.vehicle[vehicle].link_enter
@@ -205,7 +206,7 @@ def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
 @inner
 def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, time: float) -> None:
     """Put ``vehicle`` on ``part`` at its entrance."""
-    slot, ready = traffic.tail[queue], time + roads.part[part].travel
+    slot, ready = np.int64(traffic.tail[queue]), time + roads.part[part].travel
     traffic.slot[slot].time = ready
     look_ahead(roads, traffic, part, slot, traffic.vehicle[vehicle].step)
     if roads.part[part].first:
@@ -224,7 +225,7 @@ def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, 
     traffic.entry[part].entered += 1
     traffic.entry[part].entered_sum += time
     if not roads.part[part].crosses and traffic.queue[queue].head == slot:
-        node = roads.part[part].to_node
+        node = np.int64(roads.part[part].to_node)
         if ready < traffic.wake[node]:
             wake(roads, traffic, node, ready)
 
@@ -265,10 +266,10 @@ def _time_of_queue(roads: Roads, traffic: Traffic, node: int, queue: int, since:
         return
     if roads.part[roads.queue[queue].part].crosses:
         observe()
-    out = traffic.slot[slot].out
+    out = np.int64(traffic.slot[slot].out)
     time = max(since, traffic.slot[slot].time, traffic.queue[queue].free)
     if time < until and out >= 0:
-        time = max(time, _accepts(roads, traffic, out, traffic.slot[slot].ahead))
+        time = max(time, _accepts(roads, traffic, out, np.int64(traffic.slot[slot].ahead)))
         movement = np.int64(traffic.slot[slot].movement)
         if movement >= 0 and roads.node[node].cycle > 0.0 and time < math.inf:
             time = earliest_green(roads, traffic, node, movement, time)
@@ -284,14 +285,14 @@ def _time_of_origin(roads: Roads, traffic: Traffic, origin: int, since: float, u
     if vehicle >= 0:
         time = max(since, traffic.vehicle[vehicle].depart)
         if time < until:
-            part = roads.node_origin[origin]
+            part = np.int64(roads.node_origin[origin])
             if traffic.origin[origin].ahead == UNKNOWN:
                 traffic.origin[origin].ahead = queue_on(roads, traffic, part, traffic.vehicle[vehicle].step)
-            time = max(time, _accepts(roads, traffic, part, traffic.origin[origin].ahead))
+            time = max(time, _accepts(roads, traffic, part, np.int64(traffic.origin[origin].ahead)))
     traffic.origin_time[origin] = time
 
 
-@kernel
+@part_of_kernel
 def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float) -> float:
     """Make all moves of ``node`` from ``since`` on before ``until``, in order of time; return when it may act next.
 
@@ -347,21 +348,21 @@ def _turn(
     roads: Roads, traffic: Traffic, node: int, out: int, time: float, queue: int, origin: int
 ) -> tuple[float, int, int]:
     """Return whose turn it is among all that may move onto ``out`` at the instant ``time``: when, queue and origin."""
-    rival, tag = False, 0.0
+    rival, tag, nobody = False, 0.0, np.int64(-1)
     start_queue, start_origin, start = queue, origin, time
-    for k in range(roads.node[node].queue, roads.node[node].end_queue):
+    for k in range(np.int64(roads.node[node].queue), np.int64(roads.node[node].end_queue)):
         if k != start_queue and traffic.queue_out[k] == out and traffic.queue_time[k] <= start + TIE_S:
             if not rival:
                 rival, tag = True, _tag_of(traffic, start_queue, out, start_origin)
-            other = _tag_of(traffic, k, out, -1)
+            other = _tag_of(traffic, k, out, nobody)
             if other < tag:
-                time, queue, origin, tag = traffic.queue_time[k], k, -1, other
-    k = roads.part[out].origin
+                time, queue, origin, tag = traffic.queue_time[k], k, nobody, other
+    k = np.int64(roads.part[out].origin)
     if k >= 0 and k != start_origin and traffic.origin_time[k] <= start + TIE_S:
         if not rival:
             tag = _tag_of(traffic, start_queue, out, start_origin)
-        if _tag_of(traffic, -1, out, k) < tag:
-            time, queue, origin = traffic.origin_time[k], -1, k
+        if _tag_of(traffic, nobody, out, k) < tag:
+            time, queue, origin = traffic.origin_time[k], nobody, k
     return time, queue, origin
 
 
@@ -434,7 +435,7 @@ def run_block(roads: Roads, traffic: Traffic, block: int, since: float, until: f
     if first == end:
         return
     while True:
-        node = traffic.heap[first]
+        node = np.int64(traffic.heap[first])
         time = traffic.wake[node]
         if time >= until:
             return
@@ -451,7 +452,7 @@ def join_origins(roads: Roads, traffic: Traffic, vehicles: Int, parts: Int) -> N
         traffic.vehicle[vehicle].behind = -1
         if traffic.origin[origin].head < 0:
             traffic.origin[origin].head = vehicle
-            node = roads.part[part].from_node
+            node = np.int64(roads.part[part].from_node)
             if traffic.vehicle[vehicle].depart < traffic.wake[node]:
                 wake(roads, traffic, node, traffic.vehicle[vehicle].depart)
         else:

@@ -124,7 +124,7 @@ def _run_windows(
                 break
             if n_blocks > 1:
                 for k in range(roads.meeting_start[block], roads.meeting_start[block + 1]):
-                    node = roads.meeting[k]
+                    node = np.int64(roads.meeting[k])
                     if begin < traffic.wake[node]:
                         wake(roads, traffic, node, begin)
             run_block(roads, traffic, block, since, end)
