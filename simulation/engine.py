@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from simulation.engine_fence import observe, publish
+from simulation.engine_fence import fetch, observe, publish
 from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic
 from twin.compiled import Int
 
@@ -123,7 +123,8 @@ def queue_on(roads: Roads, traffic: Traffic, part: int, step: int) -> int:
 
 @inner
 def look_ahead(roads: Roads, traffic: Traffic, part: int, slot: int, step: int) -> None:
-    """Note in a slot of ``part`` where its vehicle goes next: movement, part and queue."""
+    """Note in a slot of ``part`` where its vehicle goes next: movement and queue."""
+    traffic.slot[slot].step = step
     out, movement = np.int64(roads.part[part].next), np.int64(-1)
     if out < 0:
         movement = np.int64(traffic.path[step])
@@ -131,7 +132,6 @@ def look_ahead(roads: Roads, traffic: Traffic, part: int, slot: int, step: int) 
         if movement >= 0:
             out = np.int64(roads.movement[movement].part)
     traffic.slot[slot].movement = movement
-    traffic.slot[slot].out = out
     traffic.slot[slot].ahead = queue_on(roads, traffic, out, step) if out >= 0 else AT_END
 
 
@@ -266,11 +266,14 @@ def _time_of_queue(roads: Roads, traffic: Traffic, node: int, queue: int, since:
         return
     if roads.part[roads.queue[queue].part].crosses:
         observe()
-    out = np.int64(traffic.slot[slot].out)
     time = max(since, traffic.slot[slot].time, traffic.queue[queue].free)
+    movement = np.int64(traffic.slot[slot].movement)
+    out = np.int64(roads.movement[movement].part if movement >= 0 else roads.part[roads.queue[queue].part].next)
+    if time < until:
+        fetch(traffic.vehicle, traffic.slot[slot].vehicle)
+        fetch(traffic.path, traffic.slot[slot].step)
     if time < until and out >= 0:
         time = max(time, _accepts(roads, traffic, out, np.int64(traffic.slot[slot].ahead)))
-        movement = np.int64(traffic.slot[slot].movement)
         if movement >= 0 and roads.node[node].cycle > 0.0 and time < math.inf:
             time = earliest_green(roads, traffic, node, movement, time)
     traffic.queue_time[queue] = time

@@ -58,3 +58,24 @@ def _yield(typing_context: Any) -> Any:
 
 
 yield_processor = intrinsic(_yield)  # POSIX; who waits for longer than a moment lets others work
+
+
+@intrinsic
+def fetch(typing_context: Any, array: Any, place: Any) -> Any:
+    """Ask the memory for an item that will be needed soon: a city's vehicles do not fit the processor's caches."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array_type, place_type = signature.args
+        view = make_array(array_type)(context, builder, arguments[0])
+        place = context.cast(builder, arguments[1], place_type, types.intp)
+        pointer = cgutils.get_item_pointer(context, builder, array_type, view, [place])
+        word, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [word, flag, flag, flag])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        address = builder.bitcast(pointer, word)
+        builder.call(function, [address, flag(0), flag(3), flag(1)])
+        return context.get_dummy_value()
+
+    if not isinstance(array, types.Array):
+        return None
+    return types.void(array, place), generate

@@ -57,6 +57,16 @@ def look_again(roads: Roads, traffic: Traffic) -> None:
 
 
 @njit(cache=True)
+def _shift(traffic: Traffic, source: int, target: int) -> None:
+    traffic.slot[target].time, traffic.slot[target].vehicle = traffic.slot[source].time, traffic.slot[source].vehicle
+    traffic.slot[target].movement, traffic.slot[target].ahead = (
+        traffic.slot[source].movement,
+        traffic.slot[source].ahead,
+    )
+    traffic.slot[target].step = traffic.slot[source].step
+
+
+@njit(cache=True)
 def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: int, now: float) -> bool:
     """Move a vehicle to another queue of its part, in order of its time there; False when that one is full."""
     n_old, n_new = count(roads, traffic, old), count(roads, traffic, new)
@@ -66,8 +76,7 @@ def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: in
     slot, before, ready = np.int64(traffic.queue[old].head), np.int64(-1), 0.0
     for _ in range(n_old):
         if before >= 0:
-            traffic.slot[before].time = traffic.slot[slot].time
-            traffic.slot[before].vehicle = traffic.slot[slot].vehicle
+            _shift(traffic, slot, before)
         elif traffic.slot[slot].vehicle == vehicle:
             ready = traffic.slot[slot].time
         else:
@@ -85,7 +94,7 @@ def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: in
         before = slot - 1 if slot > first else end - 1
         if traffic.slot[before].time <= ready:
             break
-        traffic.slot[slot].time, traffic.slot[slot].vehicle = traffic.slot[before].time, traffic.slot[before].vehicle
+        _shift(traffic, before, slot)
         slot = before
     traffic.slot[slot].time, traffic.slot[slot].vehicle = ready, vehicle
     part = roads.queue[old].part
@@ -102,8 +111,11 @@ def waits_for(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
     queue_ahead, part_ahead = np.full(n, -1, np.int32), np.full(n, -1, np.int32)
     for queue in range(n):
         slot = traffic.queue[queue].head
-        out, ahead = np.int64(traffic.slot[slot].out), np.int64(traffic.slot[slot].ahead)
-        if traffic.slot[slot].vehicle < 0 or out < 0 or roads.part[out].closed:
+        ahead = np.int64(traffic.slot[slot].ahead)
+        if traffic.slot[slot].vehicle < 0 or ahead < 0:
+            continue
+        out = np.int64(roads.queue[ahead].part)
+        if roads.part[out].closed:
             continue
         if traffic.slot[queue_hole(roads, traffic, ahead)].vehicle >= 0:
             queue_ahead[queue] = ahead

@@ -95,9 +95,9 @@ SLOT = np.dtype(
     [
         ("time", "f8"),  # when its vehicle may leave; without a vehicle: when the hole is at the entrance
         ("vehicle", "i4"),  # -1: none
-        ("movement", "i4"),  # at the end of the link, -1: none
-        ("out", "i4"),  # part that its vehicle goes to, -1: its trip ends here
-        ("ahead", "i4"),  # queue there
+        ("movement", "i4"),  # of its vehicle at the end of the link, -1: none
+        ("ahead", "i4"),  # queue that it will join, AT_END where its trip ends
+        ("step", "i4"),  # of its vehicle
     ],
     align=True,
 )
