@@ -302,12 +302,12 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
                     found, best, best_from, best_out, best_tag = True, time, -1, part, tag
         if not found:
             return next_time
-        if best_from >= 0 and best_out >= 0 and traffic.queue[best_from].movement >= 0:
-            if roads.movement[traffic.queue[best_from].movement].yields:  # others may have gone since it was timed
-                traffic.queue[best_from].time = _time_of_queue(roads, traffic, node, best_from, since, until)
-                if traffic.queue[best_from].time > best:
-                    again, moved_from, moved_part, moved_out = False, -1, -1, -1
-                    continue
+        movement = traffic.queue[best_from].movement if best_from >= 0 else -1
+        if movement >= 0 and roads.movement[movement].yields:  # others may have gone since it was timed
+            traffic.queue[best_from].time = _time_of_queue(roads, traffic, node, best_from, since, until)
+            if traffic.queue[best_from].time > best:
+                again, moved_from, moved_part, moved_out = False, -1, -1, -1
+                continue
         _move(roads, traffic, best_from, best_out, best)
         again, moved_from, moved_out = False, best_from, best_out
         moved_part = roads.queue[best_from].part if best_from >= 0 else -1
