@@ -18,7 +18,7 @@ Long = npt.NDArray[np.int64]
 
 STRAIGHT_DEG = 45.0  # a turn by less goes straight on
 U_TURN_DEG = 150.0
-APART_DEG = 10.0  # directions nearer to each other than this cannot be told apart
+APART_DEG = 30.0  # nearer directions may be two carriageways of one road: which side is which cannot be told
 FACING_DEG = 100.0  # approaches whose directions differ by more are oncoming traffic to each other
 NEAR_NODE_M = 20.0  # the direction of a link is that of its stretch this near to the junction
 
