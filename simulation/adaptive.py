@@ -114,7 +114,7 @@ def _next_call(simulation: "Simulation", node: int, stage: int, now: float) -> i
 def max_pressure(*node_ids: str, slot_s: float = 15.0) -> "Process":
     """Return the process of max-pressure signals: every ``slot_s`` the stage with the greatest pressure gets green.
 
-    The pressure of a movement is its saturation flow times (its vehicles less those on the link ahead, weighted with
+    The pressure of a movement is its saturation flow times (its queue less the queues of the link ahead, weighted with
     their turning shares so far). A change of stage costs its intergreen, within the slot.
 
     Notes
@@ -159,15 +159,17 @@ def _change(env: simpy.Environment, simulation: "Simulation", node: int, stage: 
 
 
 def movement_pressure(simulation: "Simulation") -> Float:
-    """Return the pressure of every movement, (n_movements,) veh^2/s."""
+    """Return the pressure of every movement, (n_movements,) veh^2/s; 0 where the link ahead is full."""
     roads, traffic, city = simulation.roads, simulation.traffic, simulation.city
-    waiting = vehicles_by_movement(roads, traffic).astype(float)
+    waiting = vehicles_by_movement(roads, traffic, simulation.env.now).astype(float)
     inlink = np.repeat(np.arange(city.n_links), np.diff(city.movement_start))
     left = traffic.movement["left"] + 1.0  # of each movement once: shares before anyone has passed
     share = left / np.bincount(inlink, left, city.n_links)[inlink]
     ahead = np.bincount(inlink, share * waiting, city.n_links)
-    rate = 1.0 / roads.queue["headway"][roads.movement["queue"]]
-    return np.asarray(rate * (waiting - ahead[city.movement_out]), dtype=np.float64)
+    part = roads.movement["part"]
+    rate = 1.0 / np.maximum(roads.queue["headway"][roads.movement["queue"]], roads.part["headway"][part])
+    full = traffic.part["entered"][part] - traffic.part["left"][part] >= roads.part["room"][part]
+    return np.where(full, 0.0, rate * (waiting - ahead[city.movement_out]))
 
 
 def webster(

@@ -95,11 +95,11 @@ def earliest_green(roads: Roads, traffic: Traffic, node: int, movement: int, tim
             if time < start - TIE_S:
                 time = start
             rule = roads.green_yields[k]
-            if rule >= 0:
-                time = _gap(roads, traffic, movement, rule, time)
-                if time >= stop - TIE_S:
-                    continue
-            return float(time)
+            if rule < 0:
+                return float(time)
+            found = _gap(roads, traffic, movement, rule, time)
+            if found < stop - TIE_S:
+                return float(found)
         begin += cycle
     return math.inf
 

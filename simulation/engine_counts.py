@@ -1,4 +1,6 @@
-"""A kernel that counts: how many vehicles on the street will take each movement next."""
+"""A kernel that counts: how many vehicles on the street will take each movement next, and how many of them stand."""
+
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -8,12 +10,19 @@ from simulation.street import Roads, Traffic
 
 
 @njit(cache=True)
-def vehicles_by_movement(roads: Roads, traffic: Traffic) -> npt.NDArray[np.int64]:
-    """Return the vehicles that will take each movement at the end of the link they are on, (n_movements,)."""
+def vehicles_by_movement(roads: Roads, traffic: Traffic, ready: float = math.inf) -> npt.NDArray[np.int64]:
+    """Return the vehicles that will take each movement at the end of the link they are on, (n_movements,).
+
+    With ``ready`` (s of the run) only those that, but for red and those before them, could have left until then.
+    """
     count = np.zeros(len(roads.movement), np.int64)
     for queue in range(len(roads.queue)):
+        if ready < math.inf and roads.part[roads.queue[queue].part].next >= 0:
+            continue  # behind an incident, not at the stop line
         for number in range(traffic.queue[queue].left, traffic.queue[queue].entered):
             slot = roads.queue[queue].slot + number % roads.queue[queue].storage
+            if traffic.slot_time[slot] > ready:
+                continue
             movement = traffic.path[traffic.vehicle[traffic.slot_vehicle[slot]].step]
             if movement >= 0:
                 count[movement] += 1

@@ -95,6 +95,21 @@ class Lights:
         """Return the fixed plan of a node."""
         return self._signals[node].plan
 
+    def showing(self, node: int, now: float = 0.0) -> Showing:
+        """Return what is in force at a node; the windows of a flashing one begin ``now``."""
+        signal = self._signals[node]
+        if self._dark(node):
+            return Showing(0.0, 0.0, signal.fixed.windows)
+        if signal.failures:
+            rules = self._greens.flashing[node]
+            return Showing(LASTING_S, now, {row: [(0.0, math.inf, rules[row])] for row in signal.rows})
+        return signal.held[-1] if signal.held else signal.controlled or signal.fixed
+
+    def _dark(self, node: int) -> bool:
+        """Return whether a signal is an all-way stop: dark, or flashing where no road has priority."""
+        failures = self._signals[node].failures
+        return bool(failures) and (DARK in failures or node not in self._greens.flashing)
+
     def rows(self, node: int, stage: int) -> tuple[int, ...]:
         """Return the movements that are green in a stage."""
         return tuple(self._greens.stage_rules[node][stage])
@@ -219,16 +234,7 @@ class Lights:
     def _put(self, node: int, now: float) -> None:
         """Write what is in force into the kernel's arrays and wake the node."""
         signal = self._signals[node]
-        dark = bool(signal.failures) and (DARK in signal.failures or node not in self._greens.flashing)
-        if dark:
-            showing = Showing(0.0, 0.0, signal.fixed.windows)
-        elif signal.failures:
-            rules = self._greens.flashing[node]
-            showing = Showing(LASTING_S, now, {row: [(0.0, math.inf, rules[row])] for row in signal.rows})
-        elif signal.held:
-            showing = signal.held[-1]
-        else:
-            showing = signal.controlled or signal.fixed
+        dark, showing = self._dark(node), self.showing(node, now)
         roads = self._roads
         roads.node["cycle"][node], roads.node["offset"][node] = showing.cycle, showing.offset
         for row in signal.rows:
