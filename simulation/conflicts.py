@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from twin import Network
 from twin.geometry import point_along
 
+Long = npt.NDArray[np.int64]
+
 STRAIGHT_DEG = 45.0  # a turn by less goes straight on
 U_TURN_DEG = 150.0
-APART_DEG = 10.0  # directions nearer to each other than this cannot be told apart
+APART_DEG = 30.0  # nearer directions may be two carriageways of one road: which side is which cannot be told
 FACING_DEG = 100.0  # approaches whose directions differ by more are oncoming traffic to each other
 NEAR_NODE_M = 20.0  # the direction of a link is that of its stretch this near to the junction
 
@@ -34,7 +37,7 @@ class Turn:
     kind: int
 
 
-def _apart(a: float, b: float) -> float:
+def apart(a: float, b: float) -> float:
     """Return the angle between two directions, 0 to 180."""
     return abs((a - b + 180.0) % 360.0 - 180.0)
 
@@ -53,6 +56,11 @@ class Junctions:
         """Position of each node by its id."""
         return {name: node for node, name in enumerate(self.city.node_ids)}
 
+    @cached_property
+    def inlink(self) -> Long:
+        """In-link of each movement, (n_movements,)."""
+        return np.repeat(np.arange(self.city.n_links), np.diff(self.city.movement_start))
+
     def _leg(self, link: int, *, at_end: bool) -> float:
         """Return the direction from a node along a link that ends (or begins) there, degrees counter-clockwise."""
         key = (link, at_end)
@@ -63,6 +71,10 @@ class Junctions:
             east = (lon - here[0]) * np.cos(np.radians(here[1]))
             self._direction[key] = float(np.degrees(np.arctan2(lat - here[1], east)))
         return self._direction[key]
+
+    def direction(self, link: int) -> float:
+        """Return the direction in which a link lies, seen from its downstream end, degrees counter-clockwise."""
+        return self._leg(link, at_end=True)
 
     def turns(self, node: int) -> dict[int, Turn]:
         """Return the movements of a node by row."""
@@ -90,7 +102,7 @@ class Junctions:
     def distinct(self, a: Turn, b: Turn) -> bool:
         """Return whether the directions of the legs of two movements can be told apart."""
         directions = list(self._legs(a, b).values())
-        return all(_apart(x, y) >= APART_DEG for k, x in enumerate(directions) for y in directions[:k])
+        return all(apart(x, y) >= APART_DEG for k, x in enumerate(directions) for y in directions[:k])
 
     def _legs(self, a: Turn, b: Turn) -> dict[int, float]:
         """Return the direction of each leg of two movements by the node at its far end."""
@@ -129,5 +141,5 @@ class Junctions:
         if a.kind == b.kind:
             return None
         loser = a if a.kind > b.kind else b
-        facing = _apart(a.from_deg, b.from_deg) > FACING_DEG
+        facing = apart(a.from_deg, b.from_deg) > FACING_DEG
         return loser if facing or loser.kind == RIGHT else None

@@ -21,15 +21,16 @@ import numpy as np
 from numba import njit
 
 from simulation.engine_fence import fetch, observe, publish
-from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic
+from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic, whole
 from twin.compiled import Int
 
 # No reference counting: the kernels make no arrays, and counting those they are given took four fifths of the time.
 OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False, "nogil": True, "no_cfunc_wrapper": True}
-kernel = njit(**OPTIONS)  # called from Python
-part_of_kernel = njit(no_cpython_wrapper=True, **OPTIONS)
+UNSEEN: dict[str, Any] = {**OPTIONS, "no_cpython_wrapper": True}  # never called from Python
+kernel = njit(**OPTIONS)
+part_of_kernel = njit(**UNSEEN)
 # A call hands over every array of the street, some 200 words: what is called for each move is put in its place.
-inner = njit(forceinline=True, no_cpython_wrapper=True, **OPTIONS)
+inner = njit(forceinline=True, **UNSEEN)
 
 TIE_S = 1e-9  # instants closer than this are one
 RARE = 8  # a movement taken by fewer than one in this many is weighed as one in this many
@@ -101,11 +102,11 @@ def earliest_green(roads: Roads, traffic: Traffic, node: int, movement: int, tim
             if time < start - TIE_S:
                 time = start
             rule = roads.green_yields[k]
-            if rule >= 0:
-                time = _gap(roads, traffic, movement, rule, time)
-                if time >= stop - TIE_S:
-                    continue
-            return float(time)
+            if rule < 0:
+                return float(time)
+            found = _gap(roads, traffic, movement, rule, time)
+            if found < stop - TIE_S:
+                return float(found)
         begin += cycle
     return math.inf
 
@@ -125,12 +126,12 @@ def queue_on(roads: Roads, traffic: Traffic, part: int, step: int) -> int:
 def look_ahead(roads: Roads, traffic: Traffic, part: int, slot: int, step: int) -> None:
     """Note in a slot of ``part`` where its vehicle goes next: movement and queue."""
     traffic.slot[slot].step = step
-    out, movement = np.int64(roads.part[part].next), np.int64(-1)
+    out, movement = whole(roads.part[part].next), whole(-1)
     if out < 0:
-        movement = np.int64(traffic.path[step])
+        movement = whole(traffic.path[step])
         step += 1
         if movement >= 0:
-            out = np.int64(roads.movement[movement].part)
+            out = whole(roads.movement[movement].part)
     traffic.slot[slot].movement = movement
     traffic.slot[slot].ahead = queue_on(roads, traffic, out, step) if out >= 0 else AT_END
 
@@ -138,14 +139,16 @@ def look_ahead(roads: Roads, traffic: Traffic, part: int, slot: int, step: int) 
 @inner
 def queue_hole(roads: Roads, traffic: Traffic, queue: int) -> int:
     """Return the slot whose hole the next vehicle of a queue takes: as many before its own as are in use."""
-    slot = np.int64(traffic.tail[queue]) - roads.queue[queue].room
-    return int(slot if slot >= roads.queue[queue].slot else slot + roads.queue[queue].end_slot - roads.queue[queue].slot)
+    slot = whole(traffic.tail[queue]) - roads.queue[queue].room
+    return int(
+        slot if slot >= roads.queue[queue].slot else slot + roads.queue[queue].end_slot - roads.queue[queue].slot
+    )
 
 
 @inner
 def part_hole(roads: Roads, traffic: Traffic, part: int) -> int:
     """Return the own slot of a part whose hole its next vehicle takes."""
-    slot = np.int64(traffic.entry[part].tail) - roads.part[part].room
+    slot = whole(traffic.entry[part].tail) - roads.part[part].room
     return int(slot if slot >= roads.part[part].slot else slot + roads.part[part].end_slot - roads.part[part].slot)
 
 
@@ -166,7 +169,7 @@ def _accepts(roads: Roads, traffic: Traffic, part: int, queue: int) -> float:
 @inner
 def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
     """Take the first vehicle of ``queue`` off its part and send its hole upstream."""
-    part, slot = np.int64(roads.queue[queue].part), np.int64(traffic.queue[queue].head)
+    part, slot = whole(roads.queue[queue].part), whole(traffic.queue[queue].head)
     vehicle = traffic.slot[slot].vehicle
     opens = time + roads.queue[queue].hole
     inside = not roads.part[part].crosses
@@ -180,7 +183,7 @@ def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
         ahead = roads.queue[queue].slot
     traffic.queue[queue].head = ahead
     if roads.part[part].slot >= 0:
-        slot = np.int64(traffic.exit[part].head)
+        slot = whole(traffic.exit[part].head)
         hole = time + roads.part[part].hole
         if inside and part_hole(roads, traffic, part) == slot:
             full = True
@@ -190,7 +193,7 @@ def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
         traffic.exit[part].head = slot if slot < roads.part[part].end_slot else roads.part[part].slot
     traffic.exit[part].left += 1
     traffic.exit[part].left_sum += time
-    node = np.int64(roads.part[part].from_node)
+    node = whole(roads.part[part].from_node)
     if full and opens < traffic.wake[node]:
         wake(roads, traffic, node, opens)
     if roads.part[part].next < 0:
@@ -206,7 +209,7 @@ def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
 @inner
 def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, time: float) -> None:
     """Put ``vehicle`` on ``part`` at its entrance."""
-    slot, ready = np.int64(traffic.tail[queue]), time + roads.part[part].travel
+    slot, ready = whole(traffic.tail[queue]), time + roads.part[part].travel
     traffic.slot[slot].time = ready
     look_ahead(roads, traffic, part, slot, traffic.vehicle[vehicle].step)
     if roads.part[part].first:
@@ -225,7 +228,7 @@ def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, 
     traffic.entry[part].entered += 1
     traffic.entry[part].entered_sum += time
     if not roads.part[part].crosses and traffic.queue[queue].head == slot:
-        node = np.int64(roads.part[part].to_node)
+        node = whole(roads.part[part].to_node)
         if ready < traffic.wake[node]:
             wake(roads, traffic, node, ready)
 
@@ -267,13 +270,13 @@ def _time_of_queue(roads: Roads, traffic: Traffic, node: int, queue: int, since:
     if roads.part[roads.queue[queue].part].crosses:
         observe()
     time = max(since, traffic.slot[slot].time, traffic.queue[queue].free)
-    movement = np.int64(traffic.slot[slot].movement)
-    out = np.int64(roads.movement[movement].part if movement >= 0 else roads.part[roads.queue[queue].part].next)
+    movement = whole(traffic.slot[slot].movement)
+    out = whole(roads.movement[movement].part if movement >= 0 else roads.part[roads.queue[queue].part].next)
     if time < until:
         fetch(traffic.vehicle, traffic.slot[slot].vehicle)
         fetch(traffic.path, traffic.slot[slot].step)
     if time < until and out >= 0:
-        time = max(time, _accepts(roads, traffic, out, np.int64(traffic.slot[slot].ahead)))
+        time = max(time, _accepts(roads, traffic, out, whole(traffic.slot[slot].ahead)))
         if movement >= 0 and roads.node[node].cycle > 0.0 and time < math.inf:
             time = earliest_green(roads, traffic, node, movement, time)
     traffic.queue_time[queue] = time
@@ -288,10 +291,10 @@ def _time_of_origin(roads: Roads, traffic: Traffic, origin: int, since: float, u
     if vehicle >= 0:
         time = max(since, traffic.vehicle[vehicle].depart)
         if time < until:
-            part = np.int64(roads.node_origin[origin])
+            part = whole(roads.node_origin[origin])
             if traffic.origin[origin].ahead == UNKNOWN:
                 traffic.origin[origin].ahead = queue_on(roads, traffic, part, traffic.vehicle[vehicle].step)
-            time = max(time, _accepts(roads, traffic, part, np.int64(traffic.origin[origin].ahead)))
+            time = max(time, _accepts(roads, traffic, part, whole(traffic.origin[origin].ahead)))
     traffic.origin_time[origin] = time
 
 
@@ -306,33 +309,32 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
     beyond = until + 2.0 * TIE_S  # whoever comes so soon after ``until`` that the instant is one is seen now as well
     signal = roads.node[node].cycle > 0.0
     again = True
-    queue: Any = np.int64(-1)
-    out: Any = np.int64(-1)
+    queue = out = whole(-1)
     while True:
         moved, moved_out = queue, out
         best = math.inf
-        queue = origin = out = np.int64(-1)
+        queue = origin = out = whole(-1)
         for k in range(first_queue, end_queue):
             touched = again or k == moved or (moved_out >= 0 and traffic.queue_out[k] == moved_out)
             if touched or (signal and _yields(roads, traffic, k)):
                 _time_of_queue(roads, traffic, node, k, since, beyond)
             if traffic.queue_time[k] < best:
-                best, queue = traffic.queue_time[k], np.int64(k)
+                best, queue = traffic.queue_time[k], whole(k)
         for k in range(first_origin, end_origin):
             if again or roads.node_origin[k] == moved_out:
                 _time_of_origin(roads, traffic, k, since, beyond)
             if traffic.origin_time[k] < best:
-                best, origin = traffic.origin_time[k], np.int64(k)
+                best, origin = traffic.origin_time[k], whole(k)
         if best >= until:
-            return best
+            return float(best)
         if origin >= 0:
-            queue, out = np.int64(-1), np.int64(roads.node_origin[origin])
+            queue, out = whole(-1), whole(roads.node_origin[origin])
         else:
-            out = np.int64(traffic.queue_out[queue])
+            out = whole(traffic.queue_out[queue])
         if out >= 0:
             best, queue, origin = _turn(roads, traffic, node, out, best, queue, origin)
             if best >= until:
-                return best
+                return float(best)
         _move(roads, traffic, queue, origin, out, best)
         again = out >= 0 and roads.part[out].to_node == node  # a loop: what was done changes both ends
         if queue >= 0:
@@ -351,16 +353,16 @@ def _turn(
     roads: Roads, traffic: Traffic, node: int, out: int, time: float, queue: int, origin: int
 ) -> tuple[float, int, int]:
     """Return whose turn it is among all that may move onto ``out`` at the instant ``time``: when, queue and origin."""
-    rival, tag, nobody = False, 0.0, np.int64(-1)
+    rival, tag, nobody = False, 0.0, whole(-1)
     start_queue, start_origin, start = queue, origin, time
-    for k in range(np.int64(roads.node[node].queue), np.int64(roads.node[node].end_queue)):
+    for k in range(whole(roads.node[node].queue), whole(roads.node[node].end_queue)):
         if k != start_queue and traffic.queue_out[k] == out and traffic.queue_time[k] <= start + TIE_S:
             if not rival:
                 rival, tag = True, _tag_of(traffic, start_queue, out, start_origin)
             other = _tag_of(traffic, k, out, nobody)
             if other < tag:
                 time, queue, origin, tag = traffic.queue_time[k], k, nobody, other
-    k = np.int64(roads.part[out].origin)
+    k = whole(roads.part[out].origin)
     if k >= 0 and k != start_origin and traffic.origin_time[k] <= start + TIE_S:
         if not rival:
             tag = _tag_of(traffic, start_queue, out, start_origin)
@@ -371,8 +373,8 @@ def _turn(
 
 @inner
 def _tag_of(traffic: Traffic, queue: int, out: int, origin: int) -> float:
-    movement = np.int64(traffic.slot[traffic.queue[queue].head].movement if queue >= 0 else -1)
-    return _start_tag(traffic, queue, movement, out, origin)
+    movement = whole(traffic.slot[traffic.queue[queue].head].movement if queue >= 0 else -1)
+    return float(_start_tag(traffic, queue, movement, out, origin))
 
 
 @inner
@@ -390,7 +392,7 @@ def _pace(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, s
         due = max(traffic.slot[slot].time, traffic.queue[queue].schedule + headway)
         if contested:
             lag = headway
-            node = np.int64(roads.part[roads.queue[queue].part].to_node)
+            node = whole(roads.part[roads.queue[queue].part].to_node)
             if movement >= 0 and roads.node[node].cycle > 0.0:
                 due = earliest_green(roads, traffic, node, movement, due)
         schedule = min(time, max(due, time - lag))
@@ -404,17 +406,17 @@ def _pace(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, s
 def _move(roads: Roads, traffic: Traffic, queue: int, origin: int, out: int, time: float) -> None:
     """Move the first vehicle of ``queue`` (-1: of ``origin``) onto part ``out`` (-1: it has arrived)."""
     if queue < 0:
-        ahead, vehicle = np.int64(traffic.origin[origin].ahead), np.int64(traffic.origin[origin].head)
-        _charge(roads, traffic, queue, np.int64(-1), out, origin)
+        ahead, vehicle = whole(traffic.origin[origin].ahead), whole(traffic.origin[origin].head)
+        _charge(roads, traffic, queue, whole(-1), out, origin)
         traffic.origin[origin].head = traffic.vehicle[vehicle].behind
         traffic.origin[origin].ahead = UNKNOWN
         traffic.vehicle[vehicle].enter = time
     else:
-        slot = np.int64(traffic.queue[queue].head)
-        ahead, vehicle = np.int64(traffic.slot[slot].ahead), np.int64(traffic.slot[slot].vehicle)
-        movement = np.int64(traffic.slot[slot].movement)
+        slot = whole(traffic.queue[queue].head)
+        ahead, vehicle = whole(traffic.slot[slot].ahead), whole(traffic.slot[slot].vehicle)
+        movement = whole(traffic.slot[slot].movement)
         if out >= 0:
-            _charge(roads, traffic, queue, movement, out, np.int64(-1))
+            _charge(roads, traffic, queue, movement, out, whole(-1))
         _pace(roads, traffic, queue, movement, out, slot, time)
         _leave(roads, traffic, queue, time)
         if movement >= 0:
@@ -438,7 +440,7 @@ def run_block(roads: Roads, traffic: Traffic, block: int, since: float, until: f
     if first == end:
         return
     while True:
-        node = np.int64(traffic.heap[first])
+        node = whole(traffic.heap[first])
         time = traffic.wake[node]
         if time >= until:
             return
@@ -455,7 +457,7 @@ def join_origins(roads: Roads, traffic: Traffic, vehicles: Int, parts: Int) -> N
         traffic.vehicle[vehicle].behind = -1
         if traffic.origin[origin].head < 0:
             traffic.origin[origin].head = vehicle
-            node = np.int64(roads.part[part].from_node)
+            node = whole(roads.part[part].from_node)
             if traffic.vehicle[vehicle].depart < traffic.wake[node]:
                 wake(roads, traffic, node, traffic.vehicle[vehicle].depart)
         else:

@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 
 from simulation.engine import kernel, run_block, wake
 from simulation.engine_fence import add_atomically, observe, yield_processor
-from simulation.street import MARGIN_S, MIN_LOOKAHEAD_S, Roads, Traffic, lags
+from simulation.street import MARGIN_S, MIN_LOOKAHEAD_S, Roads, Traffic, lags, whole
 from twin.compiled import Float
 
 Long = npt.NDArray[np.int64]
@@ -79,7 +79,7 @@ def _clusters(
     first: npt.NDArray[np.int32], second: npt.NDArray[np.int32], lag: Float, n_fixed: int, n_nodes: int, n_blocks: int
 ) -> Long:
     """Return the cluster of every node: nodes that are joined by short parts, as long as the clusters stay small."""
-    cluster = np.arange(n_nodes)
+    cluster: Long = np.arange(n_nodes)
     most = max(1.0, n_nodes / (2.0 * n_blocks))
     for least in (0.0, *np.geomspace(0.01, LONGEST_WINDOW_S, 27)):
         short = (lag <= least + 2 * MARGIN_S) | (first >= n_fixed) | (second >= n_fixed)  # cuts stay with their link
@@ -87,8 +87,8 @@ def _clusters(
         labels = connected_components(graph, directed=False)[1]
         if np.bincount(labels).max() > most:
             break
-        cluster = labels
-    return np.asarray(cluster, np.int64)
+        cluster = labels.astype(np.int64)
+    return cluster
 
 
 def _bisect(centre: Float, weight: Float, n_blocks: int) -> Long:
@@ -124,7 +124,7 @@ def _run_windows(
                 break
             if n_blocks > 1:
                 for k in range(roads.meeting_start[block], roads.meeting_start[block + 1]):
-                    node = np.int64(roads.meeting[k])
+                    node = whole(roads.meeting[k])
                     if begin < traffic.wake[node]:
                         wake(roads, traffic, node, begin)
             run_block(roads, traffic, block, since, end)

@@ -25,12 +25,11 @@ def _fence(ordering: str) -> Any:
     return define
 
 
-publish = intrinsic(_fence("release"))  # what was written before is seen by whoever sees what is written now
-observe = intrinsic(_fence("acquire"))  # what is read from now on is not older than what was read before
+publish: Any = intrinsic(_fence("release"))  # what was written before is seen by whoever sees what is written now
+observe: Any = intrinsic(_fence("acquire"))  # what is read from now on is not older than what was read before
 
 
-@intrinsic
-def add_atomically(typing_context: Any, counters: Any, place: Any, amount: Any) -> Any:
+def _add_atomically(typing_context: Any, counters: Any, place: Any, amount: Any) -> Any:
     """Add ``amount`` to ``counters[place]`` in one step and return what was there before; a full fence."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -47,21 +46,21 @@ def add_atomically(typing_context: Any, counters: Any, place: Any, amount: Any) 
     return types.int64(counters, place, amount), generate
 
 
+add_atomically: Any = intrinsic(_add_atomically)
+
+
 def _yield(typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(ir.IntType(32), []), "sched_yield"
-        )
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.IntType(32), []), "sched_yield")
         return builder.call(function, [])
 
     return types.int32(), generate
 
 
-yield_processor = intrinsic(_yield)  # POSIX; who waits for longer than a moment lets others work
+yield_processor: Any = intrinsic(_yield)  # POSIX; who waits for longer than a moment lets others work
 
 
-@intrinsic
-def fetch(typing_context: Any, array: Any, place: Any) -> Any:
+def _fetch(typing_context: Any, array: Any, place: Any) -> Any:
     """Ask the memory for an item that will be needed soon: a city's vehicles do not fit the processor's caches."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -79,3 +78,6 @@ def fetch(typing_context: Any, array: Any, place: Any) -> Any:
     if not isinstance(array, types.Array):
         return None
     return types.void(array, place), generate
+
+
+fetch: Any = intrinsic(_fetch)

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from simulation.engine import look_ahead, part_hole, queue_hole, wake
-from simulation.street import UNKNOWN, Roads, Traffic
+from simulation.street import UNKNOWN, Roads, Traffic, whole
 from twin.compiled import Int
 
 
@@ -29,7 +29,7 @@ def riders(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
     vehicles, queues = np.empty(n, np.int32), np.empty(n, np.int32)
     k = 0
     for queue in range(len(roads.queue)):
-        slot = np.int64(traffic.queue[queue].head)
+        slot = whole(traffic.queue[queue].head)
         for _ in range(count(roads, traffic, queue)):
             vehicles[k] = traffic.slot[slot].vehicle
             queues[k] = queue
@@ -48,7 +48,7 @@ def _next(roads: Roads, queue: int, slot: int) -> int:
 def look_again(roads: Roads, traffic: Traffic) -> None:
     """Look up anew where every vehicle goes: routes or queues have changed."""
     for queue in range(len(roads.queue)):
-        slot, part = np.int64(traffic.queue[queue].head), np.int64(roads.queue[queue].part)
+        slot, part = whole(traffic.queue[queue].head), whole(roads.queue[queue].part)
         for _ in range(count(roads, traffic, queue)):
             look_ahead(roads, traffic, part, slot, traffic.vehicle[traffic.slot[slot].vehicle].step)
             slot = _next(roads, queue, slot)
@@ -73,7 +73,7 @@ def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: in
     first, end = roads.queue[new].slot, roads.queue[new].end_slot
     if n_new >= roads.queue[new].room:
         return False
-    slot, before, ready = np.int64(traffic.queue[old].head), np.int64(-1), 0.0
+    slot, before, ready = whole(traffic.queue[old].head), whole(-1), 0.0
     for _ in range(n_old):
         if before >= 0:
             _shift(traffic, slot, before)
@@ -88,7 +88,7 @@ def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: in
         return False
     traffic.slot[before].time, traffic.slot[before].vehicle = -math.inf, -1
     traffic.tail[old] = before
-    slot = np.int64(traffic.tail[new])
+    slot = whole(traffic.tail[new])
     traffic.tail[new] = _next(roads, new, slot)
     for _ in range(n_new):
         before = slot - 1 if slot > first else end - 1
@@ -98,7 +98,7 @@ def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: in
         slot = before
     traffic.slot[slot].time, traffic.slot[slot].vehicle = ready, vehicle
     part = roads.queue[old].part
-    for node in (np.int64(roads.part[part].to_node), np.int64(roads.part[part].from_node)):
+    for node in (whole(roads.part[part].to_node), whole(roads.part[part].from_node)):
         if now < traffic.wake[node]:
             wake(roads, traffic, node, now)
     return True
@@ -111,10 +111,10 @@ def waits_for(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
     queue_ahead, part_ahead = np.full(n, -1, np.int32), np.full(n, -1, np.int32)
     for queue in range(n):
         slot = traffic.queue[queue].head
-        ahead = np.int64(traffic.slot[slot].ahead)
+        ahead = whole(traffic.slot[slot].ahead)
         if traffic.slot[slot].vehicle < 0 or ahead < 0:
             continue
-        out = np.int64(roads.queue[ahead].part)
+        out = whole(roads.queue[ahead].part)
         if roads.part[out].closed:
             continue
         if traffic.slot[queue_hole(roads, traffic, ahead)].vehicle >= 0:

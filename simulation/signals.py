@@ -4,25 +4,23 @@ A window is protected or has a **rule**: whom its movement yields to, and the ga
 yields for most of its window; in the last seconds those who wait in the junction clear it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from sensors import InputError
-from simulation.conflicts import LEFT, RIGHT, THROUGH, U_TURN, Junctions, Turn
+from simulation.conflicts import Junctions, Turn
+from simulation.priority import Rule, flashing_rules, permitted_rule
 from twin.compiled import CompiledNetwork, Float, Int
 from twin.signal import SignalPlan, Stage
 
 Long = npt.NDArray[np.int64]
 Pair = tuple[str, str]
 
-# Critical gap and follow-up time (s) of turns that yield under green. Left: Highway Capacity Manual 2000, chapter 16,
-# appendix C (measured since: 4.9 and 2.7 s, 45 approaches, Transportation Research Record 2019). The others as at a
-# stop sign, chapter 17, exhibit 17-5.
-GAP_UNDER_GREEN_S = {LEFT: (4.5, 2.5), U_TURN: (4.5, 2.5), RIGHT: (6.2, 3.3), THROUGH: (6.5, 4.0)}
-SNEAKERS = 2  # vehicles of a permitted turn that clear the junction in each green: ibidem
+# Vehicles of a permitted turn that clear the junction in each green: Highway Capacity Manual 2000, chapter 16, app. C.
+SNEAKERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,10 @@ class GreenTable:
     gap, follow_up : (n_rules,) s
     rival_start : (n_rules + 1,)
         Rule ``r`` yields to the movements ``rival[rival_start[r]:rival_start[r + 1]]``.
+    stage_rules
+        By node, for each of its stages the rule of every movement that is green in it.
+    flashing
+        By node the rule of every movement while its signal flashes; not there where no road has priority.
     """
 
     cycle: Float
@@ -53,6 +55,8 @@ class GreenTable:
     follow_up: Float
     rival_start: Long
     rival: Long
+    stage_rules: Mapping[int, tuple[Mapping[int, int], ...]]
+    flashing: Mapping[int, Mapping[int, int]]
 
     def yields_now(self) -> Long:
         """Return 1 for each movement that one of its windows makes yield."""
@@ -60,16 +64,8 @@ class GreenTable:
         return (np.bincount(movement[self.yields >= 0], minlength=len(self.start) - 1) > 0).astype(np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Whom a movement yields to (rows of movements), and the gap and follow-up time that it needs (s)."""
-
-    rivals: tuple[int, ...]
-    gap: float
-    follow_up: float
-
-
 Window = tuple[float, float, int]  # opens, closes, rule
+NEVER: Window = (np.inf, np.inf, -1)
 
 
 class Rules:
@@ -82,15 +78,8 @@ class Rules:
         """Return the number of a rule, -1 for None."""
         return -1 if rule is None else self._number.setdefault(rule, len(self._number))
 
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return the columns of `GreenTable`."""
-        rules = list(self._number)
-        return {
-            "gap": np.array([rule.gap for rule in rules], float),
-            "follow_up": np.array([rule.follow_up for rule in rules], float),
-            "rival_start": np.cumsum([0, *(len(rule.rivals) for rule in rules)]).astype(np.int64),
-            "rival": np.array([row for rule in rules for row in rule.rivals], np.int64),
-        }
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self._number)
 
 
 def movement_rows(roads: CompiledNetwork) -> dict[Pair, int]:
@@ -170,60 +159,41 @@ def _pair(roads: CompiledNetwork, turn: Turn) -> list[str]:
     return [roads.link_ids[turn.into], roads.link_ids[turn.out]]
 
 
-def rule_of(turn: Turn, green: Sequence[Turn], permitted: set[int], junctions: Junctions) -> Rule | None:
-    """Return the rule of a permitted movement among those that are green together; None where it need not yield.
-
-    It yields to the movements that conflict with its own and go before it. Where no direction tells which those are, it
-    yields to all protected ones of other links. In a lane group of several lanes that others use as well it need not:
-    a queue that is one for all lanes would hold them all, in the street the waiting vehicle stands in one of them.
-    """
-    city = junctions.city
-    lanes = lanes_of(city, turn.row)
-    if lanes >= 2 and any(
-        other.row not in permitted and city.movement_group[other.row] == city.movement_group[turn.row]
-        for other in green
-    ):
-        return None
-    others = [other for other in green if other.into != turn.into]
-    rivals = [
-        other
-        for other in others
-        if junctions.conflict(turn, other) and (other.row not in permitted or other.kind < turn.kind)
-    ]
-    if not rivals:
-        rivals = [other for other in others if other.row not in permitted and _doubtful(junctions, turn, other)]
-    if not rivals:
-        return None
-    gap, follow_up = GAP_UNDER_GREEN_S[turn.kind]
-    return Rule(tuple(other.row for other in rivals), gap, follow_up / lanes)
-
-
-def _doubtful(junctions: Junctions, turn: Turn, other: Turn) -> bool:
-    """Return whether directions do not tell that two movements are clear of each other."""
-    return turn.out != other.out and not junctions.distinct(turn, other)
-
-
-def lanes_of(city: CompiledNetwork, movement: int) -> float:
-    """Return the lanes of a movement's lane group."""
-    return max(1.0, float(city.group_lanes[city.movement_group[movement]]))
-
-
-def stage_rules(stage: Stage, node: int, junctions: Junctions, known: Mapping[Pair, int]) -> dict[int, Rule | None]:
+def rules_of_stage(stage: Stage, node: int, junctions: Junctions, known: Mapping[Pair, int]) -> dict[int, Rule | None]:
     """Return the rule of every movement of a stage by row; protected ones have None."""
     turns = junctions.turns(node)
     green = [turns[known[pair]] for pair in stage.movements]
     permitted = {known[pair] for pair in stage.permitted}
-    return {turn.row: rule_of(turn, green, permitted, junctions) if turn.row in permitted else None for turn in green}
+    return {
+        turn.row: permitted_rule(turn, green, permitted, junctions) if turn.row in permitted else None for turn in green
+    }
 
 
 def windows_of(city: CompiledNetwork, movement: int, opens: float, closes: float, rule: int) -> list[Window]:
     """Return the windows of one green: with a rule the last seconds are for those who wait in the junction."""
     if rule < 0:
         return [(opens, closes, -1)]
-    inlink = int(np.searchsorted(city.movement_start, movement, side="right")) - 1
-    clear = SNEAKERS * float(city.lanes[inlink] / city.capacity[inlink])
-    change = max(opens, closes - clear)
+    change = max(opens, closes - clear_time(city, movement))
     return [(opens, change, rule), (change, closes, -1)]
+
+
+def clear_time(city: CompiledNetwork, movement: int) -> float:
+    """Return how long those take who clear the junction at the end of a green in which they had to yield (s)."""
+    inlink = int(np.searchsorted(city.movement_start, movement, side="right")) - 1
+    return SNEAKERS * float(city.lanes[inlink] / city.capacity[inlink])
+
+
+def plan_windows(
+    city: CompiledNetwork, plan: SignalPlan, rules: Sequence[Mapping[int, int]]
+) -> dict[int, list[Window]]:
+    """Return the windows of every movement that a plan gives green, by row; ``rules`` gives by stage row and rule."""
+    windows: dict[int, list[Window]] = {}
+    begin = 0.0
+    for stage, of_stage in zip(plan.stages, rules, strict=True):
+        for row, rule in of_stage.items():
+            windows.setdefault(row, []).extend(windows_of(city, row, begin, begin + stage.green_s, rule))
+        begin += stage.green_s + stage.intergreen_s
+    return windows
 
 
 def green_table(junctions: Junctions, plans: Mapping[str, SignalPlan]) -> GreenTable:
@@ -231,24 +201,40 @@ def green_table(junctions: Junctions, plans: Mapping[str, SignalPlan]) -> GreenT
     city = junctions.city
     known = movement_rows(city)
     cycle, offset = np.zeros(city.n_nodes), np.zeros(city.n_nodes)
-    windows: dict[int, list[Window]] = {}
+    rows: list[list[Window]] = [[] for _ in range(len(city.movement_out))]
     rules = Rules()
+    stage_rules: dict[int, tuple[Mapping[int, int], ...]] = {}
+    flashing: dict[int, Mapping[int, int]] = {}
     for plan in plans.values():
         node = junctions.position[plan.node_id]
         cycle[node], offset[node] = plan.cycle_s, plan.offset_s
+        stage_rules[node] = tuple(
+            {row: rules.add(rule) for row, rule in rules_of_stage(stage, node, junctions, known).items()}
+            for stage in plan.stages
+        )
+        by_row = flashing_rules(junctions, node)
+        if by_row is not None:
+            flashing[node] = {row: rules.add(rule) for row, rule in by_row.items()}
+        windows = plan_windows(city, plan, stage_rules[node])
         for row in junctions.turns(node):
-            windows[row] = []
-        begin = 0.0
-        for stage in plan.stages:
-            for row, rule in stage_rules(stage, node, junctions, known).items():
-                windows[row] += windows_of(city, row, begin, begin + stage.green_s, rules.add(rule))
-            begin += stage.green_s + stage.intergreen_s
-    never: list[Window] = [(np.inf, np.inf, -1)]
-    rows = [(windows[row] or never) if row in windows else [] for row in range(len(city.movement_out))]
+            rows[row] = windows.get(row) or [NEVER]
     flat = [window for of_movement in rows for window in of_movement]
     start = np.concatenate([[0], np.cumsum([len(w) for w in rows])]).astype(np.int32)
     opens, closes, yields = np.array(flat, dtype=float).reshape(-1, 3).T
-    return GreenTable(cycle, offset, start, opens.copy(), closes.copy(), yields.astype(np.int64), **rules.arrays())
+    return GreenTable(
+        cycle=cycle,
+        offset=offset,
+        start=start,
+        opens=opens.copy(),
+        closes=closes.copy(),
+        yields=yields.astype(np.int64),
+        gap=np.array([rule.gap for rule in rules], float),
+        follow_up=np.array([rule.follow_up for rule in rules], float),
+        rival_start=np.cumsum([0, *(len(rule.rivals) for rule in rules)]).astype(np.int64),
+        rival=np.array([row for rule in rules for row in rule.rivals], np.int64),
+        stage_rules=stage_rules,
+        flashing=flashing,
+    )
 
 
 def never_green(roads: CompiledNetwork, greens: GreenTable) -> Int:

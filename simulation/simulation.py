@@ -16,6 +16,8 @@ from simulation import engine, engine_blocks, engine_riders, events, gridlock, r
 from simulation.conflicts import Junctions
 from simulation.control import Control
 from simulation.demand import Demand
+from simulation.emergency import with_emergencies
+from simulation.lights import Lights
 from simulation.measure import Cumulative, LinkMeasure
 from simulation.reach import reachable
 from simulation.recut import recut
@@ -125,6 +127,8 @@ class Simulation:
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(self.scenario.demand, until_s=horizon)
+        trips = with_emergencies(trips, self.scenario.emergency, self.city, until_s=horizon)
+        self.inlink = junctions.inlink
         allowed = allow_unreachable or demand.assumed
         self.trips, self.unreachable = reachable(self.city, self._map, demand, trips, allowed=allowed)
         if self.unreachable:
@@ -135,6 +139,8 @@ class Simulation:
         self.roster = Roster(self.trips, repeat_s, seed)
         self.traffic: Traffic = empty_traffic(self.roads, len(self.roster.trip))
         self.control = Control(self.city, self.roads, self.traffic)
+        self.lights = Lights(junctions, plans, self._greens, self.control.stop)
+        self._bind()
         self._path_used = 0
         self._cost = self.roads.link["free_time"].copy()
         self._costed: Cumulative | None = None
@@ -175,6 +181,11 @@ class Simulation:
         engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
         self._time = until
 
+    def _bind(self) -> None:
+        """Let those who work on the arrays know them."""
+        self.control.bind(self.roads, self.traffic)
+        self.lights.bind(self.roads, self.traffic)
+
     # --- vehicles -------------------------------------------------------------------------------------------------
 
     def _dispatching(self) -> Generator[simpy.Event, object, None]:
@@ -192,7 +203,7 @@ class Simulation:
         places, vehicles = self.roster.admit(self.traffic, rows, times, self._routing.share)
         if vehicles is not self.traffic.vehicle:
             self.traffic = self.traffic._replace(vehicle=vehicles)
-            self.control.bind(self.roads, self.traffic)
+            self._bind()
         self._send(places)
 
     def _send(self, vehicles: Int) -> None:
@@ -234,7 +245,7 @@ class Simulation:
         self._path_used = used
         if path is not self.traffic.path:
             self.traffic = self.traffic._replace(path=path)
-            self.control.bind(self.roads, self.traffic)
+            self._bind()
 
     def _make_room(self) -> None:
         """Forget old routes once they may be half of the store."""
@@ -415,7 +426,7 @@ class Simulation:
         self.window_s = window
         self._cuts, self.roads, self.traffic = cuts, done.roads, done.traffic
         self.control.move(done.part, done.queue)
-        self.control.bind(self.roads, self.traffic)
+        self._bind()
         return position_m
 
     def note_gridlock(self) -> None:

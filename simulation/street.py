@@ -18,6 +18,7 @@ from twin.compiled import CompiledNetwork, Float, Int
 Long = npt.NDArray[np.int64]
 Records = npt.NDArray[Any]  # of the record types below
 
+whole: Any = np.int64  # the kernels' one integer type: a call with another one would be compiled again
 MIN_LOOKAHEAD_S = 1e-6  # below this, adding it to a time of day would change nothing
 MARGIN_S = 4e-9  # instants that count as one may be taken up by a window that begins between them
 AT_END = ORIGIN = -1  # instead of a queue: where a trip ends, where it begins
