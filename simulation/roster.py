@@ -46,6 +46,7 @@ class Roster:
         self.informed = np.zeros(n, np.bool_)
         self.gone = 0
         self._used = 0
+        self._number = np.cumsum(trips.key[:, 0] >= 0) - 1  # emergency vehicles leave the chances of all others alone
 
     def due(self, begin: float, end: float) -> tuple[Long, Float]:
         """Return the trips due in ``[begin, end)`` and their times of departure, in order."""
@@ -71,7 +72,7 @@ class Roster:
         vehicles["depart"][places] = times
         self.trip[places] = rows
         period = 0 if self.repeat_s is None or not len(times) else math.floor(times[0] / self.repeat_s)
-        draw = uniform(self._seed, INFORMED, rows + len(self.trips) * (period % 2**20))
+        draw = uniform(self._seed, INFORMED, self._number[rows] + len(self.trips) * (period % 2**20))
         self.informed[places] = draw < share
         return places, vehicles
 
@@ -91,6 +92,11 @@ class Roster:
             self.informed = np.concatenate([self.informed, np.zeros(more, np.bool_)])
             free = np.concatenate([free, np.arange(size, size + more)])
         return free[:n].astype(np.int32), vehicles
+
+    def place_of(self, trip: int) -> int:
+        """Return the place of the newest vehicle of a trip, -1 when it has none yet."""
+        places = np.flatnonzero(self.trip == trip)
+        return int(places[-1]) if len(places) else -1
 
     def under_way_or_waiting(self, vehicles: Records) -> Long:
         """Return the places of vehicles that have not arrived."""
