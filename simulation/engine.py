@@ -24,8 +24,9 @@ from simulation.engine_fence import fetch, observe, publish
 from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic, whole
 from twin.compiled import Int
 
+CACHED: dict[str, Any] = {"cache": True, "error_model": "numpy"}
 # No reference counting: the kernels make no arrays, and counting those they are given took four fifths of the time.
-OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False, "nogil": True, "no_cfunc_wrapper": True}
+OPTIONS: dict[str, Any] = {**CACHED, "nogil": True, "_nrt": False, "no_cfunc_wrapper": True}
 UNSEEN: dict[str, Any] = {**OPTIONS, "no_cpython_wrapper": True}  # never called from Python
 kernel = njit(**OPTIONS)
 part_of_kernel = njit(**UNSEEN)

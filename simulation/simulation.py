@@ -17,6 +17,7 @@ from simulation.conflicts import Junctions
 from simulation.control import Control
 from simulation.demand import Demand
 from simulation.emergency import with_emergencies
+from simulation.engine_cache import forget_stale_kernels
 from simulation.lights import Lights
 from simulation.measure import Cumulative, LinkMeasure
 from simulation.reach import reachable
@@ -108,6 +109,7 @@ class Simulation:
         threads: int | None = None,
         window_s: float | None = None,
     ) -> None:
+        forget_stale_kernels(engine.run_block)
         self.network, self.scenario, self.seed = network, scenario or Scenario(), seed
         self._demand = demand
         self.city = network.compile()
@@ -175,7 +177,8 @@ class Simulation:
         roads = lay_roads(self.city, self._greens, cuts)
         n_blocks = engine_blocks.BLOCKS_PER_THREAD * self.threads
         longest = engine_blocks.LONGEST_WINDOW_S if self._window_s is None else self._window_s
-        return engine_blocks.divide(roads, self.city.node_xy, n_blocks, longest_s=longest)
+        least = max(2, self.threads)
+        return engine_blocks.divide(roads, self.city.node_xy, n_blocks, least_blocks=least, longest_s=longest)
 
     def _run(self, until: float) -> None:
         engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
