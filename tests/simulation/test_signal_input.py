@@ -114,6 +114,9 @@ def test_two_who_enter_a_road_of_two_lanes_find_one_each():
 def test_where_directions_cannot_be_told_apart_nothing_is_refused():
     places = {**PLACES, "W": (-0.1, 1.0), "E": (-0.1, -1.0)}  # all four roads nearly in one line
     simulation(plan("NS WE"), crossing(angle_of=places))
+    line = {n: (k / 10, 0) for k, n in enumerate("NCESW")}
+    run = simulation(plan(f"{ALL_OF['N']} {ALL_OF['S']}", f"{ALL_OF['E']} {ALL_OF['W']}"), crossing(angle_of=line))
+    assert permitted(run) == set()
 
 
 def test_a_plan_of_the_network_with_a_conflict_is_repaired_with_a_note():
