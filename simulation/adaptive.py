@@ -174,7 +174,7 @@ def movement_pressure(simulation: "Simulation") -> Float:
     ahead = np.bincount(inlink, share * waiting, city.n_links)
     part = roads.movement["part"]
     rate = 1.0 / np.maximum(roads.queue["headway"][roads.movement["queue"]], roads.part["headway"][part])
-    full = traffic.part["entered"][part] - traffic.part["left"][part] >= roads.part["room"][part]
+    full = traffic.entry["entered"][part] - traffic.exit["left"][part] >= roads.part["room"][part]
     return np.where(full, 0.0, rate * (waiting - ahead[city.movement_out]))
 
 

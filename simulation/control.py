@@ -6,6 +6,7 @@ came is worked off at the new rate.
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -50,12 +51,12 @@ class Control:
     def _wake(self, nodes: Iterable[int], now: float) -> None:
         for node in nodes:
             if now < self.traffic.wake[node]:
-                wake(self.traffic, node, now)
+                wake(self.roads, self.traffic, node, now)
 
     def _pace(self, entry: bool, place: int, headway: float, now: float) -> None:
         """Set the headway of a part's entrance or a queue's exit; the time still to wait changes in proportion."""
         headways = self.roads.part["headway"] if entry else self.roads.queue["headway"]
-        frees = self.traffic.part["free"] if entry else self.traffic.queue["free"]
+        frees = self.traffic.entry["free"] if entry else self.traffic.queue["free"]
         old = headways[place]
         if headway == old:
             return
@@ -144,10 +145,10 @@ class Control:
             ratio = travel / roads.part["travel"][part]
             roads.part["travel"][part] = travel
             for queue in range(roads.part["queue"][part], roads.part["end_queue"][part]):
-                numbers = np.arange(traffic.queue["left"][queue], traffic.queue["entered"][queue])
-                slots = roads.queue["slot"][queue] + numbers % roads.queue["storage"][queue]
-                ready = traffic.slot_time[slots]
-                traffic.slot_time[slots] = np.where(ready > now, now + (ready - now) * ratio, ready)
+                slots = traffic.slot[roads.queue["slot"][queue] : roads.queue["end_slot"][queue]]
+                ready = slots["time"]
+                on_the_way = (slots["vehicle"] >= 0) & (ready > now)
+                slots["time"] = np.where(on_the_way, now + (ready - now) * ratio, ready)
             self._wake((int(roads.part["to_node"][part]),), now)
         set_lookahead(roads)
 
@@ -169,12 +170,15 @@ class Control:
         share = max(0.0, lanes - self._narrowed.get(link, 0.0)) / lanes
         wave, density = float(network.wave_speed[link]), float(network.jam_density[link])
         for part in range(int(self._first[link]), int(self._end[link])):
-            room = _room(int(roads.part["storage"][part]), share)
+            storage = _slots_of(
+                roads.part[part] if roads.part["slot"][part] >= 0 else roads.queue[roads.part["queue"][part]]
+            )
+            room = _room(storage, share)
             roads.part["room"][part] = room
             if share > 0:
                 roads.part["hole"][part] = room / (wave * density * share)
             for queue in range(int(roads.part["queue"][part]), int(roads.part["end_queue"][part])):
-                room = _room(int(roads.queue["storage"][queue]), share)
+                room = _room(_slots_of(roads.queue[queue]), share)
                 roads.queue["room"][queue] = room
                 if share > 0:
                     roads.queue["hole"][queue] = room / (wave * (density * float(roads.queue["share"][queue])) * share)
@@ -184,6 +188,11 @@ class Control:
         """Let at least this time pass between two vehicles of one lane at the end of a link; 0 ends it."""
         self._stop_headway[link] = headway_s
         self._repace(link, now)
+
+
+def _slots_of(row: Any) -> int:
+    """Return the number of slots of a part with several queues, or of a queue."""
+    return int(row["end_slot"] - row["slot"])
 
 
 def _room(storage: int, share: float) -> int:

@@ -247,7 +247,7 @@ class Lights:
             signal.dark = dark
             self._stop(node, now, dark=dark)
         if now < self._traffic.wake[node]:
-            wake(self._traffic, node, now)
+            wake(roads, self._traffic, node, now)
 
     def _stop(self, node: int, now: float, *, dark: bool) -> None:
         """Let the approaches of a dark signal discharge like those of an all-way stop."""
@@ -274,14 +274,8 @@ def retimed(plan: SignalPlan, greens: Sequence[float], cycle_s: float, offset_s:
 def standing(roads: Roads, traffic: Traffic, movement: int, now: float) -> bool:
     """Return whether the first vehicle of a movement's lane group stands at the stop line and takes that movement."""
     queue = int(roads.movement["queue"][movement])
-    left = int(traffic.queue["left"][queue])
-    if left == int(traffic.queue["entered"][queue]):
-        return False
-    slot = int(roads.queue["slot"][queue]) + left % int(roads.queue["storage"][queue])
-    if traffic.slot_time[slot] > now:
-        return False
-    step = traffic.vehicle["step"][traffic.slot_vehicle[slot]]
-    return bool(traffic.path[step] == movement)
+    first = traffic.slot[traffic.queue["head"][queue]]
+    return bool(first["vehicle"] >= 0 and first["time"] <= now and first["movement"] == movement)
 
 
 def last_departure(traffic: Traffic, movements: Sequence[int]) -> float:

@@ -5,14 +5,14 @@ run up to the event's time.
 """
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import simpy
 
 from sensors import InputError
-from simulation import engine, engine_riders, events, gridlock, routing
+from simulation import engine, engine_blocks, engine_riders, events, gridlock, routing
 from simulation.conflicts import Junctions
 from simulation.control import Control
 from simulation.demand import Demand
@@ -24,7 +24,7 @@ from simulation.recut import recut
 from simulation.roster import Roster
 from simulation.scenario import Incident, Routing, Scenario
 from simulation.signals import GreenTable, green_table, never_green, sound_plans
-from simulation.street import Roads, Traffic, empty_traffic, forget_heads, lay_roads
+from simulation.street import Roads, Traffic, empty_traffic, lay_roads
 from twin import Network
 from twin.compiled import Int
 
@@ -70,6 +70,10 @@ class Simulation:
         Called as ``process(env, simulation)``; each returns a generator, an ordinary SimPy process.
     allow_unreachable
         Leave out trips without any path instead of refusing them.
+    threads
+        That serve the street; by default as many as processors. The result does not depend on it.
+    window_s
+        Upper bound of the window for which threads work without waiting for each other. Nor on this.
 
     Examples
     --------
@@ -101,6 +105,8 @@ class Simulation:
         environment: simpy.Environment | None = None,
         processes: Sequence[Process] = (),
         allow_unreachable: bool = False,
+        threads: int | None = None,
+        window_s: float | None = None,
     ) -> None:
         self.network, self.scenario, self.seed = network, scenario or Scenario(), seed
         self._demand = demand
@@ -115,7 +121,9 @@ class Simulation:
         self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
         self._map = routing.draw_map(self.city, never)
         self._cuts = events.cuts_of(self.scenario, self.city)
-        self.roads: Roads = lay_roads(self.city, self._greens, self._cuts)
+        self.threads = engine_blocks.usable_processors() if threads is None else threads
+        self._window_s = window_s
+        self.roads, self.window_s = self._lay_roads(self._cuts)
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(self.scenario.demand, until_s=horizon)
@@ -163,8 +171,14 @@ class Simulation:
         self._run(self.env.peek())
         self.env.step()
 
+    def _lay_roads(self, cuts: Mapping[int, Sequence[float]]) -> tuple[Roads, float]:
+        roads = lay_roads(self.city, self._greens, cuts)
+        n_blocks = engine_blocks.BLOCKS_PER_THREAD * self.threads
+        longest = engine_blocks.LONGEST_WINDOW_S if self._window_s is None else self._window_s
+        return engine_blocks.divide(roads, self.city.node_xy, n_blocks, longest_s=longest)
+
     def _run(self, until: float) -> None:
-        engine.run(self.roads, self.traffic, self._time, until)
+        engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
         self._time = until
 
     def _bind(self) -> None:
@@ -295,10 +309,10 @@ class Simulation:
             if other and not engine_riders.change_queue(roads, traffic, vehicle, int(queues[k]), queue, self._time):
                 continue  # no room in that lane: it stays on its way
             traffic.vehicle["step"][vehicle] = routes.step[k]
-        forget_heads(traffic)
+        engine_riders.look_again(roads, traffic)
         for node in np.unique(roads.part["to_node"][roads.queue["part"][queues]]).tolist():
             if self._time < traffic.wake[node]:
-                engine.wake(traffic, node, self._time)
+                engine.wake(roads, traffic, node, self._time)
 
     def closures_changed(self, reroute: Sequence[int] = ()) -> None:
         """Plan anew those who have not left yet; with ``reroute`` also those with one of these links before them."""
@@ -314,9 +328,8 @@ class Simulation:
             now = -math.inf
         if not len(pending):
             return
-        for part in np.flatnonzero(self.roads.part["first"]).tolist():
-            engine.withdraw(self.traffic, part, now)
-        forget_heads(self.traffic)
+        engine.withdraw(self.traffic, now)
+        engine_riders.look_again(self.roads, self.traffic)
         order = np.lexsort((pending, self.traffic.vehicle["depart"][pending]))
         self._send(pending[order])
 
@@ -335,8 +348,8 @@ class Simulation:
         roads, traffic = self.roads, self.traffic
         first = np.flatnonzero(roads.part["first"])
         last = np.concatenate([first[1:], [len(roads.part)]]) - 1
-        entered, left = traffic.part["entered"][first], traffic.part["left"][last]
-        spent = traffic.part["left_sum"][last] - traffic.part["entered_sum"][first] + (entered - left) * self._time
+        entered, left = traffic.entry["entered"][first], traffic.exit["left"][last]
+        spent = traffic.exit["left_sum"][last] - traffic.entry["entered_sum"][first] + (entered - left) * self._time
         return Cumulative(self._time, entered, left, spent)
 
     def measure(self, since: Cumulative) -> LinkMeasure:
@@ -355,8 +368,8 @@ class Simulation:
         due = used & (traffic.vehicle["depart"] <= self._time)
         entered = used & np.isfinite(traffic.vehicle["enter"])
         arrived = used & np.isfinite(traffic.vehicle["arrive"])
-        on_links = int((traffic.queue["entered"] - traffic.queue["left"]).sum())
-        assert on_links == int((traffic.part["entered"] - traffic.part["left"]).sum())
+        on_links = int((traffic.slot["vehicle"] >= 0).sum())
+        assert on_links == int((traffic.entry["entered"] - traffic.exit["left"]).sum())
         assert int(entered.sum()) == on_links + int(arrived.sum()), "a vehicle was lost or made up"
         demanded, inside, gone = int(due.sum()), int(entered.sum()), int(arrived.sum())
         return Counts(
@@ -406,9 +419,11 @@ class Simulation:
         part = int(np.flatnonzero(self.roads.part["link"] == link)[0]) + sum(point < position_m for point in points)
         start = max((point for point in points if point < position_m), default=0.0)
         cuts = {**self._cuts, link: sorted([*points, position_m])}
-        done = recut(self.city, self._greens, cuts, self.roads, self.traffic, (part, position_m - start), self._time)
+        roads, window = self._lay_roads(cuts)
+        done = recut(self.city, roads, self.roads, self.traffic, (part, position_m - start), self._time)
         if done is None:
             return length
+        self.window_s = window
         self._cuts, self.roads, self.traffic = cuts, done.roads, done.traffic
         self.control.move(done.part, done.queue)
         self._bind()
