@@ -71,16 +71,20 @@ def wake(roads: Roads, traffic: Traffic, node: int, time: float) -> None:
 
 
 @inner
-def _gap(roads: Roads, traffic: Traffic, movement: int, rule: int, time: float) -> float:
-    """Return the first instant at or after ``time`` at which a yielding movement finds its gap.
+def _gap(roads: Roads, traffic: Traffic, movement: int, rule: int, time: float, start: float) -> float:
+    """Return the first instant at or after ``time`` at which a yielding movement, green since ``start``, has its gap.
 
     A vehicle goes once the last one of every movement that it yields to is the critical gap ago and the last one of its
     own the follow-up time. In a gap G between two of those that is floor((G - critical) / follow-up) + 1 vehicles, the
-    number of those who look ahead, but it asks nothing of the future.
+    number of those who look ahead, but it asks nothing of the future. Until the first of those has come in this green
+    there is nobody to look out for, and no follow-up time.
     """
-    time = max(time, traffic.movement[movement].last + roads.yielding[rule].follow_up)
+    latest = -math.inf
     for k in range(roads.yielding[rule].first, roads.yielding[rule].end):
-        time = max(time, traffic.movement[roads.rival[k]].last + roads.yielding[rule].gap)
+        latest = max(latest, traffic.movement[roads.rival[k]].last)
+    time = max(time, latest + roads.yielding[rule].gap)
+    if latest >= start - TIE_S:
+        time = max(time, traffic.movement[movement].last + roads.yielding[rule].follow_up)
     return float(time + 2.0 * TIE_S)  # of two at the same instant the one that need not yield goes first
 
 
@@ -105,7 +109,7 @@ def earliest_green(roads: Roads, traffic: Traffic, node: int, movement: int, tim
             rule = roads.green_yields[k]
             if rule < 0:
                 return float(time)
-            found = _gap(roads, traffic, movement, rule, time)
+            found = _gap(roads, traffic, movement, rule, time, start)
             if found < stop - TIE_S:
                 return float(found)
         begin += cycle

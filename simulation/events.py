@@ -191,7 +191,7 @@ def start(simulation: "Simulation") -> None:
             begin, end = (partial(control.limit, position[name], speed, add=add) for add in (True, False))
             lasting(limit.from_s, limit.until_s, begin, end)
     for one in scenario.control:
-        env.process(process_of(one)(env, simulation))
+        env.process(process_of(one, lights)(env, simulation))
     for number, emergency in enumerate(scenario.emergency):
         env.process(priority(number, emergency)(env, simulation))
     signalised = {*simulation.network.signals, *(plan.node_id for plan in scenario.signal)}

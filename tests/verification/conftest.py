@@ -77,6 +77,11 @@ COMPASS = {"C": (0.0, 0.0), "N": (0.0, 1.0), "E": (1.0, 0.0), "S": (0.0, -1.0), 
 
 
 @pytest.fixture
+def compass() -> dict[str, tuple[float, float]]:
+    return COMPASS
+
+
+@pytest.fixture
 def crossing() -> Callable[..., Street]:
     """Return a junction C of four two-way roads: link ``NC`` comes from the north, ``CN`` leads there."""
 
