@@ -18,14 +18,16 @@ from simulation.control import Control
 from simulation.demand import Demand
 from simulation.emergency import with_emergencies
 from simulation.engine_cache import forget_stale_kernels
+from simulation.engine_kernel import wake
 from simulation.lights import Lights
 from simulation.measure import Cumulative, LinkMeasure
+from simulation.paving import lay_roads
 from simulation.reach import reachable
 from simulation.recut import recut
 from simulation.roster import Roster
 from simulation.scenario import Incident, Routing, Scenario
 from simulation.signals import GreenTable, green_table, never_green, sound_plans
-from simulation.street import Roads, Traffic, empty_traffic, lay_roads
+from simulation.street import Roads, Traffic, empty_traffic
 from twin import Network
 from twin.compiled import Int
 
@@ -315,7 +317,7 @@ class Simulation:
         engine_riders.look_again(roads, traffic)
         for node in np.unique(roads.part["to_node"][roads.queue["part"][queues]]).tolist():
             if self._time < traffic.wake[node]:
-                engine.wake(roads, traffic, node, self._time)
+                wake(roads, traffic, node, self._time)
 
     def closures_changed(self, reroute: Sequence[int] = ()) -> None:
         """Plan anew those who have not left yet; with ``reroute`` also those with one of these links before them."""
