@@ -1,16 +1,17 @@
 """Shortest paths on links, so that forbidden turns are respected, and the routes that vehicles take from them.
 
-A search grows a **tree** from a destination against the traffic and settles links in order of their cost to it. What a
-link costs does not depend on the movement behind it, so the first settled link that a link leads to is its best one:
-each link is reached once, nothing is ever corrected, and a node all of whose in-links are reached has no more to say.
-With that a search over links costs about as much as one over nodes, and respects turns as well.
+A search grows a **tree** from a destination against the traffic and takes links in order of their cost to it. What a
+link costs does not depend on the movement behind it, so the first link taken that it leads to is its best one: each
+link is **reached** once and nothing is ever corrected. A node keeps its in-links that are not reached as bits of a word,
+an out-link those that lead into it; what a taken link reaches is the bits that both have. A node without such bits has
+no more to say. So a search over links costs no more than one over nodes, and respects turns as well.
 
-Equal costs are settled by the number of the link, so routes do not depend on threads, nor on who else asks.
+Equal costs are decided by the place of the link on the map, so routes do not depend on threads, nor on who else asks.
 
 Notes
 -----
-Source: Dijkstra (1959), A note on two problems in connexion with graphs; on links: Caldwell (1961), On finding minimum
-routes in a network with turn penalties, Communications of the ACM 4(2).
+Source: Dijkstra (1959), A note on two problems in connexion with graphs, Numerische Mathematik 1; on links: Caldwell
+(1961), On finding minimum routes in a network with turn penalties, Communications of the ACM 4(2).
 """
 
 import math
@@ -26,8 +27,10 @@ from twin.compiled import CompiledNetwork, Float, Int
 Long = npt.NDArray[np.int64]
 
 CLOSED_S = 1e9  # cost of a closed link: taken only where there is no other way, and then waited for
-ENDS, UNSEEN = -1, -2  # instead of the movement at the end of a link: the trip ends there; nobody has come there
-NOBODY, WANTED = -1, -2  # instead of the link by which those who start at a node set off
+ENDS, FORBIDDEN = -1, -2  # instead of a movement or of the place of the next link
+LARGEST = np.int64(2**63 - 1)
+BITS = 60  # in-links that one word has room for
+SET_OFF = np.int64(1 << 61)  # the bit of those who start at the node: any out-link will do
 TASKS_PER_THREAD = 8  # so that none waits long for the last
 FEW = 64  # requests that are not worth a second thread
 
@@ -36,66 +39,108 @@ OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy",
 
 
 class Map(NamedTuple):
-    """The network as path search sees it; ``before`` lists the movements into each link, and whence they come."""
+    """The network as path search sees it: what lies near in the city lies near in memory.
 
+    Nodes are numbered along a space-filling curve, links by the **place** of the node at which they end, so that the
+    in-links of node n are the places ``in_start[n]:in_start[n + 1]`` and its bits the words
+    ``word_start[n]:word_start[n + 1]``.
+    """
+
+    rank: Int  # number on the map of each node of the network
+    place: Int  # of each link of the network
+    link: Int  # of the network at each place
     from_node: Int
-    out_start: Int
-    out_link: Int
+    end_node: Int
     in_start: Int
-    in_link: Int
+    word_start: Int
+    unreached: Long  # the words of every node before a search
+    led_start: Int
+    led: Long  # by place from led_start on: words of the in-links of its first node that lead into it
+    movement_start: Int
     movement_from: Int
     movement_to: Int
-    before_start: Int
-    before: Int
-    before_link: Int
 
 
 def draw_map(network: CompiledNetwork, forbidden: Int) -> Map:
     """Return the map of ``network`` without the movements of rows ``forbidden``."""
-    movement_from = np.repeat(np.arange(network.n_links), np.diff(network.movement_start)).astype(np.int32)
+    n_nodes, n_links = network.n_nodes, network.n_links
+    rank = np.empty(n_nodes, np.int32)
+    rank[_along_a_curve(network.node_xy)] = np.arange(n_nodes, dtype=np.int32)
+    head = rank[network.to_node]
+    link = np.argsort(head, kind="stable").astype(np.int32)
+    place = np.empty(n_links, np.int32)
+    place[link] = np.arange(n_links, dtype=np.int32)
+    in_start = np.searchsorted(head[link], np.arange(n_nodes + 1)).astype(np.int32)
+    words = np.maximum(1, -(-np.diff(in_start) // BITS))
+    word_start = np.concatenate([[0], np.cumsum(words)]).astype(np.int32)
+    number = np.arange(n_links) - in_start[head[link]]  # of each place among the in-links of its node
+    unreached = np.zeros(int(word_start[-1]), np.int64)
+    np.bitwise_or.at(unreached, word_start[head[link]] + number // BITS, np.int64(1) << (number % BITS))
+    from_node = rank[network.from_node[link]]
+    led_start = np.concatenate([[0], np.cumsum(words[from_node])]).astype(np.int32)
+    led = np.zeros(int(led_start[-1]), np.int64)
+    led[led_start[:-1]] = SET_OFF
+    movement_from = np.repeat(np.arange(n_links), np.diff(network.movement_start)).astype(np.int32)
     allowed = np.setdiff1d(np.arange(len(movement_from)), forbidden)
-    into = network.movement_out[allowed]
-    before = allowed[np.argsort(into, kind="stable")].astype(np.int32)
+    before, after = place[movement_from[allowed]], place[network.movement_out[allowed]]
+    np.bitwise_or.at(led, led_start[after] + number[before] // BITS, np.int64(1) << (number[before] % BITS))
     return Map(
-        from_node=network.from_node,
-        out_start=network.out_start,
-        out_link=network.out_link,
-        in_start=network.in_start,
-        in_link=network.in_link,
+        rank=rank,
+        place=place,
+        link=link,
+        from_node=from_node,
+        end_node=head[link],
+        in_start=in_start,
+        word_start=word_start,
+        unreached=unreached,
+        led_start=led_start,
+        led=led,
+        movement_start=network.movement_start,
         movement_from=movement_from,
         movement_to=network.movement_out,
-        before_start=np.searchsorted(np.sort(into), np.arange(network.n_links + 1)).astype(np.int32),
-        before=before,
-        before_link=movement_from[before],
     )
 
 
-class Scratch(NamedTuple):
-    """What one thread needs for a tree; between trees all is as `scratch` made it."""
+def _along_a_curve(xy: Float) -> Long:
+    """Return points in the order of a space-filling curve.
 
-    distance: Float  # s from the start of each link to the destination
-    choice: Int  # movement at the end of each link, ENDS or UNSEEN
-    missing: Int  # in-links of each node that are not reached, and one more while its own vehicles wait
-    setting_off: Int  # best first link of each node, NOBODY or WANTED
-    wanted: npt.NDArray[np.uint8]  # links from whose end somebody asks
-    place: Long  # in the path of the movement at the end of each link, -1: not written
+    Notes
+    -----
+    Source: Morton (1966), A computer oriented geodetic data base and a new technique in file sequencing, IBM.
+    """
+    code = np.zeros(len(xy), np.int64)
+    span = float(np.ptp(xy, axis=0).max()) if len(xy) else 0.0
+    cell = ((xy - xy.min(axis=0)) / (span or 1.0) * 65535).astype(np.int64) if len(xy) else np.zeros((0, 2), np.int64)
+    for bit in range(16):
+        for axis in (0, 1):
+            code |= (cell[:, axis] >> bit & 1) << (2 * bit + axis)
+    return np.argsort(code, kind="stable").astype(np.int64)
+
+
+class Scratch(NamedTuple):
+    """What one thread needs for a tree, by place or node on the map."""
+
+    distance: Float  # s from the start of each reached link to the destination
+    next: Int  # place of the link after each reached one, or ENDS
+    unreached: Long
+    asked: Long  # words of the in-links from whose end somebody asks
+    setting_off: Int  # place of the best first link of each node where somebody starts, else -1
+    step: Long  # in the path of the movement at the end of each link, -1: not written
     heap: Long
-    reached: Int  # links, in the order in which they were reached
-    settled: Int  # starts (node, or -1 - link), in the order in which they were settled
+    settled: Int  # starts (node, or -1 - place), in the order in which they were settled
 
 
 def scratch(chart: Map) -> Scratch:
     """Return what one thread needs."""
-    n_links, n_nodes = len(chart.from_node), len(chart.in_start) - 1
+    n_links, n_nodes = len(chart.from_node), len(chart.rank)
     return Scratch(
         distance=np.zeros(n_links),
-        choice=np.full(n_links, UNSEEN, np.int32),
-        missing=np.diff(chart.in_start).astype(np.int32),
-        setting_off=np.full(n_nodes, NOBODY, np.int32),
-        wanted=np.zeros(n_links, np.uint8),
-        place=np.full(n_links, -1, np.int64),
-        heap=np.zeros(n_links + 1, np.int64),
-        reached=np.zeros(n_links, np.int32),
+        next=np.zeros(n_links, np.int32),
+        unreached=chart.unreached.copy(),
+        asked=np.zeros(len(chart.unreached), np.int64),
+        setting_off=np.full(n_nodes, -1, np.int32),
+        step=np.full(n_links, -1, np.int64),
+        heap=np.full(n_links + 4, LARGEST),
         settled=np.zeros(n_links + n_nodes, np.int32),
     )
 
@@ -115,116 +160,183 @@ def _push(heap: Long, n: int, key: int) -> int:
 
 @njit(**OPTIONS)
 def _pop(heap: Long, n: int) -> int:
+    """Take out the first of ``n`` numbers; the three behind the last are LARGEST, so that all have four children.
+
+    The least child is found without branches, which a processor would guess wrong half of the time.
+    """
     n -= 1
     key = heap[n]
-    k = 0
-    while True:
-        child = 4 * k + 1
-        if child >= n:
-            break
-        best = child
-        for other in range(child + 1, min(child + 4, n)):
-            if heap[other] < heap[best]:
-                best = other
+    heap[n] = LARGEST
+    k, child = 0, 1
+    while child < n:
+        left = child + np.int64(heap[child + 1] < heap[child])
+        right = child + 2 + np.int64(heap[child + 3] < heap[child + 2])
+        best = left + (right - left) * np.int64(heap[right] < heap[left])
         if heap[best] >= key:
             break
         heap[k] = heap[best]
-        k = best
-    heap[k] = key
+        k, child = best, 4 * best + 1
+    heap[k] = key if n > 0 else LARGEST
     return n
 
 
 @njit(**OPTIONS)
-def tree(chart: Map, cost: Float, node: int, remaining: int, s: Scratch) -> tuple[int, int]:
-    """Fill ``s`` with the tree of ``node`` until ``remaining`` starts are settled; return links reached and starts.
-
-    The heap holds one number per link: the bits of its distance, which sort as the distances do, the last of them
-    replaced by the link's number. That makes a heap of half the size and decides between equals; distances that differ
-    by less than 2^-32 of themselves count as equal in a network of a million links.
-    """
-    from_node, distance, choice, missing, heap = chart.from_node, s.distance, s.choice, s.missing, s.heap
-    mask = 1
-    while mask < len(cost):
-        mask <<= 1
-    mask -= 1
-    n, n_reached, n_settled = 0, 0, 0
-    for k in range(chart.in_start[node], chart.in_start[node + 1]):
-        link = np.int64(chart.in_link[k])
-        choice[link] = ENDS
-        distance[link] = cost[link]
-        missing[node] -= 1
-        s.reached[n_reached] = link
-        n_reached += 1
-        if s.wanted[link]:
-            s.settled[n_settled] = -1 - link
-            n_settled += 1
-        n = _push(heap, n, (np.float64(cost[link]).view(np.int64) & ~mask) | link)
-    while n > 0 and n_settled < remaining:
-        link = heap[0] & mask
-        n = _pop(heap, n)
-        here = from_node[link]
-        if s.setting_off[here] == WANTED:
-            s.setting_off[here] = link
-            s.settled[n_settled] = here
-            n_settled += 1
-            missing[here] -= 1
-        if missing[here] <= 0:
-            continue
-        so_far = distance[link]
-        for k in range(chart.before_start[link], chart.before_start[link + 1]):
-            previous = np.int64(chart.before_link[k])
-            if choice[previous] != UNSEEN:
-                continue
-            choice[previous] = chart.before[k]
-            distance[previous] = so_far + cost[previous]
-            missing[here] -= 1
-            s.reached[n_reached] = previous
-            n_reached += 1
-            if s.wanted[previous]:
-                s.settled[n_settled] = -1 - previous
-                n_settled += 1
-            if missing[from_node[previous]] > 0:
-                n = _push(heap, n, (np.float64(distance[previous]).view(np.int64) & ~mask) | previous)
-        if missing[here] > 0 and not _needed(chart, here, s):
-            missing[here] = 0
-    return n_reached, n_settled
-
-
-@njit(**OPTIONS)
-def _needed(chart: Map, node: int, s: Scratch) -> bool:
-    """Return whether it matters when the in-links of ``node`` that are not reached are: mostly they lead back."""
-    for k in range(chart.in_start[node], chart.in_start[node + 1]):
-        link = chart.in_link[k]
-        if s.choice[link] == UNSEEN and (s.wanted[link] or s.missing[chart.from_node[link]] > 0):
+def _open(chart: Map, unreached: Long, node: int) -> bool:
+    """Return whether any in-link of ``node`` is not reached, or somebody still waits to start there."""
+    for word in range(chart.word_start[node], chart.word_start[node + 1]):
+        if unreached[word] != 0:
             return True
     return False
 
 
 @njit(**OPTIONS)
-def clear(chart: Map, node: int, n_reached: int, s: Scratch) -> None:
-    """Leave ``s`` as it was before the tree of ``node``."""
-    for k in range(n_reached):
-        link = s.reached[k]
-        s.choice[link] = UNSEEN
-        s.place[link] = -1
-        movement_end = chart.from_node[link]
-        s.missing[movement_end] = chart.in_start[movement_end + 1] - chart.in_start[movement_end]
-    s.missing[node] = chart.in_start[node + 1] - chart.in_start[node]
+def _matters(chart: Map, node: int, s: Scratch) -> bool:
+    """Return whether somebody needs the in-links of ``node`` that are not reached yet; mostly they lead back."""
+    for word in range(chart.word_start[node], chart.word_start[node + 1]):
+        bits = s.unreached[word]
+        if bits & s.asked[word]:
+            return True
+        place = chart.in_start[node] + BITS * (word - chart.word_start[node])
+        while bits != 0:
+            if bits & 1 and _open(chart, s.unreached, chart.from_node[place]):
+                return True
+            bits >>= 1
+            place += 1
+    return False
 
 
 @njit(**OPTIONS)
-def _write(chart: Map, link: int, path: Int, used: int, s: Scratch) -> int:
-    """Write the path from the end of ``link`` behind ``path[:used]`` and return how much is used then, -1: too much."""
+def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s: Scratch) -> int:
+    """Fill ``s`` with the tree of ``node`` until ``remaining`` starts are settled; return how many are.
+
+    Links that lead away from the destination are not followed unless somebody needs them, or ``everywhere``. The heap
+    holds one number per link: the bits of its distance, which sort as distances do, the last of them replaced by the
+    link's place. That halves the heap and decides between equals; distances that differ by less than 2^-32 of
+    themselves count as equal in a network of a million links.
+    """
+    mask = np.int64(1)
+    while mask < len(cost):
+        mask <<= 1
+    mask -= 1
+    n, n_settled = 0, 0
+    for word in range(chart.word_start[node], chart.word_start[node + 1]):
+        bits = s.unreached[word] & ~SET_OFF
+        s.unreached[word] ^= bits
+        asked = s.asked[word]
+        place = np.int64(chart.in_start[node] + BITS * (word - chart.word_start[node]))
+        while bits != 0:
+            s.distance[place] = cost[place]
+            s.next[place] = ENDS
+            if asked & 1:
+                s.settled[n_settled] = -1 - place
+                n_settled += 1
+            n = _push(s.heap, n, (np.float64(cost[place]).view(np.int64) & ~mask) | place)
+            bits >>= 1
+            asked >>= 1
+            place += 1
+    while n > 0 and n_settled < remaining:
+        taken = s.heap[0] & mask
+        n = _pop(s.heap, n)
+        here = chart.from_node[taken]
+        first_word, end_word = chart.word_start[here], chart.word_start[here + 1]
+        row = chart.led_start[taken] - first_word
+        so_far, left = s.distance[taken], False
+        for word in range(first_word, end_word):
+            bits = s.unreached[word] & chart.led[row + word]
+            if bits != 0:
+                s.unreached[word] ^= bits
+                if bits & SET_OFF:
+                    bits ^= SET_OFF
+                    s.setting_off[here] = taken
+                    s.settled[n_settled] = here
+                    n_settled += 1
+                asked = s.asked[word]
+                place = np.int64(chart.in_start[here] + BITS * (word - first_word))
+                while bits != 0:
+                    if bits & 1:
+                        away = so_far + cost[place]
+                        s.distance[place] = away
+                        s.next[place] = taken
+                        if asked & 1:
+                            s.settled[n_settled] = -1 - place
+                            n_settled += 1
+                        if _open(chart, s.unreached, chart.from_node[place]):
+                            n = _push(s.heap, n, (np.float64(away).view(np.int64) & ~mask) | place)
+                    bits >>= 1
+                    asked >>= 1
+                    place += 1
+            left = left or s.unreached[word] != 0
+        if left and not everywhere and not _matters(chart, here, s):
+            for word in range(first_word, end_word):
+                s.unreached[word] = 0
+    for k in range(n):
+        s.heap[k] = LARGEST
+    return n_settled
+
+
+@njit(**OPTIONS)
+def is_reached(chart: Map, place: int, node: int, s: Scratch) -> bool:
+    """Return whether the link at ``place``, which ends at ``node``, is reached."""
+    number = place - chart.in_start[node]
+    return bool((s.unreached[chart.word_start[node] + number // BITS] >> (number % BITS)) & 1 == 0)
+
+
+@njit(**OPTIONS)
+def movement_between(chart: Map, link: int, after: int) -> int:
+    """Return the movement from one link to another."""
+    for movement in range(chart.movement_start[link], chart.movement_start[link + 1]):
+        if chart.movement_to[movement] == after:
+            return int(movement)
+    return FORBIDDEN
+
+
+@njit(**OPTIONS)
+def _write(chart: Map, place: int, path: Int, used: int, s: Scratch) -> int:
+    """Write the path from the end of a link behind ``path[:used]`` and return how much is used then, -1: too much."""
     while used < len(path):
-        if s.place[link] < 0:
-            s.place[link] = used
-        movement = s.choice[link]
-        path[used] = movement
+        if s.step[place] < 0:
+            s.step[place] = used
+        after = np.int64(s.next[place])
+        if after == ENDS:
+            path[used] = ENDS
+            return used + 1
+        path[used] = movement_between(chart, chart.link[place], chart.link[after])
         used += 1
-        if movement == ENDS:
-            return used
-        link = chart.movement_to[movement]
+        place = after
     return -1
+
+
+@njit(**OPTIONS)
+def _ask(chart: Map, begin: int, s: Scratch) -> int:
+    """Let the tree look for a start; return 1, or 0 when somebody has asked for it already."""
+    if begin >= 0:
+        word, bit = np.int64(chart.word_start[begin]), SET_OFF
+        asked = s.unreached
+    else:
+        place, node = -1 - begin, chart.end_node[-1 - begin]
+        number = np.int64(place - chart.in_start[node])
+        word, bit = chart.word_start[node] + number // BITS, np.int64(1) << (number % BITS)
+        asked = s.asked
+    if asked[word] & bit:
+        return 0
+    asked[word] |= bit
+    return 1
+
+
+@njit(**OPTIONS)
+def _forget(chart: Map, begin: int, s: Scratch) -> None:
+    """Forget a start, and the steps of its path."""
+    if begin >= 0:
+        place = np.int64(s.setting_off[begin])
+        s.setting_off[begin] = -1
+    else:
+        place = -1 - begin
+        node = chart.end_node[place]
+        for word in range(chart.word_start[node], chart.word_start[node + 1]):
+            s.asked[word] = 0
+    while place >= 0 and s.step[place] >= 0:
+        s.step[place] = -1
+        place = np.int64(s.next[place])
 
 
 @njit(**OPTIONS)
@@ -247,49 +359,36 @@ def _plan(
     """Plan the groups ``done:end`` of requests; return how far it came before ``path`` was full, and what is used.
 
     A group are the requests of one destination, ``order[groups[g]:groups[g + 1]]``. A start >= 0 is a node, a start
-    below is the end of link ``-1 - start``. A route that lies on one already written is not written again; the starts
-    that were settled last, which are the farthest, are therefore written first.
+    below is the end of the link at place ``-1 - start``. A route that lies on one already written is not written again;
+    the starts that were settled last, which are the farthest, are therefore written first.
     """
     for group in range(done, end):
-        target = node[order[groups[group]]]
         remaining = 0
         for k in range(groups[group], groups[group + 1]):
-            begin = np.int64(start[order[k]])
-            if begin >= 0:
-                if s.setting_off[begin] == NOBODY:
-                    s.setting_off[begin] = WANTED
-                    s.missing[begin] += 1
-                    remaining += 1
-            elif not s.wanted[-1 - begin]:
-                s.wanted[-1 - begin] = 1
-                remaining += 1
-        n_reached, n_settled = tree(chart, cost, target, remaining, s)
+            remaining += _ask(chart, np.int64(start[order[k]]), s)
+        n_settled = tree(chart, cost, node[order[groups[group]]], remaining, False, s)
         now = used
         for k in range(n_settled - 1, -1, -1):
             begin = np.int64(s.settled[k])
-            link = np.int64(s.setting_off[begin]) if begin >= 0 else -1 - begin
-            if s.place[link] < 0:
-                now = _write(chart, link, path, now, s)
+            place = np.int64(s.setting_off[begin]) if begin >= 0 else -1 - begin
+            if s.step[place] < 0:
+                now = _write(chart, place, path, now, s)
                 if now < 0:
                     break
         for k in range(groups[group], groups[group + 1]):
             row = order[k]
             begin = np.int64(start[row])
-            link = np.int64(s.setting_off[begin]) if begin >= 0 else -1 - begin
+            place = np.int64(s.setting_off[begin]) if begin >= 0 else -1 - begin
             first[row], step[row], total[row] = -1, 0, math.inf
-            if now < 0 or link < 0 or s.choice[link] == UNSEEN:
+            if now < 0 or place < 0 or s.step[place] < 0:
                 continue
-            first[row], step[row], total[row] = link, s.place[link], s.distance[link]
+            first[row], step[row], total[row] = chart.link[place], s.step[place], s.distance[place]
             if begin < 0:
-                total[row] = s.distance[chart.movement_to[s.choice[link]]] if s.choice[link] >= 0 else 0.0
-        clear(chart, target, n_reached, s)
+                total[row] = s.distance[s.next[place]] if s.next[place] != ENDS else 0.0
         for k in range(groups[group], groups[group + 1]):
-            begin = np.int64(start[order[k]])
-            if begin >= 0:
-                s.setting_off[begin] = NOBODY
-                s.missing[begin] = chart.in_start[begin + 1] - chart.in_start[begin]
-            else:
-                s.wanted[-1 - begin] = 0
+            _forget(chart, np.int64(start[order[k]]), s)
+        for word in range(len(chart.unreached)):
+            s.unreached[word] = chart.unreached[word]
         if now < 0:
             return group, used
         used = now
@@ -356,9 +455,11 @@ def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used:
     first, step, total = np.empty(n, np.int32), np.empty(n, np.int64), np.empty(n)
     if not n:
         return Routes(first, step, total, path, used)
-    start, node = np.ascontiguousarray(start, np.int32), np.ascontiguousarray(node, np.int32)
-    cost = np.ascontiguousarray(cost, np.float64)
-    order, groups = by_destination(node, len(chart.in_start) - 1)
+    at_node = start >= 0
+    begin = np.where(at_node, chart.rank[np.maximum(start, 0)], -1 - chart.place[np.maximum(-1 - start, 0)])
+    node = chart.rank[node]
+    cost = np.asarray(cost, np.float64)[chart.link]
+    order, groups = by_destination(node, len(chart.rank))
     cuts = shares(groups, threads if n > FEW else 1)
     idle: list[Scratch] = []
 
@@ -368,7 +469,7 @@ def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used:
         chunk = np.empty(1024 + 16 * int(groups[end] - groups[done]), np.int32)
         while True:
             done, filled = _plan(
-                chart, cost, start, node, order, groups, done, end, first, step, total, chunk, filled, s
+                chart, cost, begin, node, order, groups, done, end, first, step, total, chunk, filled, s
             )
             if done == end:
                 break
@@ -381,8 +482,8 @@ def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used:
     end = int(begins[-1])
     if end > len(path):
         path = np.concatenate([path, np.full(max(end - len(path), len(path)), -1, np.int32)])
-    for chunk, begin in zip(chunks, begins.tolist(), strict=False):
-        path[begin : begin + len(chunk)] = chunk
+    for chunk, place in zip(chunks, begins.tolist(), strict=False):
+        path[place : place + len(chunk)] = chunk
     step[order] += np.repeat(begins[:-1], np.diff(groups[cuts]))
     step[first < 0] = 0
     return Routes(first, step, total, path, end)
