@@ -52,6 +52,8 @@ class Map(NamedTuple):
     from_node: Int
     end_node: Int
     in_start: Int
+    out_start: Int
+    out_place: Int
     word_start: Int
     unreached: Long  # the words of every node before a search
     led_start: Int
@@ -91,6 +93,8 @@ def draw_map(network: CompiledNetwork, forbidden: Int) -> Map:
         from_node=from_node,
         end_node=head[link],
         in_start=in_start,
+        out_start=np.searchsorted(np.sort(from_node), np.arange(n_nodes + 1)).astype(np.int32),
+        out_place=np.argsort(from_node, kind="stable").astype(np.int32),
         word_start=word_start,
         unreached=unreached,
         led_start=led_start,
@@ -123,6 +127,7 @@ class Scratch(NamedTuple):
     distance: Float  # s from the start of each reached link to the destination
     next: Int  # place of the link after each reached one, or ENDS
     unreached: Long
+    best: Float  # s of the best out-link in the heap of each node; infinite once one was taken
     asked: Long  # words of the in-links from whose end somebody asks
     setting_off: Int  # place of the best first link of each node where somebody starts, else -1
     step: Long  # in the path of the movement at the end of each link, -1: not written
@@ -137,10 +142,11 @@ def scratch(chart: Map) -> Scratch:
         distance=np.zeros(n_links),
         next=np.zeros(n_links, np.int32),
         unreached=chart.unreached.copy(),
+        best=np.full(n_nodes, math.inf),
         asked=np.zeros(len(chart.unreached), np.int64),
         setting_off=np.full(n_nodes, -1, np.int32),
         step=np.full(n_links, -1, np.int64),
-        heap=np.full(n_links + 4, LARGEST),
+        heap=np.full(2 * n_links + 4, LARGEST),
         settled=np.zeros(n_links + n_nodes, np.int32),
     )
 
@@ -206,6 +212,14 @@ def _matters(chart: Map, node: int, s: Scratch) -> bool:
 
 
 @njit(**OPTIONS)
+def is_reached(chart: Map, place: int, s: Scratch) -> bool:
+    """Return whether the link at ``place`` is reached."""
+    node = chart.end_node[place]
+    number = place - chart.in_start[node]
+    return bool((s.unreached[chart.word_start[node] + number // BITS] >> (number % BITS)) & 1 == 0)
+
+
+@njit(**OPTIONS)
 def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s: Scratch) -> int:
     """Fill ``s`` with the tree of ``node`` until ``remaining`` starts are settled; return how many are.
 
@@ -260,25 +274,37 @@ def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s
                         if asked & 1:
                             s.settled[n_settled] = -1 - place
                             n_settled += 1
-                        if _open(chart, s.unreached, chart.from_node[place]):
+                        start = chart.from_node[place]
+                        if away < s.best[start] and _open(chart, s.unreached, start):
+                            s.best[start] = away
                             n = _push(s.heap, n, (np.float64(away).view(np.int64) & ~mask) | place)
                     bits >>= 1
                     asked >>= 1
                     place += 1
             left = left or s.unreached[word] != 0
-        if left and not everywhere and not _matters(chart, here, s):
+        if not left:
+            continue
+        if not everywhere and not _matters(chart, here, s):
             for word in range(first_word, end_word):
                 s.unreached[word] = 0
+        elif s.best[here] < math.inf:  # what was not worth a place in the heap so far is now
+            s.best[here] = math.inf
+            for k in range(chart.out_start[here], chart.out_start[here + 1]):
+                place = np.int64(chart.out_place[k])
+                if place != taken and is_reached(chart, place, s):
+                    n = _push(s.heap, n, (np.float64(s.distance[place]).view(np.int64) & ~mask) | place)
     for k in range(n):
         s.heap[k] = LARGEST
     return n_settled
 
 
 @njit(**OPTIONS)
-def is_reached(chart: Map, place: int, node: int, s: Scratch) -> bool:
-    """Return whether the link at ``place``, which ends at ``node``, is reached."""
-    number = place - chart.in_start[node]
-    return bool((s.unreached[chart.word_start[node] + number // BITS] >> (number % BITS)) & 1 == 0)
+def clear(chart: Map, s: Scratch) -> None:
+    """Forget the tree."""
+    for word in range(len(chart.unreached)):
+        s.unreached[word] = chart.unreached[word]
+    for node in range(len(s.best)):
+        s.best[node] = math.inf
 
 
 @njit(**OPTIONS)
@@ -387,8 +413,7 @@ def _plan(
                 total[row] = s.distance[s.next[place]] if s.next[place] != ENDS else 0.0
         for k in range(groups[group], groups[group + 1]):
             _forget(chart, np.int64(start[order[k]]), s)
-        for word in range(len(chart.unreached)):
-            s.unreached[word] = chart.unreached[word]
+        clear(chart, s)
         if now < 0:
             return group, used
         used = now
