@@ -13,7 +13,7 @@ import simpy
 
 from sensors import InputError
 from simulation.engine_counts import vehicles_by_movement
-from simulation.lights import last_departure, retimed, standing
+from simulation.lights import Lights, last_departure, retimed, standing
 from simulation.scenario_signal import SignalControl
 from simulation.webster import equal_saturation, optimum_cycle
 from twin.compiled import Float
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Steps = Generator[simpy.Event, object, None]
 
+SLOT_S = 15.0  # of max-pressure
 LOOK_S = 1.0  # a signal that rests looks this often for someone who waits at red
 GAP_HEADWAYS = 1.5  # vehicles of a queue that are this many headways apart are no gap
 
@@ -111,7 +112,7 @@ def _next_call(simulation: "Simulation", node: int, stage: int, now: float) -> i
     return None
 
 
-def max_pressure(*node_ids: str, slot_s: float = 15.0) -> "Process":
+def max_pressure(*node_ids: str, slot_s: float = SLOT_S) -> "Process":
     """Return the process of max-pressure signals: every ``slot_s`` the stage with the greatest pressure gets green.
 
     The pressure of a movement is its saturation flow times (its queue less the queues of the link ahead, weighted with
@@ -127,12 +128,9 @@ def max_pressure(*node_ids: str, slot_s: float = 15.0) -> "Process":
     def process(env: simpy.Environment, simulation: "Simulation") -> Steps:
         lights = simulation.lights
         nodes = [_node(simulation, name) for name in node_ids]
-        for node, name in zip(nodes, node_ids, strict=True):
-            if lights.change_time(node) >= slot_s:
-                raise InputError(
-                    f"slot_s is {slot_s:g}, must be longer than a change of stage at node {name} takes, "
-                    f"{lights.change_time(node):g} s"
-                )
+        faults = [fault for name in node_ids for fault in slot_faults(lights, name, slot_s)]
+        if faults:
+            raise InputError(faults)
         shown = dict.fromkeys(nodes, -1)
         while True:
             pressure = movement_pressure(simulation)
@@ -150,6 +148,14 @@ def max_pressure(*node_ids: str, slot_s: float = 15.0) -> "Process":
             yield env.timeout(slot_s)
 
     return process
+
+
+def slot_faults(lights: Lights, node_id: str, slot_s: float) -> list[str]:
+    """Return a sentence when a slot is too short for a change of stage."""
+    change = lights.change_time(lights.node(node_id))
+    if change < slot_s:
+        return []
+    return [f"slot_s is {slot_s:g}, must be longer than a change of stage at node {node_id} takes, {change:g} s"]
 
 
 def _change(env: simpy.Environment, simulation: "Simulation", node: int, stage: int, after: int) -> Steps:
@@ -241,12 +247,17 @@ CONTROLS: dict[str, Callable[..., "Process"]] = {
 }
 
 
-def process_of(control: SignalControl) -> "Process":
+def process_of(control: SignalControl, lights: Lights | None = None) -> "Process":
     """Return the process of a controller of a scenario.
 
     Raises
     ------
     InputError
-        When one of its settings is out of range.
+        When one of its settings is out of range, by itself or for its node's plan among ``lights``.
     """
+    if lights is not None and control.kind == "max_pressure":
+        slot_s = dict(control.settings).get("slot_s", SLOT_S)
+        faults = slot_faults(lights, control.node_id, slot_s)
+        if faults:
+            raise InputError(f"[[signal]] of node {control.node_id!r}: {fault}" for fault in faults)
     return CONTROLS[control.kind](control.node_id, **dict(control.settings))

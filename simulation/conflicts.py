@@ -26,7 +26,7 @@ THROUGH, RIGHT, LEFT, U_TURN = range(4)  # in the order of their right of way at
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Movement:
     """One movement: its row, its links, the directions of its legs (degrees, counter-clockwise) and what it is."""
 
     row: int
@@ -49,7 +49,7 @@ class Junctions:
         self._network = network
         self.city = network.compile()
         self._direction: dict[tuple[int, bool], float] = {}
-        self._turns: dict[int, dict[int, Turn]] = {}
+        self._movements: dict[int, dict[int, Movement]] = {}
 
     @cached_property
     def position(self) -> dict[str, int]:
@@ -76,9 +76,9 @@ class Junctions:
         """Return the direction in which a link lies, seen from its downstream end, degrees counter-clockwise."""
         return self._leg(link, at_end=True)
 
-    def turns(self, node: int) -> dict[int, Turn]:
+    def movements(self, node: int) -> dict[int, Movement]:
         """Return the movements of a node by row."""
-        if node not in self._turns:
+        if node not in self._movements:
             city, found = self.city, {}
             for link in city.in_link[city.in_start[node] : city.in_start[node + 1]].tolist():
                 come = self._leg(link, at_end=True)
@@ -91,20 +91,20 @@ class Junctions:
                         kind = U_TURN
                     else:
                         kind = THROUGH if abs(left) <= STRAIGHT_DEG else LEFT if left > 0 else RIGHT
-                    found[row] = Turn(row, link, out, come, go, kind)
-            self._turns[node] = found
-        return self._turns[node]
+                    found[row] = Movement(row, link, out, come, go, kind)
+            self._movements[node] = found
+        return self._movements[node]
 
-    def merge(self, a: Turn, b: Turn) -> bool:
+    def merge(self, a: Movement, b: Movement) -> bool:
         """Return whether two movements come from different links and enter the same one."""
         return a.into != b.into and a.out == b.out
 
-    def distinct(self, a: Turn, b: Turn) -> bool:
+    def distinct(self, a: Movement, b: Movement) -> bool:
         """Return whether the directions of the legs of two movements can be told apart."""
         directions = list(self._legs(a, b).values())
         return all(apart(x, y) >= APART_DEG for k, x in enumerate(directions) for y in directions[:k])
 
-    def _legs(self, a: Turn, b: Turn) -> dict[int, float]:
+    def _legs(self, a: Movement, b: Movement) -> dict[int, float]:
         """Return the direction of each leg of two movements by the node at its far end."""
         city, legs = self.city, {}
         for turn in (b, a):
@@ -112,27 +112,28 @@ class Junctions:
             legs[int(city.from_node[turn.into])] = turn.from_deg
         return legs
 
-    def cross(self, a: Turn, b: Turn) -> bool:
+    def cross(self, a: Movement, b: Movement) -> bool:
         """Return whether the paths of two movements cross."""
         if a.into == b.into or a.out == b.out or not self.distinct(a, b):
             return False
         city, legs = self.city, self._legs(a, b)
 
-        def ends(turn: Turn) -> tuple[float, float]:  # coming in is on the counter-clockwise side of its leg
+        def ends(turn: Movement) -> tuple[float, float]:  # coming in is on the counter-clockwise side of its leg
             come, go = legs[int(city.from_node[turn.into])], legs[int(city.to_node[turn.out])]
             return (come + 0.5) % 360.0, (go - 0.5) % 360.0
 
         low, high = sorted(ends(a))
         return sum(low < place < high for place in ends(b)) == 1
 
-    def conflict(self, a: Turn, b: Turn) -> bool:
+    def conflict(self, a: Movement, b: Movement) -> bool:
         """Return whether two movements may not have green together, unless one yields.
 
         Two that enter the same link each find a lane there when it has two.
         """
-        return self.cross(a, b) or (self.merge(a, b) and int(self.city.lanes[a.out]) < 2)
+        merge = self.merge(a, b) and int(self.city.lanes[a.out]) < 2
+        return self.cross(a, b) or (merge and self.distinct(a, b))
 
-    def yielder(self, a: Turn, b: Turn) -> Turn | None:
+    def yielder(self, a: Movement, b: Movement) -> Movement | None:
         """Return which of two conflicting movements gives way as every driver knows it, None when none does.
 
         Who turns left gives way to oncoming traffic, who turns right to whom he joins; traffic that crosses from the

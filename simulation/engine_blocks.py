@@ -11,7 +11,6 @@ Source: Chandy and Misra (1979), Distributed simulation, IEEE Transactions on So
 """
 
 import math
-import os
 import threading
 
 import numpy as np
@@ -19,68 +18,69 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from simulation.engine import kernel, run_block, wake
+from simulation.engine import run_block
 from simulation.engine_fence import add_atomically, observe, yield_processor
-from simulation.street import MARGIN_S, MIN_LOOKAHEAD_S, Roads, Traffic, lags, whole
+from simulation.engine_kernel import kernel, wake
+from simulation.paving import MARGIN_S, MIN_LOOKAHEAD_S, lags
+from simulation.street import Records, Roads, Traffic, whole
 from twin.compiled import Float
 
 Long = npt.NDArray[np.int64]
 
 BLOCKS_PER_THREAD = 4  # who has finished early takes another block
 LONGEST_WINDOW_S = 60.0
+SHORT_WINDOW_S = 1.0  # below this, threads wait for each other more than for another block
 NODES_PER_BLOCK = 25  # fewer are not worth a thread's while
 PATIENCE = 2000  # looks at a barrier before others may have the processor
 NEXT, DONE = 0, 8  # places of the counters, in different lines of the cache
 
 
-def usable_processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def divide(roads: Roads, node_xy: Float, n_blocks: int, *, longest_s: float = LONGEST_WINDOW_S) -> tuple[Roads, float]:
+def divide(
+    roads: Roads, node_xy: Float, n_blocks: int, *, least_blocks: int = 2, longest_s: float = LONGEST_WINDOW_S
+) -> tuple[Roads, float]:
     """Return the roads divided into blocks, and the window (s): the least lag between two blocks.
 
     Parameters
     ----------
     node_xy : (n_nodes, 2) m
-        Of the network's nodes; those of cuts belong to the block upstream.
+        Of the network's nodes; those of cuts belong to their link.
+    n_blocks
+        At most; fewer, down to ``least_blocks``, where that makes the window longer than `SHORT_WINDOW_S`.
     longest_s : s
         Upper bound of the window.
     """
     part, n_nodes = roads.part, len(roads.node)
     down, back = lags(roads)
     lag = np.minimum(down, back)
-    block = np.zeros(n_nodes, np.int64)
-    n_blocks = min(n_blocks, n_nodes // NODES_PER_BLOCK)
-    if n_blocks > 1:
-        cluster = _clusters(part["from_node"], part["to_node"], lag, len(node_xy), n_nodes, n_blocks)
-        weight = np.bincount(cluster, minlength=int(cluster.max()) + 1).astype(float)
-        inside = cluster[: len(node_xy)]
-        count = np.maximum(1, np.bincount(inside, minlength=len(weight)))
-        centre = np.stack([np.bincount(inside, node_xy[:, k], len(weight)) / count for k in (0, 1)], axis=1)
-        block = _bisect(centre, weight, n_blocks)[cluster]
+    block: Long = np.zeros(n_nodes, np.int64)
+    window, n_blocks = math.inf, min(n_blocks, n_nodes // NODES_PER_BLOCK)
+    while n_blocks > 1:
+        cluster = _clusters(part, lag, len(node_xy), n_nodes, 1.2 * n_nodes / n_blocks)
+        found = _bisect(*_centres(cluster, node_xy), n_blocks)[cluster]
+        least = float(lag[found[part["from_node"]] != found[part["to_node"]]].min(initial=math.inf))
+        if math.isinf(window) or least > window:
+            block, window = found, least
+        if window >= SHORT_WINDOW_S or n_blocks // 2 < least_blocks:
+            break
+        n_blocks //= 2
     roads.node["block"] = block
     crosses = block[part["from_node"]] != block[part["to_node"]]
     part["crosses"] = crosses
     meeting = np.unique(np.concatenate([part["from_node"][crosses], part["to_node"][crosses]]))
     meeting = meeting[np.argsort(block[meeting], kind="stable")].astype(np.int32)
-    window = max(MIN_LOOKAHEAD_S, float(lag[crosses].min(initial=math.inf)) - MARGIN_S)
     edges = np.arange(int(block.max(initial=0)) + 2)
     roads = roads._replace(
         block_start=np.searchsorted(np.sort(block), edges).astype(np.int64),
         meeting=meeting,
         meeting_start=np.searchsorted(block[meeting], edges).astype(np.int64),
     )
-    return roads, min(window, longest_s)
+    return roads, min(max(MIN_LOOKAHEAD_S, window - MARGIN_S), longest_s)
 
 
-def _clusters(
-    first: npt.NDArray[np.int32], second: npt.NDArray[np.int32], lag: Float, n_fixed: int, n_nodes: int, n_blocks: int
-) -> Long:
-    """Return the cluster of every node: nodes that are joined by short parts, as long as the clusters stay small."""
+def _clusters(part: Records, lag: Float, n_fixed: int, n_nodes: int, most: float) -> Long:
+    """Return the cluster of every node: nodes joined by short parts, as long as none has more than ``most``."""
+    first, second = part["from_node"], part["to_node"]
     cluster: Long = np.arange(n_nodes)
-    most = max(1.0, n_nodes / (2.0 * n_blocks))
     for least in (0.0, *np.geomspace(0.01, LONGEST_WINDOW_S, 27)):
         short = (lag <= least + 2 * MARGIN_S) | (first >= n_fixed) | (second >= n_fixed)  # cuts stay with their link
         graph = coo_array((np.ones(int(short.sum())), (first[short], second[short])), shape=(n_nodes, n_nodes))
@@ -89,6 +89,15 @@ def _clusters(
             break
         cluster = labels.astype(np.int64)
     return cluster
+
+
+def _centres(cluster: Long, node_xy: Float) -> tuple[Float, Float]:
+    """Return the centre of each cluster, (n_clusters, 2) m, and its number of nodes."""
+    weight = np.bincount(cluster).astype(float)
+    inside = cluster[: len(node_xy)]
+    count = np.maximum(1, np.bincount(inside, minlength=len(weight)))
+    centre = np.stack([np.bincount(inside, node_xy[:, k], len(weight)) / count for k in (0, 1)], axis=1)
+    return centre, weight
 
 
 def _bisect(centre: Float, weight: Float, n_blocks: int) -> Long:
@@ -102,8 +111,8 @@ def _bisect(centre: Float, weight: Float, n_blocks: int) -> Long:
             continue
         axis = int(np.argmax(np.ptp(centre[mine], axis=0)))
         mine = mine[np.argsort(centre[mine, axis], kind="stable")]
-        share = np.cumsum(weight[mine])
-        cut = int(np.searchsorted(share, share[-1] * (n // 2) / n)) + 1
+        share = np.cumsum(weight[mine]) / weight[mine].sum()
+        cut = int(np.argmin(np.abs(share - (n // 2) / n))) + 1
         cut = min(max(cut, 1), len(mine) - 1)
         parts += [(mine[:cut], first, n // 2), (mine[cut:], first + n // 2, n - n // 2)]
     return block

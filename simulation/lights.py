@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from simulation.conflicts import Junctions
-from simulation.engine import wake
+from simulation.engine_kernel import wake
 from simulation.priority import opposite
 from simulation.signals import NEVER, GreenTable, Window, clear_time, plan_windows, windows_of
 from simulation.street import Roads, Traffic
@@ -66,7 +66,7 @@ class Lights:
             node = junctions.position[plan.node_id]
             windows = plan_windows(junctions.city, plan, greens.stage_rules[node])
             fixed = Showing(plan.cycle_s, plan.offset_s, windows)
-            self._signals[node] = _Signal(plan, tuple(junctions.turns(node)), fixed)
+            self._signals[node] = _Signal(plan, tuple(junctions.movements(node)), fixed)
 
     def bind(self, roads: Roads, traffic: Traffic) -> None:
         """Work on these arrays from now on."""
@@ -183,7 +183,7 @@ class Lights:
         What is green now and does not conflict stays so. Returns what `release` takes.
         """
         signal = self._signals[node]
-        turns = self._junctions.turns(node)
+        turns = self._junctions.movements(node)
         clear = 0.0 if self.green(movement, now) else self.clearance(node)
         windows: dict[int, list[Window]] = {movement: [(clear, math.inf, -1)]}
         for row in signal.rows:
@@ -196,7 +196,7 @@ class Lights:
         return held
 
     def _meet(self, a: int, b: int, node: int) -> bool:
-        turns = self._junctions.turns(node)
+        turns = self._junctions.movements(node)
         return self._junctions.cross(turns[a], turns[b]) or self._junctions.merge(turns[a], turns[b])
 
     def clearance(self, node: int) -> float:

@@ -7,7 +7,7 @@ of its own the **follow-up time**.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from simulation.conflicts import FACING_DEG, LEFT, RIGHT, THROUGH, U_TURN, Junctions, Turn, apart
+from simulation.conflicts import FACING_DEG, LEFT, RIGHT, THROUGH, U_TURN, Junctions, Movement, apart
 from twin.compiled import CompiledNetwork
 
 # Critical gap and follow-up time (s). Under green, left: Highway Capacity Manual 2000, chapter 16, appendix C (measured
@@ -30,7 +30,7 @@ class Rule:
     follow_up: float
 
 
-def permitted_rule(turn: Turn, green: Sequence[Turn], permitted: set[int], junctions: Junctions) -> Rule | None:
+def permitted_rule(turn: Movement, green: Sequence[Movement], permitted: set[int], junctions: Junctions) -> Rule | None:
     """Return the rule of a permitted movement among those that are green together; None where it need not yield.
 
     It yields to the movements that conflict with its own and go before it. Where no direction tells which those are, it
@@ -51,16 +51,11 @@ def permitted_rule(turn: Turn, green: Sequence[Turn], permitted: set[int], junct
         if junctions.conflict(turn, other) and (other.row not in permitted or other.kind < turn.kind)
     ]
     if not rivals:
-        rivals = [other for other in others if other.row not in permitted and _doubtful(junctions, turn, other)]
+        rivals = [other for other in others if other.row not in permitted and not junctions.distinct(turn, other)]
     if not rivals:
         return None
     gap, follow_up = UNDER_GREEN_S[turn.kind]
     return Rule(tuple(other.row for other in rivals), gap, follow_up / lanes)
-
-
-def _doubtful(junctions: Junctions, turn: Turn, other: Turn) -> bool:
-    """Return whether directions do not tell that two movements are clear of each other."""
-    return turn.out != other.out and not junctions.distinct(turn, other)
 
 
 def lanes_of(city: CompiledNetwork, movement: int) -> float:
@@ -78,7 +73,7 @@ def major_links(junctions: Junctions, node: int) -> set[int]:
     for rank in (city.link_class, -city.capacity):
         best = min((float(rank[link]) for link in links), default=0.0)
         major = {link for link in links if float(rank[link]) <= best + 1e-9}
-        straight = [turn for turn in junctions.turns(node).values() if turn.into in major and turn.kind == THROUGH]
+        straight = [turn for turn in junctions.movements(node).values() if turn.into in major and turn.kind == THROUGH]
         if len(major) < len(links):
             alone = not any(junctions.cross(a, b) for k, a in enumerate(straight) for b in straight[:k])
             return major if alone else set()
@@ -91,13 +86,13 @@ def flashing_rules(junctions: Junctions, node: int) -> dict[int, Rule | None] | 
     Ranks as at a two-way stop: the major road goes; then its left turns and the minor road's right turns; then the
     minor road straight on; then its left turns. Each yields to the conflicting ones of higher rank.
     """
-    city, turns = junctions.city, junctions.turns(node)
+    city, turns = junctions.city, junctions.movements(node)
     major = major_links(junctions, node)
     if not major:
         return None
     several = int(max(city.lanes[link] for link in major) >= 2)
 
-    def rank(turn: Turn) -> int:
+    def rank(turn: Movement) -> int:
         if turn.into in major:
             return 2 if turn.kind in (LEFT, U_TURN) else 1
         return {RIGHT: 2, THROUGH: 3}.get(turn.kind, 4)

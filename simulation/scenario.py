@@ -173,7 +173,7 @@ class Scenario:
 
 
 _TIMES = {"from_s", "until_s"}
-_KEYS = {
+KEYS = {
     "close": {"links", "reroute"} | _TIMES,
     "incident": {"link", "position_m", "lanes_blocked"} | _TIMES,
     "capacity": {"links", "factor"} | _TIMES,
@@ -248,11 +248,11 @@ class _Reader:
             return []
         found = [(f"[[{key}]] {number}", table) for number, table in enumerate(value, 1)]
         for where, table in found:
-            self.keys(where, table, _KEYS[key])
+            self.keys(where, table, KEYS[key])
         return found
 
     def scenario(self, root: Mapping[str, Any]) -> Scenario:
-        self.keys("", root, [*_KEYS, "name", "routing"])
+        self.keys("", root, [*KEYS, "name", "routing"])
         name = root.get("name", "")
         if not isinstance(name, str):
             self.fault("", f"name is {name!r}, must be a text")

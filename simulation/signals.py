@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensors import InputError
-from simulation.conflicts import Junctions, Turn
+from simulation.conflicts import Junctions, Movement
 from simulation.priority import Rule, flashing_rules, permitted_rule
 from twin.compiled import CompiledNetwork, Float, Int
 from twin.signal import SignalPlan, Stage
@@ -125,7 +125,7 @@ def settle(
     Who gives way as every driver knows it (a left turn to oncoming traffic) is permitted. Of two others that conflict,
     of which neither is said to be permitted, the one of the smaller approach is permitted, and a sentence says so.
     """
-    turns = junctions.turns(junctions.position[plan.node_id])
+    turns = junctions.movements(junctions.position[plan.node_id])
     stages, faults = [], []
     for number, stage in enumerate(plan.stages, 1):
         green = [turns[known[pair]] for pair in dict.fromkeys((*stage.movements, *stage.permitted))]
@@ -155,13 +155,13 @@ def settle(
     return replace(plan, stages=tuple(stages)), faults
 
 
-def _pair(roads: CompiledNetwork, turn: Turn) -> list[str]:
+def _pair(roads: CompiledNetwork, turn: Movement) -> list[str]:
     return [roads.link_ids[turn.into], roads.link_ids[turn.out]]
 
 
 def rules_of_stage(stage: Stage, node: int, junctions: Junctions, known: Mapping[Pair, int]) -> dict[int, Rule | None]:
     """Return the rule of every movement of a stage by row; protected ones have None."""
-    turns = junctions.turns(node)
+    turns = junctions.movements(node)
     green = [turns[known[pair]] for pair in stage.movements]
     permitted = {known[pair] for pair in stage.permitted}
     return {
@@ -216,7 +216,7 @@ def green_table(junctions: Junctions, plans: Mapping[str, SignalPlan]) -> GreenT
         if by_row is not None:
             flashing[node] = {row: rules.add(rule) for row, rule in by_row.items()}
         windows = plan_windows(city, plan, stage_rules[node])
-        for row in junctions.turns(node):
+        for row in junctions.movements(node):
             rows[row] = windows.get(row) or [NEVER]
     flat = [window for of_movement in rows for window in of_movement]
     start = np.concatenate([[0], np.cumsum([len(w) for w in rows])]).astype(np.int32)

@@ -38,7 +38,7 @@ def equal_saturation(green_s: float, ratios: Sequence[float], *, least_s: float)
     ([30.0, 10.0], [35.0, 5.0])
     """
     n = len(ratios)
-    least_s = min(least_s, green_s / n)
+    least_s = float(min(least_s, green_s / n))
     greens, free = [least_s] * n, set(range(n))
     while free:
         total = math.fsum(ratios[k] for k in free)

@@ -139,3 +139,14 @@ def test_notebooks_are_stored_without_outputs() -> None:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text("utf-8"))["cells"]
         assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells), path.name
+
+
+def test_every_table_and_key_of_a_scenario_is_documented() -> None:
+    from simulation.scenario import KEYS
+    from simulation.scenario_signal import STAGE_KEYS
+
+    text = (ROOT / "docs" / "scenario.md").read_text("utf-8")
+    assert [table for table in KEYS if f"`[[{table}]]`" not in text] == []
+    keys = {key for table in KEYS.values() for key in table} | STAGE_KEYS | {"update", "interval_s", "share", "name"}
+    missing = [key for key in sorted(keys - {"stage"}) if f"`{key}`" not in text]
+    assert missing == []

@@ -52,10 +52,11 @@ def road_rows(demand, origin):
     return demand.fixed.origin == demand.node_ids.index(origin)
 
 
-def test_a_left_turn_without_oncoming_traffic_discharges_at_saturation_flow(crossing):
+@pytest.mark.parametrize("to", ["N", "W"])
+def test_without_oncoming_traffic_all_discharge_at_saturation_flow(crossing, to):
     road = crossing()
     plan = LONG_GREEN.replace('["NC", "CS"], ', '["NC", "CS"], ["NC", "CW"], ["SC", "CN"], ')
-    result = road.run(road.trips(("S", "N", [0.0] * 30)), plan)
+    result = road.run(road.trips(("S", to, [0.0] * 30)), plan)
     assert np.diff(result.trips.arrive) == pytest.approx(HEADWAY_S)
 
 
