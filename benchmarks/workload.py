@@ -140,7 +140,9 @@ def metropolis(*, vehicles: int = 500_000, period_s: float = 3600.0) -> Workload
     """
     n, zones, every = 181, 300, 10
     random = np.random.default_rng(1)
-    gaps = np.where(random.random((2, n)) < 0.33, random.uniform(5.0, 30.0, (2, n)), random.uniform(60.0, 250.0, (2, n)))
+    gaps = np.where(
+        random.random((2, n)) < 0.33, random.uniform(5.0, 30.0, (2, n)), random.uniform(60.0, 250.0, (2, n))
+    )
     xs, ys = np.cumsum(gaps, axis=1)
     names = [[f"n{i}_{j}" for j in range(n)] for i in range(n)]
     links: list[Row] = []

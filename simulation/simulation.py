@@ -125,7 +125,7 @@ class Simulation:
         self._greens: GreenTable = green_table(junctions, plans)
         never = never_green(self.city, self._greens)
         self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
-        self.chart = routing.draw_map(self.city, never)
+        self.chart = routing.draw_map(self.city, np.union1d(never, network.movements.reserved))
         self._cuts = events.cuts_of(self.scenario, self.city)
         self._window_s = window_s
         self.roads, self.window_s = self._lay_roads(self._cuts)

@@ -119,7 +119,7 @@ def line_lengths(lines: Sequence[Float]) -> Float:
     owner = np.repeat(np.arange(len(lines)), counts)
     steps = step_lengths(np.concatenate(list(lines)))
     steps[owner[1:] != owner[:-1]] = 0.0  # from the end of one line to the start of the next
-    return np.bincount(owner[1:], weights=steps, minlength=len(lines))
+    return np.asarray(np.bincount(owner[1:], weights=steps, minlength=len(lines)), dtype=np.float64)
 
 
 def point_along(lon_lat: Float, share: float) -> tuple[float, float]:

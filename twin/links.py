@@ -37,6 +37,7 @@ _CLASS_WORDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (COLLECTOR, ("collector", "tertiary", "minor", "distributor", "次干路")),
     (LOCAL, ("local", "residential", "living", "service", "unclassified", "street", "access", "支路")),
 )
+_RESERVED = frozenset({"bus", "buses", "taxi", "hov", "tram", "emergency"})
 _MOTOR = re.compile(r"auto|car|truck|bus|sov|hov|vehicle|motor|drive|taxi|all", re.IGNORECASE)
 
 
@@ -73,6 +74,20 @@ def is_for_motors(allowed_uses: str) -> bool:
     [True, True, False, True]
     """
     return not allowed_uses.strip() or bool(_MOTOR.search(allowed_uses))
+
+
+@lru_cache(maxsize=4096)
+def is_for_all(allowed_uses: str) -> bool:
+    """Return whether general traffic may use a movement; an empty list means all.
+
+    Examples
+    --------
+    >>> [is_for_all(uses) for uses in ("", "bus", "auto, bus", "bus;bike")]
+    [True, False, True, False]
+    """
+    words = re.findall(r"[a-z]+", allowed_uses.lower())
+    motors = [word for word in words if is_for_motors(word)]
+    return not motors or not _RESERVED.issuperset(motors)
 
 
 @dataclass(frozen=True, slots=True)
