@@ -8,11 +8,14 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from sensors import InputError
+
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int32]
 Long = npt.NDArray[np.int64]
 
 GOLDEN = 0.618034  # spreads the first departures of the rows, so that they do not all leave at the full second
+MOST_VEHICLES = 1e8  # of one run; more is a slip of the pen, and more than a machine has room for
 PLASTIC = (0.7548776662466927, 0.5698402909980532)  # Roberts (2018): the two-dimensional golden ratio
 
 
@@ -79,7 +82,10 @@ class Trips:
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The id of every trip."""
-        return tuple(self.trip_id(place) for place in range(len(self)))
+        rows, numbers = self.key[:, 0].tolist(), self.key[:, 1].tolist()
+        if self.names:
+            return tuple([self.names[row] for row in rows])
+        return tuple([f"{row + 1}-{number + 1}" for row, number in zip(rows, numbers, strict=True)])
 
     def subset(self, keep: npt.NDArray[np.bool_]) -> "Trips":
         """Return the trips at which ``keep`` is true."""
@@ -87,6 +93,22 @@ class Trips:
         place = {int(old): new for new, old in enumerate(rows)} if self.routes else {}
         routes = {place[row]: links for row, links in self.routes.items() if row in place}
         return Trips(self.key[rows], self.depart[rows], self.origin[rows], self.destination[rows], routes, self.names)
+
+
+def in_order(
+    names: tuple[str, ...], depart: Float, origin: Long, destination: Long, routes: Mapping[int, tuple[int, ...]]
+) -> Trips:
+    """Return single trips in order of departure; ``routes`` by row."""
+    order = np.argsort(depart, kind="stable")
+    place = {int(old): new for new, old in enumerate(order)} if routes else {}
+    return Trips(
+        np.stack([order, np.zeros(len(order), np.int64)], axis=1),
+        depart[order],
+        origin[order].astype(np.int32),
+        destination[order].astype(np.int32),
+        {place[row]: links for row, links in routes.items()},
+        names,
+    )
 
 
 def spread(flows: Sequence[Flow], surges: Sequence[Surge]) -> tuple[Long, Float]:
@@ -103,6 +125,8 @@ def spread(flows: Sequence[Flow], surges: Sequence[Surge]) -> tuple[Long, Float]
         if mine:
             curves[k] = _curve(flow, mine)
             volume[k] = curves[k][1][-1]
+    if volume.sum() > MOST_VEHICLES:
+        raise InputError(f"the demand is {volume.sum():g} vehicles, a run holds at most {MOST_VEHICLES:g}")
     count = np.maximum(0, np.ceil(volume - phase - 1e-9)).astype(np.int64)
     row = np.repeat(np.arange(n), count)
     number = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)

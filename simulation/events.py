@@ -46,8 +46,8 @@ def cuts_of(scenario: Scenario, roads: CompiledNetwork) -> dict[int, list[float]
     return {link: sorted(points) for link, points in cuts.items()}
 
 
-def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]:
-    """Return every fault that a scenario has on a network, one sentence each."""
+def faults_of(scenario: Scenario, network: Network, demand: Demand, *, label: str = "") -> list[str]:
+    """Return every fault that a scenario has on a network, one sentence each; ``label`` names its file."""
     roads = network.compile()
     position = {name: k for k, name in enumerate(roads.link_ids)}
     faults: list[str] = []
@@ -55,7 +55,7 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]
     def check_links(where: str, names: Iterable[str]) -> None:
         faults.extend(f"{where}: link {name!r} is not in link.csv" for name in names if name not in position)
 
-    label = scenario.name or "scenario"
+    label = label or scenario.name or "scenario"
     with_links = (
         ("close", [entry.links for entry in scenario.close]),
         ("capacity", [entry.links for entry in scenario.capacity]),
@@ -118,14 +118,15 @@ def movements_along(roads: CompiledNetwork, links: tuple[int, ...]) -> list[int]
     return rows
 
 
-def route_faults(roads: CompiledNetwork, trips: Trips) -> list[str]:
+def route_faults(roads: CompiledNetwork, demand: Demand, trips: Trips) -> list[str]:
     """Return a sentence for each turn of a fixed route that is not allowed."""
     faults = []
     for row, links in trips.routes.items():
         for k, movement in enumerate(movements_along(roads, links)):
             if movement < 0:
                 a, b = roads.link_ids[links[k]], roads.link_ids[links[k + 1]]
-                faults.append(f"trip {trips.trip_id(row)}: link_ids: {a} > {b} is not an allowed movement")
+                place = demand.place(int(trips.key[row, 0]))
+                faults.append(f"{place}: link_ids: {a} > {b} is not an allowed movement")
     return faults
 
 

@@ -98,7 +98,7 @@ class Scenario:
         """
         path = Path(path)
         try:
-            text = path.read_text("utf-8-sig")
+            text = path.read_text("utf-8-sig")  # which also makes CRLF and CR line feeds
         except UnicodeDecodeError as error:
             raise InputError(f"{path.name}: byte {error.start} is not UTF-8, save the file as UTF-8") from None
         except OSError as error:
@@ -144,6 +144,7 @@ class Scenario:
         return hashlib.sha256(repr(replace(self, name="")).encode()).hexdigest()
 
 
+LARGEST = 1e12  # of any number: beyond it, adding a second to a time changes nothing
 _TIMES = {"from_s", "until_s"}
 _KEYS = {
     "close": {"links", "reroute"} | _TIMES,
@@ -175,14 +176,15 @@ class _Reader:
     def number(
         self, where: str, table: Mapping[str, Any], key: str, default: float | None = None, rule: str = ">= 0"
     ) -> float:
-        """Return a number that is ``>= 0`` or ``> 0``; a missing one without default is a fault."""
+        """Return a number that keeps ``rule``; a missing one without default is a fault."""
         if key not in table:
             if default is None:
                 self.fault(where, f"{key} is missing, must be a number {rule}".rstrip())
             return math.nan if default is None else default
         value = table[key]
-        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not right or (rule == ">= 0" and value < 0) or (rule == "> 0" and value <= 0):
+        right = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+        least = {">= 0": value >= 0, ">= 1": value >= 1, "> 0": value > 0} if right else {}
+        if not right or not least.get(rule, True):
             self.fault(where, f"{key} is {value!r}, must be a number {rule}".rstrip())
             return math.nan
         return float(value)
@@ -310,4 +312,4 @@ class _Reader:
         share = self.number(where, table, "share", 1.0)
         if share > 1:
             self.fault(where, f"share is {share:g}, must be at most 1")
-        return Routing(str(update), self.number(where, table, "interval_s", 300.0, rule="> 0"), share)
+        return Routing(str(update), self.number(where, table, "interval_s", 300.0, rule=">= 1"), share)

@@ -103,22 +103,21 @@ class Simulation:
         self._demand = demand
         self.city = network.compile()
         faults = events.faults_of(self.scenario, network, demand)
-        if faults:
-            raise InputError(faults)
-        plans = merged(network.signals, self.scenario.signal)
+        sound = Scenario() if faults else self.scenario  # the trips are checked all the same
+        plans = merged(network.signals, sound.signal)
         self._greens: GreenTable = green_table(self.city, plans)
         never = never_green(self.city, self._greens)
         self.notes = (*demand.notes, *events.never_green_notes(self.city, never))
         self._map = routing.draw_map(self.city, never)
-        self._cuts = events.cuts_of(self.scenario, self.city)
-        self.roads: Roads = lay_roads(self.city, self._greens, self._cuts)
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
-        trips = demand.trips(self.scenario.demand, until_s=horizon)
+        trips = demand.trips(sound.demand, until_s=horizon)
         allowed = allow_unreachable or demand.assumed
-        self.trips, self.unreachable = reachable(self.city, self._map, demand, trips, allowed=allowed)
+        self.trips, self.unreachable = reachable(self.city, self._map, demand, trips, allowed=allowed, faults=faults)
         if self.unreachable:
             self.notes += (f"{self.unreachable} trips without any path are left out",)
+        self._cuts = events.cuts_of(self.scenario, self.city)
+        self.roads: Roads = lay_roads(self.city, self._greens, self._cuts)
         self._routing: Routing = self.scenario.routing
         self._start = start_s - (WARM_UP_S if repeat_s is not None else 0.0)
         self.env = environment or simpy.Environment(initial_time=self._start)
