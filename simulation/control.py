@@ -5,7 +5,8 @@ came is worked off at the new rate.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,16 @@ class Control:
         self.roads, self.traffic = roads, traffic
         self._first = np.flatnonzero(roads.part["first"])
         self._end = np.concatenate([self._first[1:], [len(roads.part)]])
+
+    def state(self) -> dict[str, object]:
+        """Return what changes while it runs."""
+        made_anew = {"_network", "roads", "traffic", "_first", "_end"}
+        return {name: value for name, value in vars(self).items() if name not in made_anew}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` gave."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def move(self, part: Long, queue: Long) -> None:
         """Follow parts and queues to new positions."""

@@ -39,8 +39,8 @@ class Demand:
         Whether no one has given it: a gravity model.
     notes
         What people should know about it.
-    file, lines
-        Where it was read: the name of the file and the line of each row; empty when it was made in memory.
+    path, lines
+        Where it was read: the file and the line of each row; None and empty when it was made in memory.
     """
 
     flows: tuple[Flow, ...] = ()
@@ -49,7 +49,7 @@ class Demand:
     node_ids: tuple[str, ...] = field(default=(), repr=False)
     assumed: bool = False
     notes: tuple[str, ...] = ()
-    file: str = ""
+    path: Path | None = field(default=None, repr=False)
     lines: tuple[int, ...] = field(default=(), repr=False)
 
     @classmethod
@@ -72,12 +72,12 @@ class Demand:
         places, path = Places.of(network), Path(demand if demand is not None else trips or "")
         if demand is None:
             fixed, lines = read_trips(path, places, faults)
-            read = cls((), fixed, {}, places.node_ids, file=path.name, lines=lines)
+            read = cls((), fixed, {}, places.node_ids, path=path.absolute(), lines=lines)
         else:
             flows, lines = read_flows(path, places, faults)
             zones = dict(network.zones)
             notes = tuple(_notes(flows, zones, path.name))
-            read = cls(flows, None, zones, places.node_ids, False, notes, path.name, lines)
+            read = cls(flows, None, zones, places.node_ids, False, notes, path.absolute(), lines)
         if faults:
             raise InputError(faults)
         return read
@@ -138,7 +138,7 @@ class Demand:
 
     def place(self, row: int) -> str:
         """Return how a message names a row: file, line, and trip or zones."""
-        where = f"{self.file}: line {self.lines[row]}: " if self.lines else ""
+        where = f"{self.path.name}: line {self.lines[row]}: " if self.path is not None and self.lines else ""
         if self.fixed is not None:
             return f"{where}trip {self.fixed.names[row]}"
         flow = self.flows[row]
@@ -156,6 +156,20 @@ class Demand:
             many = f" ({len(places)} vehicles)" if self.fixed is None else ""
             faults.append(f"{self.place(row)}: no path from node {start} to node {end}{many}, {advice}")
         return faults
+
+    def ends(self, trips: Trips) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return ids of zones (or nodes, for single trips) and the positions among them at which trips begin and end.
+
+        A vehicle that was under way at the start has no origin, -1, and no destination either unless trips go to nodes.
+        """
+        if self.fixed is not None:
+            origin = np.where(trips.key[:, 0] < 0, -1, trips.origin)
+            return self.node_ids, origin.astype(np.int64), trips.destination.astype(np.int64)
+        names = tuple(dict.fromkeys(name for flow in self.flows for name in (flow.origin, flow.destination)))
+        place = {name: k for k, name in enumerate(names)}
+        of_row = [[place[getattr(flow, end)] for flow in self.flows] + [-1] for end in ("origin", "destination")]
+        origin, destination = (np.array(places, np.int64)[trips.key[:, 0]] for places in of_row)
+        return names, origin, destination
 
     def sha256(self) -> str:
         """Hash of the flows or trips, whatever file they came from."""

@@ -54,7 +54,8 @@ class Trips:
     Parameters
     ----------
     key : (n, 2)
-        Row of the demand and number within it; the id of a trip is made of them, unless ``names`` has one by row.
+        Row of the demand and number within it; the id of a trip is made of them, unless ``names`` has one by row. Row
+        -1 are vehicles that are under way at the start; they come first.
     depart : (n,) s
     origin, destination : (n,)
         Positions of nodes.
@@ -77,19 +78,37 @@ class Trips:
     def trip_id(self, place: int) -> str:
         """Return the id of one trip."""
         row, number = self.key[place].tolist()
+        if row < 0:
+            return f"start-{number + 1}"
         return self.names[row] if self.names else f"{row + 1}-{number + 1}"
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The id of every trip."""
-        rows, numbers = self.key[:, 0].tolist(), self.key[:, 1].tolist()
+        ahead = int(np.count_nonzero(self.key[:, 0] < 0))  # those under way at the start come first
+        rows, numbers = self.key[ahead:, 0].tolist(), self.key[ahead:, 1].tolist()
         if self.names:
-            return tuple([self.names[row] for row in rows])
-        return tuple([f"{row + 1}-{number + 1}" for row, number in zip(rows, numbers, strict=True)])
+            ids = [self.names[row] for row in rows]
+        else:
+            ids = [f"{row + 1}-{number + 1}" for row, number in zip(rows, numbers, strict=True)]
+        return (*(f"start-{number + 1}" for number in self.key[:ahead, 1].tolist()), *ids)
 
-    def subset(self, keep: npt.NDArray[np.bool_]) -> "Trips":
-        """Return the trips at which ``keep`` is true."""
-        rows = np.flatnonzero(keep)
+    def behind(self, link_from: Int, destination: Int, start_s: float) -> "Trips":
+        """Return these trips behind vehicles that are under way at ``start_s``."""
+        n = len(destination)
+        key = np.stack([np.full(n, -1, np.int64), np.arange(n)], axis=1)
+        return Trips(
+            np.concatenate([key, self.key]),
+            np.concatenate([np.full(n, start_s), self.depart]),
+            np.concatenate([link_from, self.origin]).astype(np.int32),
+            np.concatenate([destination, self.destination]).astype(np.int32),
+            {row + n: links for row, links in self.routes.items()},
+            self.names,
+        )
+
+    def subset(self, keep: npt.NDArray[np.bool_] | slice) -> "Trips":
+        """Return the trips at which ``keep`` is true, or those of a slice."""
+        rows = np.arange(len(self))[keep]
         place = {int(old): new for new, old in enumerate(rows)} if self.routes else {}
         routes = {place[row]: links for row, links in self.routes.items() if row in place}
         return Trips(self.key[rows], self.depart[rows], self.origin[rows], self.destination[rows], routes, self.names)

@@ -35,6 +35,22 @@ class Late(simpy.Event):
         env.schedule(self, priority=cast(Any, 2 + rank), delay=delay)  # SimPy names only 0 and 1
 
 
+def until(env: simpy.Environment, time: float) -> float:
+    """Return the delay after which it is exactly ``time``: rounding would otherwise miss it by a last digit.
+
+    Examples
+    --------
+    >>> env = simpy.Environment(initial_time=0.1)
+    >>> 0.1 + (0.7 - 0.1) == 0.7, 0.1 + until(env, 0.7) == 0.7
+    (False, True)
+    """
+    delay = time - env.now
+    for nudged in (delay, math.nextafter(delay, math.inf), math.nextafter(delay, -math.inf)):
+        if env.now + nudged == time:
+            return max(0.0, nudged)
+    return max(0.0, delay)
+
+
 def cuts_of(scenario: Scenario, roads: CompiledNetwork) -> dict[int, list[float]]:
     """Return by link the points at which an incident needs it cut."""
     position = {name: k for k, name in enumerate(roads.link_ids)}
@@ -130,14 +146,22 @@ def route_faults(roads: CompiledNetwork, demand: Demand, trips: Trips) -> list[s
     return faults
 
 
-def start(simulation: "Simulation") -> None:
-    """Start the process of everything that the scenario holds."""
+def start(simulation: "Simulation", *, began_s: float | None = None) -> None:
+    """Start the process of everything that the scenario holds.
+
+    Parameters
+    ----------
+    began_s
+        When the run began, for one that goes on from a saved state: what began before now only has to end.
+    """
     scenario, roads, control = simulation.scenario, simulation.city, simulation.control
     position = {name: k for k, name in enumerate(roads.link_ids)}
     env = simulation.env
 
+    spans: list[tuple[float, float, Change, Change]] = []
+
     def lasting(from_s: float, until_s: float, begin: Change, end: Change) -> None:
-        env.process(_lasting(env, from_s, until_s, begin, end))
+        spans.append((from_s, until_s, begin, end))
 
     for closure in scenario.close:
         links = [position[name] for name in dict.fromkeys(closure.links)]
@@ -161,20 +185,41 @@ def start(simulation: "Simulation") -> None:
         for node_id, from_s, until_s in dark_nodes(simulation.network, failure, signalised):
             node = roads.node_ids.index(node_id)
             lasting(from_s, until_s, partial(control.darken, node), partial(control.relight, node))
+    if began_s is None:
+        for span in spans:
+            env.process(_lasting(env, *span))
+        return
+    # What happens at one instant keeps the order in which a run without a break would have planned it: all beginnings
+    # at its start, each end at its beginning.
+    pending: list[tuple[float, int, Generator[simpy.Event, object, None]]] = []
+    for number, (from_s, until_s, begin, end) in enumerate(spans):
+        begun = max(from_s, began_s)
+        if until_s <= began_s:
+            continue
+        if begun >= env.now:
+            pending.append((began_s, number, _lasting(env, from_s, until_s, begin, end, resumed=True)))
+        elif env.now <= until_s < math.inf:
+            pending.append((begun, number, _ending(env, until_s, end)))
+    for _, _, process in sorted(pending, key=lambda entry: entry[:2]):
+        env.process(process)
 
 
 def _lasting(
-    env: simpy.Environment, from_s: float, until_s: float, begin: Change, end: Change
+    env: simpy.Environment, from_s: float, until_s: float, begin: Change, end: Change, *, resumed: bool = False
 ) -> Generator[simpy.Event, object, None]:
     """Begin something at its instant and, when it ends, end it at that instant."""
     if until_s <= env.now:
         return
-    if from_s > env.now:
-        yield env.timeout(from_s - env.now)
+    if from_s > env.now or resumed:
+        yield env.timeout(until(env, from_s))
     begin(env.now)
     if math.isfinite(until_s):
-        yield env.timeout(until_s - env.now)
-        end(env.now)
+        yield from _ending(env, until_s, end)
+
+
+def _ending(env: simpy.Environment, until_s: float, end: Change) -> Generator[simpy.Event, object, None]:
+    yield env.timeout(until(env, until_s))
+    end(env.now)
 
 
 def close(simulation: "Simulation", links: list[int], reroute: bool, now: float) -> None:

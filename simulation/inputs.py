@@ -10,7 +10,7 @@ from sensors import InputError
 from simulation import events, routing
 from simulation.demand import Demand, beside
 from simulation.demand_file import read_flows, read_trips
-from simulation.places import Places, densities_of
+from simulation.places import Places, densities_of, density_faults
 from simulation.reach import reachable
 from simulation.scenario import Scenario
 from simulation.signals import green_table, never_green
@@ -85,7 +85,7 @@ class Inputs:
             found += error.faults
         dense = None if densities is None else densities_of(Path(densities), places, found)
         if network is not None and dense is not None:
-            found += dense_faults(network, dense, Path(densities or "").name)
+            found += density_faults(network.compile(), dense, Path(densities or "").name)
         read: list[Scenario] = []
         for path in map(Path, scenarios):
             try:
@@ -138,20 +138,6 @@ def _check_trips(
     trips = demand.trips(until_s=math.inf if horizon_s is None else horizon_s)
     allowed = allow_unreachable or demand.assumed
     reachable(city, chart, demand, trips, allowed=allowed, faults=list(dict.fromkeys(faults)))
-
-
-def dense_faults(network: Network, densities: Mapping[str, float], label: str) -> list[str]:
-    """Return a sentence for each density above the jam density of its link, or of a link that there is not."""
-    roads, position = network.compile(), network.links.position
-    faults = [f"{label}: link {name!r} is not in link.csv" for name in densities if name and name not in position]
-    for name, density in densities.items():
-        jam = float(roads.jam_density[position[name]]) if name in position else math.inf
-        if not 0.0 <= density <= jam * (1 + 1e-9):
-            faults.append(
-                f"{label}: link {name}: density_veh_km is {density * 1000:g}, must be 0 to its jam density, "
-                f"{jam * 1000:g} over all lanes"
-            )
-    return faults
 
 
 def _unknown_names(scenario: Scenario, places: Places, label: str) -> list[str]:

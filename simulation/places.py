@@ -8,7 +8,7 @@ import numpy as np
 
 from sensors import InputError
 from twin import Network
-from twin.compiled import Int
+from twin.compiled import CompiledNetwork, Int
 from twin.gmns import read_folder
 from twin.tables import Table, Unreadable
 
@@ -92,6 +92,23 @@ def densities_of(path: Path, places: Places, faults: list[str]) -> dict[str, flo
         density = table.numbers("density_veh_km", least=0.0, required=True) / 1000.0
     faults += [of_file(fault, table.name, path) for fault in dict.fromkeys(found)]
     return dict(zip(table.text("link_id"), density.tolist(), strict=False))
+
+
+def density_faults(city: CompiledNetwork, densities: Mapping[str, float], label: str) -> list[str]:
+    """Return a sentence for each density above the jam density of its link, or of a link that there is not."""
+    position = {name: k for k, name in enumerate(city.link_ids)} if densities else {}
+    faults = []
+    for name, density in densities.items():
+        if name not in position:
+            faults.append(f"{label}: link {name!r} is not in link.csv")
+            continue
+        jam = float(city.jam_density[position[name]])
+        if not 0.0 <= density <= jam * (1 + 1e-9):
+            faults.append(
+                f"{label}: link {name}: density_veh_km is {density * 1000:g}, must be 0 to its jam density, "
+                f"{jam * 1000:g} over all lanes"
+            )
+    return faults
 
 
 def of_file(fault: str, name: str, path: Path) -> str:

@@ -12,7 +12,13 @@ from twin.compiled import CompiledNetwork
 
 
 def reachable(
-    city: CompiledNetwork, chart: routing.Map, demand: Demand, trips: Trips, *, allowed: bool, faults: Sequence[str] = ()
+    city: CompiledNetwork,
+    chart: routing.Map,
+    demand: Demand,
+    trips: Trips,
+    *,
+    allowed: bool,
+    faults: Sequence[str] = (),
 ) -> tuple[Trips, int]:
     """Return the trips that have a path in the open network, and how many have none.
 

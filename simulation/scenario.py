@@ -2,10 +2,11 @@
 
 import difflib
 import hashlib
+import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +140,53 @@ class Scenario:
             routing=other.routing if other.routing != Routing() else self.routing,
         )
 
+    def to_toml(self) -> str:
+        r"""Return the scenario as a TOML text that reads back as the same scenario; defaults are left out.
+
+        Examples
+        --------
+        >>> print(Scenario.parse('[[close]]\nlinks = ["L12"]\nuntil_s = 600').to_toml(), end="")
+        [[close]]
+        links = ["L12"]
+        until_s = 600.0
+        """
+        return "\n".join(_toml_lines(self, "")) + "\n"
+
     def sha256(self) -> str:
         """Hash of what happens; the name does not count."""
         return hashlib.sha256(repr(replace(self, name="")).encode()).hexdigest()
+
+
+_KEY_OF = {"node_id": "node", "stages": "stage"}  # where the key of the file is not the name of the field
+
+
+def _toml_lines(record: Any, path: str) -> list[str]:
+    """Return the lines of a record: its plain values first, then its tables."""
+    plain, tables = [], []
+    for entry in fields(record):
+        value, key = getattr(record, entry.name), _KEY_OF.get(entry.name, entry.name)
+        default = entry.default if entry.default_factory is MISSING else entry.default_factory()
+        if value == default:
+            continue
+        below = f"{path}.{key}" if path else key
+        if is_dataclass(value):
+            tables += [f"[{below}]", *_toml_lines(value, below)]
+        elif isinstance(value, tuple) and value and is_dataclass(value[0]):
+            for item in value:
+                tables += [f"[[{below}]]", *_toml_lines(item, below)]
+        else:
+            plain.append(f"{key} = {_toml_value(value)}")
+    return plain + tables
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
 
 
 LARGEST = 1e12  # of any number: beyond it, adding a second to a time changes nothing

@@ -5,23 +5,29 @@ run up to the event's time.
 """
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import simpy
 
 from sensors import InputError
-from simulation import engine, engine_riders, events, gridlock, routing
+from simulation import engine, engine_riders, events, fill, gridlock, routing
 from simulation.control import Control
 from simulation.demand import Demand
+from simulation.departures import Trips
 from simulation.measure import Cumulative, LinkMeasure
+from simulation.places import density_faults
 from simulation.reach import reachable
+from simulation.recipe import version_of
 from simulation.recut import recut
 from simulation.roster import Roster
+from simulation.saved import Arrays, SavedState, check, pack, read_state, restored, unpack, write_state
 from simulation.scenario import Incident, Routing, Scenario
 from simulation.signals import GreenTable, green_table, merged, never_green
-from simulation.street import Roads, Traffic, empty_traffic, forget_heads, lay_roads
+from simulation.street import Records, Roads, Traffic, empty_traffic, forget_heads, lay_roads
 from twin import Network
 from twin.compiled import Int
 
@@ -67,6 +73,16 @@ class Simulation:
         Called as ``process(env, simulation)``; each returns a generator, an ordinary SimPy process.
     allow_unreachable
         Leave out trips without any path instead of refusing them.
+    densities : veh/m
+        By link id, over all lanes: the street is that full at the start, see `simulation.fill`. With a repeating demand
+        the unobserved hour is left out then.
+    state
+        What `load` has read.
+
+    Raises
+    ------
+    InputError
+        With every fault of scenario, trips and densities.
 
     Examples
     --------
@@ -98,11 +114,14 @@ class Simulation:
         environment: simpy.Environment | None = None,
         processes: Sequence[Process] = (),
         allow_unreachable: bool = False,
+        densities: Mapping[str, float] | None = None,
+        state: SavedState | None = None,
     ) -> None:
         self.network, self.scenario, self.seed = network, scenario or Scenario(), seed
         self._demand = demand
         self.city = network.compile()
         faults = events.faults_of(self.scenario, network, demand)
+        faults += density_faults(self.city, densities or {}, "densities")
         sound = Scenario() if faults else self.scenario  # the trips are checked all the same
         plans = merged(network.signals, sound.signal)
         self._greens: GreenTable = green_table(self.city, plans)
@@ -113,28 +132,78 @@ class Simulation:
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(sound.demand, until_s=horizon)
         allowed = allow_unreachable or demand.assumed
-        self.trips, self.unreachable = reachable(self.city, self._map, demand, trips, allowed=allowed, faults=faults)
+        trips, self.unreachable = reachable(self.city, self._map, demand, trips, allowed=allowed, faults=faults)
         if self.unreachable:
             self.notes += (f"{self.unreachable} trips without any path are left out",)
-        self._cuts = events.cuts_of(self.scenario, self.city)
+        self._cuts = events.cuts_of(self.scenario, self.city) if state is None else state.value("_cuts")
         self.roads: Roads = lay_roads(self.city, self._greens, self._cuts)
         self._routing: Routing = self.scenario.routing
-        self._start = start_s - (WARM_UP_S if repeat_s is not None else 0.0)
+        self._until, self._own_processes = until_s, bool(processes)
+        self._start = start_s
+        if repeat_s is not None and densities is None and state is None:
+            self._start -= WARM_UP_S
         self.env = environment or simpy.Environment(initial_time=self._start)
-        self.roster = Roster(self.trips, repeat_s, seed)
-        self.traffic: Traffic = empty_traffic(self.roads, len(self.roster.trip))
-        self.control = Control(self.city, self.roads, self.traffic)
-        self._path_used = 0
         self._cost = self.roads.link["free_time"].copy()
         self._costed: Cumulative | None = None
-        self._time = self._start
+        self._time = self._next_dispatch = self._start
         self.rings: dict[tuple[int, ...], None] = {}
-        events.start(self)
+        self.filled = 0
+        if densities is not None:
+            self._begin_full(trips, densities)
+        elif state is not None:
+            self._take_up(trips, state)
+        else:
+            self._begin(trips)
+        events.start(self, began_s=None if state is None else self._start)
         self.env.process(self._dispatching())
         for process in processes:
             self.env.process(process(self.env, self))
-        if self._start < start_s:
+        if self._time < start_s:
             self.advance(start_s)
+
+    def _begin(self, trips: Trips, *, ahead: int = 0) -> None:
+        """Lay out the traffic of an empty street; the first ``ahead`` trips are about to be put on it."""
+        self.trips = trips
+        self.roster = Roster(trips, self.repeat_s, self.seed, ahead=ahead)
+        self.traffic: Traffic = empty_traffic(self.roads, len(self.roster.trip))
+        self.control = Control(self.city, self.roads, self.traffic)
+        self._path_used = 0
+        self.filled = ahead
+
+    def _begin_full(self, trips: Trips, densities: Mapping[str, float]) -> None:
+        """Begin with vehicles on the street; those for whom their lane has no room are left out, and that is said."""
+        made = fill.filling(self.city, self._map, trips, densities, start_s=self._start, repeat_s=self.repeat_s)
+        wanted = len(made)
+        while True:
+            origin = self.city.from_node[made.link]
+            self._begin(trips.behind(origin, made.destination, self._start), ahead=len(made))
+            placed = self._put(made)
+            if placed.all():
+                break
+            made = made.subset(placed)
+        if len(made) < wanted:
+            self.notes += (f"{wanted - len(made)} vehicles of the densities have no room in the lanes of their link",)
+
+    def _put(self, made: fill.Filling) -> npt.NDArray[np.bool_]:
+        """Put vehicles on their links, and return which have found room."""
+        n, roads = len(made), self.roads
+        times = np.full(n, self._start)
+        vehicles, records = self.roster.admit(self.traffic, np.arange(n), times, self._routing.share)
+        self._keep_vehicles(records)
+        cost, start = roads.link["free_time"], (-1 - made.link).astype(np.int32)
+        destination = made.destination.copy()
+        for _ in range(2):
+            routes = routing.plan_routes(self._map, cost, start, destination, self.traffic.path, self._path_used)
+            destination = np.where(routes.first < 0, self.city.to_node[made.link], destination).astype(np.int32)
+        self._keep_path(routes.path, routes.used)
+        self.traffic.vehicle["step"][vehicles] = routes.step
+        ways = fill.other_ways(self.city, roads, made.link, routes.step, destination, self.traffic.path, routes.used)
+        self._keep_path(ways.path, ways.used)
+        fill.put(roads, self.traffic, vehicles, made, destination, ways, self._start)
+        self.trips.destination[:n] = destination
+        forget_heads(self.traffic)
+        self.traffic.wake[:] = self._start  # everyone looks: a bound that is too early does no harm
+        return destination >= 0
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -163,20 +232,25 @@ class Simulation:
     def _dispatching(self) -> Generator[simpy.Event, object, None]:
         """Send off the vehicles of each interval on routes that are good now."""
         while True:
+            yield self.env.timeout(events.until(self.env, self._next_dispatch))
             yield events.Late(self.env, 0.0)
             self._refresh_costs()
             if self._routing.update == "periodic":
                 self._reroute_under_way()
-            self._dispatch(self._routing.interval_s)
-            yield self.env.timeout(self._routing.interval_s)
+            self._dispatch(self._time, self._time + self._routing.interval_s)
 
-    def _dispatch(self, interval_s: float) -> None:
-        rows, times = self.roster.due(self._time, self._time + interval_s)
+    def _dispatch(self, begin_s: float, end_s: float) -> None:
+        """Send off the vehicles due in ``[begin_s, end_s)``."""
+        rows, times = self.roster.due(begin_s, end_s)
         places, vehicles = self.roster.admit(self.traffic, rows, times, self._routing.share)
+        self._keep_vehicles(vehicles)
+        self._send(places)
+        self._next_dispatch = end_s
+
+    def _keep_vehicles(self, vehicles: Records) -> None:
         if vehicles is not self.traffic.vehicle:
             self.traffic = self.traffic._replace(vehicle=vehicles)
             self.control.bind(self.roads, self.traffic)
-        self._send(places)
 
     def _send(self, vehicles: Int) -> None:
         """Give vehicles a route and put them, in order of departure, into the queue of their first link."""
@@ -404,3 +478,129 @@ class Simulation:
         """Remember the rings of links that wait for each other now."""
         for ring in gridlock.rings(self.roads, self.traffic):
             self.rings.setdefault(ring)
+
+    # --- saved ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: Path | str) -> None:
+        """Write the state to a file, from which `load` goes on exactly.
+
+        Raises
+        ------
+        InputError
+            When the run has processes of the user's own: what they are about to do is known to themselves alone.
+        WorkError
+            When the disk refuses.
+        """
+        if self._own_processes:
+            raise InputError("a run with processes of its own cannot be saved: no file can hold what they will do")
+        arrays: Arrays = {}
+        kernel = (("roads", self.roads), ("traffic", self.traffic))
+        for name, group in kernel:
+            arrays |= {f"{name}.{field}": array for field, array in group._asdict().items()}
+        parts = {
+            **{name: value for name, value in vars(self).items() if name not in MADE_ANEW},
+            "control": self.control.state(),
+            "roster": self.roster.state(),
+            "ahead": (self.trips.origin[: self.filled], self.trips.destination[: self.filled]),
+        }
+        header = self._identity() | {"time_s": self._time, "repeat_s": self.repeat_s}
+        header["values"] = {name: pack(value, name, arrays) for name, value in parts.items()}
+        header["until_s"] = pack(self._until, "until_s", arrays)
+        write_state(Path(path), header, arrays)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        network: Network,
+        demand: Demand,
+        *,
+        scenario: Scenario | None = None,
+        seed: int = 0,
+        until_s: float = math.inf,
+        environment: simpy.Environment | None = None,
+        processes: Sequence[Process] = (),
+        allow_unreachable: bool = False,
+    ) -> "Simulation":
+        """Return the simulation of a file that `save` wrote, as if it had never been interrupted.
+
+        Parameters
+        ----------
+        network, demand, scenario, seed
+            Those of the saved run; others are refused.
+        until_s
+            Vehicles due later are not demanded; those that the saved run had let in stay.
+        environment
+            A clock that stands at the time of the state.
+        processes
+            Start now.
+
+        Raises
+        ------
+        InputError
+            When the file is torn, or was saved with other inputs or by another version.
+        """
+        state = read_state(path)
+        wanted = identity(network, demand, scenario or Scenario(), seed)
+        check(state, wanted)
+        return cls(
+            network,
+            demand,
+            scenario=scenario,
+            seed=seed,
+            start_s=state.header["time_s"],
+            repeat_s=state.header["repeat_s"],
+            until_s=max(until_s, unpack(state.header["until_s"], {})),
+            environment=environment,
+            processes=processes,
+            allow_unreachable=allow_unreachable,
+            state=state,
+        )
+
+    def _identity(self) -> dict[str, object]:
+        wanted = identity(self.network, self._demand, self.scenario, self.seed)
+        return {key: value for key, (value, _) in wanted.items()}
+
+    def _take_up(self, trips: Trips, state: SavedState) -> None:
+        """Go on from a saved state."""
+        origin, destination = state.value("ahead")
+        began = state.value("_start")
+        self._begin(trips.behind(origin, destination, began) if len(origin) else trips, ahead=len(origin))
+        anew = state.header["values"].keys() - {"control", "roster", "ahead"}
+        for name in sorted(anew):
+            setattr(self, name, state.value(name))
+        longer = self.repeat_s is None
+        for group in (self.roads, self.traffic):
+            kind = "roads" if group is self.roads else "traffic"
+            arrays = {
+                name: restored(array, state.arrays[f"{kind}.{name}"], name, longer=longer and name == "vehicle")
+                for name, array in group._asdict().items()
+            }
+            setattr(self, kind, group._replace(**arrays))
+        self.roster.restore(state.value("roster"))
+        self.control.restore(state.value("control"))
+        self.control.bind(self.roads, self.traffic)
+        # Vehicles of the interval that is under way which the saved run did not look for: its horizon came first.
+        known = unpack(state.header["until_s"], {})
+        if longer and known < self._next_dispatch:
+            self._dispatch(math.nextafter(known, math.inf), self._next_dispatch)
+
+
+# What a saved state does not hold: it is made anew from the inputs, or saved in a form of its own.
+MADE_ANEW = frozenset(
+    (
+        *("network", "scenario", "seed", "_demand", "city", "notes", "_map", "_greens", "repeat_s", "trips"),
+        *("unreachable", "_routing", "env", "roster", "control", "roads", "traffic", "_until", "_own_processes"),
+    )
+)
+
+
+def identity(network: Network, demand: Demand, scenario: Scenario, seed: int) -> dict[str, tuple[object, str]]:
+    """Return what has to be the same for a state to fit, and what each is called."""
+    return {
+        "network_sha256": (network.sha256, "network"),
+        "demand_sha256": (demand.sha256(), "demand"),
+        "scenario_sha256": (scenario.sha256(), "scenario"),
+        "seed": (seed, "seed"),
+        "version": (version_of("citytwin"), "version of citytwin"),
+    }

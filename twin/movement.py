@@ -228,7 +228,13 @@ def _groups(rules: list[_Rule]) -> tuple[list[set[int]], list[int], bool]:
 
 
 def read_movements(
-    table: Table, extra: Mapping[str, Table], links: Links, nodes: Nodes, units: Units, *, all_link_ids: Mapping[str, int]
+    table: Table,
+    extra: Mapping[str, Table],
+    links: Links,
+    nodes: Nodes,
+    units: Units,
+    *,
+    all_link_ids: Mapping[str, int],
 ) -> Movements:
     """Return the movements of ``movement.csv``; every fault is noted in the table.
 

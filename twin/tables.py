@@ -240,7 +240,9 @@ class Table:
         values = np.full(len(self.rows), default, np.float64)
         rule = "a whole number" if whole else "a number"
         limits = [(above, ">"), (least, ">="), (most, "<=")]
-        rule += "".join(f" and {sign} {limit:g}" for limit, sign in limits if math.isfinite(limit)).replace(" and", "", 1)
+        rule += "".join(f" and {sign} {limit:g}" for limit, sign in limits if math.isfinite(limit)).replace(
+            " and", "", 1
+        )
         for index, text in enumerate(self.text(column)):
             if not text:
                 if required:
