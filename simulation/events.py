@@ -146,13 +146,15 @@ def route_faults(roads: CompiledNetwork, demand: Demand, trips: Trips) -> list[s
     return faults
 
 
-def start(simulation: "Simulation", *, began_s: float | None = None) -> None:
+def start(simulation: "Simulation", *, began_s: float | None = None, settled: bool = False) -> None:
     """Start the process of everything that the scenario holds.
 
     Parameters
     ----------
     began_s
         When the run began, for one that goes on from a saved state: what began before now only has to end.
+    settled
+        Whether what happens at this very instant is done already.
     """
     scenario, roads, control = simulation.scenario, simulation.city, simulation.control
     position = {name: k for k, name in enumerate(roads.link_ids)}
@@ -192,14 +194,14 @@ def start(simulation: "Simulation", *, began_s: float | None = None) -> None:
     # What happens at one instant keeps the order in which a run without a break would have planned it: all beginnings
     # at its start, each end at its beginning.
     pending: list[tuple[float, int, Generator[simpy.Event, object, None]]] = []
-    for number, (from_s, until_s, begin, end) in enumerate(spans):
+    for number, (from_s, until_s, first, last) in enumerate(spans):
         begun = max(from_s, began_s)
         if until_s <= began_s:
             continue
-        if begun >= env.now:
-            pending.append((began_s, number, _lasting(env, from_s, until_s, begin, end, resumed=True)))
-        elif env.now <= until_s < math.inf:
-            pending.append((begun, number, _ending(env, until_s, end)))
+        if begun > env.now or (begun == env.now and not settled):
+            pending.append((began_s, number, _lasting(env, from_s, until_s, first, last, resumed=True)))
+        elif (env.now < until_s or (env.now == until_s and not settled)) and until_s < math.inf:
+            pending.append((begun, number, _ending(env, until_s, last)))
     for _, _, process in sorted(pending, key=lambda entry: entry[:2]):
         env.process(process)
 

@@ -153,7 +153,7 @@ def _weights(
     keys = np.concatenate([link, more]) * city.n_nodes + np.concatenate([to, ends])
     found, group = np.unique(keys, return_inverse=True)
     total = np.bincount(group.ravel(), np.concatenate([amount, np.ones(len(more))]), len(found))
-    return found // city.n_nodes, found % city.n_nodes, total
+    return (found // city.n_nodes).astype(np.int64), (found % city.n_nodes).astype(np.int64), total.astype(np.float64)
 
 
 def _nearest(city: CompiledNetwork, chart: routing.Map, exits: Long) -> Long:
@@ -202,7 +202,9 @@ def other_ways(
     """Return the ways on of vehicles whose own lane group is full: that of another vehicle there, else any movement."""
     first = np.flatnonzero(roads.part["first"])
     last = np.concatenate([first[1:], [len(roads.part)]]) - 1
-    counts, rows, cells = np.zeros(city.n_links, np.int64), [], []
+    counts = np.zeros(city.n_links, np.int64)
+    rows: list[tuple[int, int, int]] = []
+    cells: list[int] = []
     begin = np.searchsorted(link, np.arange(city.n_links + 1))
     several = np.flatnonzero(roads.part["end_queue"][last] - roads.part["queue"][last] > 1)
     for on in np.intersect1d(several, link).tolist():

@@ -10,7 +10,7 @@ from sensors import InputError
 from simulation import events, routing
 from simulation.demand import Demand, beside
 from simulation.demand_file import read_flows, read_trips
-from simulation.places import Places, densities_of, density_faults
+from simulation.places import Places, densities_of
 from simulation.reach import reachable
 from simulation.scenario import Scenario
 from simulation.signals import green_table, never_green
@@ -84,8 +84,6 @@ class Inputs:
         except InputError as error:
             found += error.faults
         dense = None if densities is None else densities_of(Path(densities), places, found)
-        if network is not None and dense is not None:
-            found += density_faults(network.compile(), dense, Path(densities or "").name)
         read: list[Scenario] = []
         for path in map(Path, scenarios):
             try:

@@ -57,20 +57,21 @@ class OdTable:
         n, done = len(found), ~np.isnan(trips.arrive[rows])
         arrived = np.bincount(group[done], minlength=n)
 
-        def mean(values: Float) -> Float:
+        def mean_of(values: Float) -> Float:
             total = np.bincount(group[done], values[rows][done], n)
-            return np.divide(total, arrived, out=np.full(n, np.nan), where=arrived > 0)
+            mean: Float = np.divide(total, arrived, out=np.full(n, np.nan), where=arrived > 0)
+            return mean
 
         names = np.array(trips.places, dtype=object)
         return cls(
             tuple(names[found[:, 0]].tolist()),
             tuple(names[found[:, 1]].tolist()),
-            found[:, 2] * period_s,
+            (found[:, 2] * period_s).astype(np.float64),
             np.bincount(group, minlength=n),
             arrived,
-            mean(trips.arrive - trips.depart),
-            mean(trips.delay),
-            mean(trips.distance),
+            mean_of(trips.arrive - trips.depart),
+            mean_of(trips.delay),
+            mean_of(trips.distance),
         )
 
     def numbers(self) -> npt.NDArray[np.float64]:

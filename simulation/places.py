@@ -8,7 +8,7 @@ import numpy as np
 
 from sensors import InputError
 from twin import Network
-from twin.compiled import CompiledNetwork, Int
+from twin.compiled import CompiledNetwork, Float, Int
 from twin.gmns import read_folder
 from twin.tables import Table, Unreadable
 
@@ -27,6 +27,7 @@ class Places:
         In the order of ``nodes``.
     from_node, to_node : (n_links,)
         Node positions; None while the network has faults.
+    jam_density : (n_links,) veh/m over all lanes
     """
 
     nodes: Mapping[str, int]
@@ -36,6 +37,7 @@ class Places:
     node_ids: tuple[str, ...] = ()
     from_node: Int | None = None
     to_node: Int | None = None
+    jam_density: Float | None = None
 
     @classmethod
     def of(cls, network: Network) -> "Places":
@@ -49,11 +51,12 @@ class Places:
             node_ids=roads.node_ids,
             from_node=roads.from_node,
             to_node=roads.to_node,
+            jam_density=roads.jam_density,
         )
 
     @classmethod
     def of_folder(cls, folder: Path) -> "Places":
-        """Return the places of a folder whose network has faults, so that the other files can be checked all the same."""
+        """Return the places of a folder whose network has faults, so that the other files can be checked too."""
         try:
             tables = read_folder(folder, [])
         except InputError:
@@ -88,8 +91,12 @@ def densities_of(path: Path, places: Places, faults: list[str]) -> dict[str, flo
     if table.requires("link_id", "density_veh_km"):
         table = Table("link", table.rows, table.lines, found, table.columns)
         table.ids("link_id")
-        table.references("link_id", places.links, "link.csv", optional=True)
+        at = table.references("link_id", places.links, "link.csv", optional=True)
         density = table.numbers("density_veh_km", least=0.0, required=True) / 1000.0
+        if places.jam_density is not None:
+            jam = np.where(at >= 0, places.jam_density[at], np.inf)
+            for row in np.flatnonzero(density > jam * (1 + 1e-9)).tolist():
+                table.fault(row, _too_dense(density[row], jam[row]))
     faults += [of_file(fault, table.name, path) for fault in dict.fromkeys(found)]
     return dict(zip(table.text("link_id"), density.tolist(), strict=False))
 
@@ -104,11 +111,12 @@ def density_faults(city: CompiledNetwork, densities: Mapping[str, float], label:
             continue
         jam = float(city.jam_density[position[name]])
         if not 0.0 <= density <= jam * (1 + 1e-9):
-            faults.append(
-                f"{label}: link {name}: density_veh_km is {density * 1000:g}, must be 0 to its jam density, "
-                f"{jam * 1000:g} over all lanes"
-            )
+            faults.append(f"{label}: link {name}: {_too_dense(density, jam)}")
     return faults
+
+
+def _too_dense(density: float, jam: float) -> str:
+    return f"density_veh_km is {density * 1000:g}, must be 0 to the link's jam density, {jam * 1000:g} over all lanes"
 
 
 def of_file(fault: str, name: str, path: Path) -> str:

@@ -28,7 +28,7 @@ class Progress:
     trips: int
 
 
-class Cancelled(WorkError):
+class CancelError(WorkError):
     """A run that was told to stop."""
 
 

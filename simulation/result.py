@@ -57,18 +57,22 @@ class LinkTable:
 
     @cached_property
     def time(self) -> Float:
+        """Of each sample, (n_times,) s."""
         return np.array([sample.time_s for sample in self.samples[1:]], np.float64)
 
     @cached_property
     def entered(self) -> Long:
+        """Vehicles since the start, (n_times, n_links)."""
         return self._stack("entered", np.int64)
 
     @cached_property
     def left(self) -> Long:
+        """Vehicles since the start, (n_times, n_links)."""
         return self._stack("left", np.int64)
 
     @cached_property
     def vehicle_seconds(self) -> Float:
+        """Spent on the link since the start, (n_times, n_links) veh s."""
         return self._stack("vehicle_seconds", np.float64)
 
     @property
@@ -86,14 +90,17 @@ class LinkTable:
 
     @cached_property
     def flow(self) -> Float:
+        """(entered + left) / 2 D, (n_times, n_links) veh/s."""
         return self._measured("flow")
 
     @cached_property
     def density(self) -> Float:
+        """Vehicle-seconds / (length D), (n_times, n_links) veh/m."""
         return self._measured("density")
 
     @cached_property
     def speed(self) -> Float:
+        """Flow / density, (n_times, n_links) m/s; NaN without vehicles."""
         return self._measured("speed")
 
     def position(self, link_id: str) -> int:

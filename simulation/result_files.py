@@ -132,7 +132,7 @@ def _write_links(path: Path, links: "LinkTable") -> None:
         file.write(_header(LINK_COLUMNS))
         for row, sample in enumerate(links.samples[1:]):
             measure = links.measure(row)
-            columns = (
+            columns: tuple[Any, ...] = (
                 *(sample.time_s, sample.entered, sample.left, sample.on_link),
                 *(measure.flow * 3600.0, measure.density * 1000.0, measure.speed * 3.6),
             )

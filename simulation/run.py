@@ -15,7 +15,7 @@ from simulation.demand import Demand
 from simulation.detectors import DetectorLog, DetectorTable
 from simulation.events import Late, until
 from simulation.measure import Cumulative
-from simulation.progress import Cancelled, Progress, bar
+from simulation.progress import CancelError, Progress, bar
 from simulation.recipe import recipe, version_of
 from simulation.result import LinkTable, Result, TripTable
 from simulation.scenario import Scenario
@@ -70,7 +70,7 @@ def simulate(
     ------
     InputError
         With every fault of demand and scenario, before anything runs.
-    Cancelled
+    CancelError
         When ``cancelled`` said so.
     """
     for name, value in (("horizon_s", horizon_s), ("sample_every_s", sample_every_s)):
@@ -139,7 +139,7 @@ def _run(
     rows = ((last if horizon_s is None else horizon_s) - start) / sample_every_s * n_links
     if rows > MOST_ROWS:
         raise InputError(
-            f"sample_every_s is {sample_every_s:g}: links.csv would have {rows:.2g} rows, at most {MOST_ROWS:g} are possible"
+            f"sample_every_s is {sample_every_s:g}: links.csv would have {rows:.2g} rows, must be at most {MOST_ROWS:g}"
         )
     samples = [simulation.cumulative()]
     latest = horizon_s if horizon_s is not None else max(start, last) + PATIENCE_S
@@ -152,7 +152,7 @@ def _run(
         told = 1
         while not done.triggered:
             if cancelled is not None and cancelled():
-                raise Cancelled(f"the run was cancelled at {simulation.time_s:g} s")
+                raise CancelError(f"the run was cancelled at {simulation.time_s:g} s")
             simulation.advance_to_event()
             if shown is not None and len(samples) > told:
                 told = len(samples)
@@ -179,6 +179,7 @@ def _sampling(
         at = min(number * every_s, latest)
         yield Late(simulation.env, until(simulation.env, at), rank=1)
         samples.append(simulation.cumulative())
+        simulation.settle()
         simulation.note_gridlock()
         counts = simulation.counts()
         everyone = counts.arrived == len(simulation.trips)

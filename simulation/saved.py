@@ -9,7 +9,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def pack(value: Any, name: str, arrays: Arrays) -> Any:
     if isinstance(value, dict):
         pairs = enumerate(value.items())
         return {"dict": [[pack(a, f"{name}.{k}k", arrays), pack(b, f"{name}.{k}v", arrays)] for k, (a, b) in pairs]}
-    if is_dataclass(value) and isinstance(value, RECORDS):
+    if type(value) in RECORDS:
         parts = {f.name: pack(getattr(value, f.name), f"{name}.{f.name}", arrays) for f in fields(value)}
         return {"record": type(value).__name__, "parts": parts}
     raise TypeError(f"{name} is a {type(value).__name__}, which a saved state cannot hold")
@@ -75,7 +75,7 @@ def unpack(value: Any, arrays: Mapping[str, npt.NDArray[Any]]) -> Any:
         return of_name[value["record"]](**{key: unpack(part, arrays) for key, part in value["parts"].items()})
     if "dict" in value:
         return {unpack(a, arrays): unpack(b, arrays) for a, b in value["dict"]}
-    items = [unpack(item, arrays) for item in value.get("tuple", value.get("list", ()))]
+    items = [unpack(item, arrays) for item in value["tuple" if "tuple" in value else "list"]]
     return tuple(items) if "tuple" in value else items
 
 
@@ -140,7 +140,7 @@ def write_state(path: Path, header: Mapping[str, Any], arrays: Arrays) -> None:
         handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             np.savez(file, allow_pickle=False, **{"header": np.frombuffer(text, np.uint8), **arrays})
-        os.replace(scratch, path)
+        Path(scratch).replace(path)
     except OSError as error:
         raise WorkError(f"{path}: the state cannot be written: {error.strerror}, check rights and space") from None
     finally:

@@ -146,6 +146,7 @@ class Simulation:
         self._cost = self.roads.link["free_time"].copy()
         self._costed: Cumulative | None = None
         self._time = self._next_dispatch = self._start
+        self._last_event = self._settled = -math.inf
         self.rings: dict[tuple[int, ...], None] = {}
         self.filled = 0
         if densities is not None:
@@ -154,7 +155,7 @@ class Simulation:
             self._take_up(trips, state)
         else:
             self._begin(trips)
-        events.start(self, began_s=None if state is None else self._start)
+        events.start(self, began_s=None if state is None else self._start, settled=self._settled == self._time)
         self.env.process(self._dispatching())
         for process in processes:
             self.env.process(process(self.env, self))
@@ -222,6 +223,7 @@ class Simulation:
         """Make all that happens before SimPy's next event, and the event."""
         self._run(self.env.peek())
         self.env.step()
+        self._last_event = self._time
 
     def _run(self, until: float) -> None:
         engine.run(self.roads, self.traffic, self._time, until)
@@ -474,6 +476,10 @@ class Simulation:
         self.control.bind(self.roads, self.traffic)
         return position_m
 
+    def settle(self) -> None:
+        """Note that everything the scenario does at this instant is done; called by what comes last in it."""
+        self._settled = self._time
+
     def note_gridlock(self) -> None:
         """Remember the rings of links that wait for each other now."""
         for ring in gridlock.rings(self.roads, self.traffic):
@@ -493,6 +499,8 @@ class Simulation:
         """
         if self._own_processes:
             raise InputError("a run with processes of its own cannot be saved: no file can hold what they will do")
+        if self._last_event == self._time != self._settled:
+            raise InputError(f"the run stands between two events of {self._time:g} s, advance it a little to save it")
         arrays: Arrays = {}
         kernel = (("roads", self.roads), ("traffic", self.traffic))
         for name, group in kernel:

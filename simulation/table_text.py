@@ -104,7 +104,7 @@ def _fill(out: Bytes, data: Bytes, start: Long, which: Long, values: Float) -> i
 
 
 def write_rows(file: BinaryIO, labels: Labels, values: Float, which: Long | None = None) -> None:
-    """Write one line for each row of ``values``, with its label in front.
+    r"""Write one line for each row of ``values``, with its label in front.
 
     Parameters
     ----------

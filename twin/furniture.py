@@ -135,7 +135,7 @@ def _deviations(table: Table, index: int, wanted: int) -> tuple[float, ...]:
     values = []
     for text in texts:
         try:
-            value = float(text)
+            value = -1.0 if "_" in text else float(text)
         except ValueError:
             value = -1.0
         if not (np.isfinite(value) and value >= 0):

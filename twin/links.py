@@ -213,6 +213,7 @@ def read_links(table: Table, geometry: Table, nodes: Nodes, units: Units) -> Lin
         [line for line, keep in zip(table.lines, kept, strict=False) if keep],
         table.faults,
         table.columns,
+        table.readable,
     )
     rows = np.flatnonzero(kept)
     if not table.requires("link_id", "from_node_id", "to_node_id"):
