@@ -1,6 +1,7 @@
 """How far a run is, told after every sample; a bar on a terminal, nothing in a pipe."""
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,7 +44,16 @@ def bar(start_s: float, horizon_s: float | None, trips: int) -> Iterator[Callabl
     by_time = horizon_s is not None
     total = horizon_s - start_s if horizon_s is not None else trips
     form = "{l_bar}{bar}| {postfix} [{elapsed}<{remaining}]"
-    with tqdm(total=total, leave=False, delay=0.5, bar_format=form, file=sys.stderr) as shown:
+    size = shutil.get_terminal_size()  # 80 x 24 where a terminal does not say; tqdm would show nothing then
+    with tqdm(
+        total=total,
+        leave=False,
+        delay=0.5,
+        bar_format=form,
+        file=sys.stderr,
+        ncols=size.columns,
+        nrows=size.lines,
+    ) as shown:
 
         def show(progress: Progress) -> None:
             done = progress.time_s - start_s if by_time else progress.arrived
