@@ -61,6 +61,11 @@ class Detectors:
         The street.
     sensors
         Those with a link; the others are refused.
+
+    Attributes
+    ----------
+    last : (4, n)
+        Time, entered, left and vehicle-seconds at which each was last read.
     """
 
     def __init__(self, simulation: Simulation, sensors: Sequence[Sensor]) -> None:
@@ -72,7 +77,7 @@ class Detectors:
         self._at_end = np.array([s.position_m for s in sensors], float) >= 0.5 * city.length[self._link]
         lanes = np.array([sensor.lanes for sensor in sensors], float)
         self._share = np.minimum(1.0, lanes / city.lanes[self._link])
-        self._last = self._look()
+        self.last = self._look()
 
     def _look(self) -> Float:
         """Return time, entered, left and vehicle-seconds of every detector's link, (4, n)."""
@@ -85,8 +90,8 @@ class Detectors:
         """Return what the detectors ``which`` (all by default) have measured since each was last read."""
         rows = np.arange(len(self._link)) if which is None else np.asarray(which, dtype=np.int64)
         now = self._look()[:, rows]
-        time, entered, left, spent = now - self._last[:, rows]
-        self._last[:, rows] = now
+        time, entered, left, spent = now - self.last[:, rows]
+        self.last[:, rows] = now
         city, link = self._simulation.city, self._link[rows]
         passed = np.where(self._at_end[rows], left, entered)
         duration = np.where(time > 0, time, np.nan)
@@ -147,6 +152,9 @@ class DetectorLog:
     def __init__(self, simulation: Simulation) -> None:
         sensors = [s for s in simulation.network.sensors if s.link_id and TRAFFIC & set(s.quantities)]
         self._detectors = Detectors(simulation, sensors)
+        # A state holds what the saved run's detectors saw last, so that an interval it cut is whole again.
+        self._whole = "detectors" in simulation.kept
+        self._detectors.last = simulation.kept.setdefault("detectors", self._detectors.last)
         self._rows: list[tuple[npt.NDArray[np.int64], DetectorReading]] = []
         intervals = np.array([sensor.interval_s for sensor in sensors])
         for interval in np.unique(intervals).tolist():
@@ -160,7 +168,7 @@ class DetectorLog:
             number += 1
             yield Late(simulation.env, until(simulation.env, number * interval), rank=1)
             reading = self._detectors.read(which)
-            if (number - 1) * interval >= begin:
+            if self._whole or (number - 1) * interval >= begin:
                 self._rows.append((which, reading))
 
     def table(self) -> DetectorTable | None:

@@ -9,7 +9,8 @@ and on the rest vehicles move at the critical density: the two states of the kin
 
 Where to: destinations of the demand whose fastest free-flow routes cross the link, in proportion to its vehicles that
 leave within an hour of the start (of all, where that hour has none); a low-discrepancy sequence mixes them along the
-link. Where no route crosses, the nearest destination of the demand; where none can be reached, the end of the link.
+link. Where no route crosses, the nearest destination of the demand (without any demand, the nearest node that no link
+leaves); where none can be reached, the end of the link.
 """
 
 from collections.abc import Mapping
@@ -185,7 +186,8 @@ def filling(
     count = vehicles_of(city, densities)
     link, place, standing = places_of(city, count)
     at, to, volume = _weights(city, chart, trips, start_s, repeat_s)
-    destination = _nearest(city, chart, np.unique(trips.destination))[link]
+    exits = np.unique(trips.destination) if len(trips) else np.flatnonzero(np.diff(city.out_start) == 0)
+    destination = _nearest(city, chart, exits.astype(np.int64))[link]
     low, high = np.searchsorted(at, link), np.searchsorted(at, link, side="right")
     rank = np.arange(len(link)) - np.repeat(np.cumsum(count) - count, count)
     total = np.concatenate([[0.0], np.cumsum(volume)])

@@ -140,7 +140,8 @@ def cumulative_curves(result: "Result", link: str, *, axes: "Axes | None" = None
 def fundamental_diagram(result: "Result", link: str, *, axes: "Axes | None" = None) -> "Axes":
     """Draw flow over density of a link, a point for each sample, on the diagram that the engine keeps to.
 
-    Points lie inside the diagram: a link in both states, with a queue on a part of it, is on neither branch.
+    A link that is in both states, with a queue on a part of it, lies within the diagram, on neither branch. While a
+    queue grows or dissolves the mean of entries and exits is not the flow of the whole link: such points lie off it.
     """
     city, at = result.city, result.links.position(link)
     ax = _axes(axes, 6.0, 4.5)

@@ -177,7 +177,7 @@ def _sampling(
     while True:
         number += 1
         at = min(number * every_s, latest)
-        yield Late(simulation.env, until(simulation.env, at), rank=1)
+        yield Late(simulation.env, until(simulation.env, at), rank=2)  # after detectors
         samples.append(simulation.cumulative())
         simulation.settle()
         simulation.note_gridlock()

@@ -149,6 +149,7 @@ class Simulation:
         self._last_event = self._settled = -math.inf
         self.rings: dict[tuple[int, ...], None] = {}
         self.filled = 0
+        self.kept: dict[str, npt.NDArray[np.float64]] = {}  # what is saved for others: a detector's last look
         if densities is not None:
             self._begin_full(trips, densities)
         elif state is not None:
