@@ -51,9 +51,10 @@ class OdTable:
         """Return the table of trips; those that were under way at the start have no origin and are left out."""
         rows = np.flatnonzero(trips.origin >= 0)
         period = np.floor_divide(trips.depart[rows], period_s).astype(np.int64)
-        keys = np.stack([trips.origin[rows], trips.destination[rows], period], axis=1).astype(np.int64)
-        found, group = np.unique(keys, axis=0, return_inverse=True) if len(rows) else (keys, np.zeros(0, np.int64))
-        group = group.ravel()
+        n_places, n_periods = len(trips.places), int(period.max(initial=0)) + 1
+        keys = (trips.origin[rows] * n_places + trips.destination[rows]) * n_periods + period
+        found, group = np.unique(keys, return_inverse=True)
+        pair, period = found // n_periods, found % n_periods
         n, done = len(found), ~np.isnan(trips.arrive[rows])
         arrived = np.bincount(group[done], minlength=n)
 
@@ -64,9 +65,9 @@ class OdTable:
 
         names = np.array(trips.places, dtype=object)
         return cls(
-            tuple(names[found[:, 0]].tolist()),
-            tuple(names[found[:, 1]].tolist()),
-            (found[:, 2] * period_s).astype(np.float64),
+            tuple(names[pair // n_places].tolist()),
+            tuple(names[pair % n_places].tolist()),
+            (period * period_s).astype(np.float64),
             np.bincount(group, minlength=n),
             arrived,
             mean_of(trips.arrive - trips.depart),
