@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sensors import InputError
 from sensors.daily_profile import day_share
 from simulation.demand_file import read_flows, read_trips
-from simulation.departures import Flow, Surge, Trips, choose_nodes, in_order, spread
+from simulation.departures import START, Flow, Surge, Trips, choose_nodes, in_order, spread
 from simulation.gravity import gravity_flows
 from simulation.places import Places
 from twin import Network
@@ -153,22 +153,25 @@ class Demand:
         faults = []
         for row, places in found.items():
             start, end = (self.node_ids[ends[places[0]]] for ends in (trips.origin, trips.destination))
-            many = f" ({len(places)} vehicles)" if self.fixed is None else ""
-            faults.append(f"{self.place(row)}: no path from node {start} to node {end}{many}, {advice}")
+            many = f" ({len(places)} vehicles)" if self.fixed is None and row >= 0 else ""
+            who = self.place(row) if row >= 0 else f"trip {trips.trip_id(places[0])}"
+            faults.append(f"{who}: no path from node {start} to node {end}{many}, {advice}")
         return faults
 
     def ends(self, trips: Trips) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return ids of zones (or nodes, for single trips) and the positions among them at which trips begin and end.
 
-        A vehicle that was under way at the start has no origin, -1, and no destination either unless trips go to nodes.
+        A vehicle that was under way at the start has no origin, -1; with flows between zones it has no destination
+        either, and neither end has an emergency vehicle.
         """
         if self.fixed is not None:
-            origin = np.where(trips.key[:, 0] < 0, -1, trips.origin)
+            origin = np.where(trips.key[:, 0] == START, -1, trips.origin)
             return self.node_ids, origin.astype(np.int64), trips.destination.astype(np.int64)
         names = tuple(dict.fromkeys(name for flow in self.flows for name in (flow.origin, flow.destination)))
         place = {name: k for k, name in enumerate(names)}
         of_row = [[place[getattr(flow, end)] for flow in self.flows] + [-1] for end in ("origin", "destination")]
-        origin, destination = (np.array(places, np.int64)[trips.key[:, 0]] for places in of_row)
+        row = np.where(trips.key[:, 0] < 0, -1, trips.key[:, 0])
+        origin, destination = (np.array(places, np.int64)[row] for places in of_row)
         return names, origin, destination
 
     def sha256(self) -> str:

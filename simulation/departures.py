@@ -16,6 +16,7 @@ Long = npt.NDArray[np.int64]
 
 GOLDEN = 0.618034  # spreads the first departures of the rows, so that they do not all leave at the full second
 MOST_VEHICLES = 1e8  # of one run; more is a slip of the pen, and more than a machine has room for
+START = -(1 << 40)  # instead of a row of the demand: under way at the start
 PLASTIC = (0.7548776662466927, 0.5698402909980532)  # Roberts (2018): the two-dimensional golden ratio
 
 
@@ -55,7 +56,8 @@ class Trips:
     ----------
     key : (n, 2)
         Row of the demand and number within it; the id of a trip is made of them, unless ``names`` has one by row. Row
-        -1 are vehicles that are under way at the start; they come first.
+        `START` are vehicles that are under way at the start; they come first; row -1 - k is the emergency vehicle k of
+        the scenario.
     depart : (n,) s
     origin, destination : (n,)
         Positions of nodes.
@@ -79,24 +81,25 @@ class Trips:
         """Return the id of one trip."""
         row, number = self.key[place].tolist()
         if row < 0:
-            return f"start-{number + 1}"
+            return f"start-{number + 1}" if row == START else f"emergency-{-row}"
         return self.names[row] if self.names else f"{row + 1}-{number + 1}"
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The id of every trip."""
-        ahead = int(np.count_nonzero(self.key[:, 0] < 0))  # those under way at the start come first
-        rows, numbers = self.key[ahead:, 0].tolist(), self.key[ahead:, 1].tolist()
+        rows, numbers = self.key[:, 0].tolist(), self.key[:, 1].tolist()
         if self.names:
-            ids = [self.names[row] for row in rows]
+            ids = [self.names[row] if row >= 0 else "" for row in rows]
         else:
             ids = [f"{row + 1}-{number + 1}" for row, number in zip(rows, numbers, strict=True)]
-        return (*(f"start-{number + 1}" for number in self.key[:ahead, 1].tolist()), *ids)
+        for place in np.flatnonzero(self.key[:, 0] < 0).tolist():
+            ids[place] = self.trip_id(place)
+        return tuple(ids)
 
     def behind(self, link_from: Int, destination: Int, start_s: float) -> "Trips":
         """Return these trips behind vehicles that are under way at ``start_s``."""
         n = len(destination)
-        key = np.stack([np.full(n, -1, np.int64), np.arange(n)], axis=1)
+        key = np.stack([np.full(n, START, np.int64), np.arange(n)], axis=1)
         return Trips(
             np.concatenate([key, self.key]),
             np.concatenate([np.full(n, start_s), self.depart]),

@@ -10,7 +10,7 @@ import simpy
 
 from sensors import Sensor
 from simulation import frames
-from simulation.events import Late, until
+from simulation.instants import Late, until
 from simulation.simulation import Simulation
 from twin.compiled import Float
 

@@ -4,17 +4,23 @@ import itertools
 import math
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import simpy
 
+from sensors import InputError
+from simulation.adaptive import process_of
+from simulation.conflicts import Junctions
 from simulation.demand import Demand
 from simulation.departures import Trips
-from simulation.failures import dark_nodes
+from simulation.emergency import faults_of as emergency_faults
+from simulation.emergency import priority
+from simulation.failures import failed_signals
+from simulation.instants import until
 from simulation.scenario import Scenario
 from simulation.signals import faults_of as signal_faults
-from simulation.signals import movement_rows
+from simulation.signals import movement_rows, settle
 from simulation.street import MIN_PART_M
 from twin import Network
 from twin.compiled import CompiledNetwork, Int
@@ -24,31 +30,7 @@ if TYPE_CHECKING:
 
 
 Change = Callable[[float], None]  # what happens at a time
-
-
-class Late(simpy.Event):
-    """An event that comes after all ordinary events of its instant; ``rank`` orders late events among each other."""
-
-    def __init__(self, env: simpy.Environment, delay: float, rank: int = 0) -> None:
-        super().__init__(env)
-        self._ok, self._value = True, None
-        env.schedule(self, priority=cast(Any, 2 + rank), delay=delay)  # SimPy names only 0 and 1
-
-
-def until(env: simpy.Environment, time: float) -> float:
-    """Return the delay after which it is exactly ``time``: rounding would otherwise miss it by a last digit.
-
-    Examples
-    --------
-    >>> env = simpy.Environment(initial_time=0.1)
-    >>> 0.1 + (0.7 - 0.1) == 0.7, 0.1 + until(env, 0.7) == 0.7
-    (False, True)
-    """
-    delay = time - env.now
-    for nudged in (delay, math.nextafter(delay, math.inf), math.nextafter(delay, -math.inf)):
-        if env.now + nudged == time:
-            return max(0.0, nudged)
-    return max(0.0, delay)
+Steps = Generator[simpy.Event, object, None]
 
 
 def cuts_of(scenario: Scenario, roads: CompiledNetwork) -> dict[int, list[float]]:
@@ -76,6 +58,7 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand, *, label: st
         ("close", [entry.links for entry in scenario.close]),
         ("capacity", [entry.links for entry in scenario.capacity]),
         ("speed_limit", [entry.links for entry in scenario.speed_limit]),
+        ("lanes", [entry.links for entry in scenario.lanes]),
     )
     for kind, lists in with_links:
         for number, names in enumerate(lists, 1):
@@ -95,11 +78,20 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand, *, label: st
                 f"{where}: lanes_blocked is {incident.lanes_blocked:g}, "
                 f"link {incident.link} has {roads.lanes[link]} lanes"
             )
+    for number, works in enumerate(scenario.lanes, 1):
+        for name in works.links:
+            if name in position and works.closed > roads.lanes[position[name]]:
+                faults.append(
+                    f"{label}: [[lanes]] {number}: closed is {works.closed:g}, link {name} has "
+                    f"{roads.lanes[position[name]]} lanes"
+                )
     nodes = [plan.node_id for plan in scenario.signal]
     rows = movement_rows(roads) if scenario.signal else {}
+    junctions = Junctions(network)
     for number, plan in enumerate(scenario.signal, 1):
         where = f"{label}: [[signal]] {number}"
-        faults += signal_faults(plan, roads, where, rows)
+        wrong = signal_faults(plan, roads, where, rows)
+        faults += wrong or settle(plan, junctions, rows, where)[1]
         if plan.node_id in nodes[: number - 1]:
             faults.append(f"{where}: node {plan.node_id!r} has a plan already, a node has one")
     if scenario.demand and demand.fixed is not None:
@@ -109,6 +101,22 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand, *, label: st
             for zone in dict.fromkeys((*surge.origins, *surge.destinations)):
                 if zone not in demand.zones:
                     faults.append(f"{label}: [[demand]] {number}: zone {zone!r} is not a zone of the network")
+    with_plan = {*network.signals, *nodes}
+    controlled = [control.node_id for control in scenario.control]
+    for number, control in enumerate(scenario.control, 1):
+        where = f"{label}: [[signal]] of node {control.node_id!r}"
+        if control.node_id not in roads.node_ids:
+            faults.append(f"{where}: is not in the network")
+        elif control.node_id not in with_plan:
+            faults.append(f"{where}: has no plan in the network, give its stages as [[signal.stage]]")
+        if control.node_id in controlled[: number - 1]:
+            faults.append(f"{where}: has a controller already, a node has one")
+        try:
+            process_of(control)
+        except InputError as error:
+            faults += [f"{where}: {fault}" for fault in error.faults]
+    for number, emergency in enumerate(scenario.emergency, 1):
+        faults += emergency_faults(emergency, roads, f"{label}: [[emergency]] {number}")
     for number, failure in enumerate(scenario.asset_failure, 1):
         if failure.asset not in network.assets.assets:
             faults.append(f"{label}: [[asset_failure]] {number}: asset {failure.asset!r} is not in asset.csv")
@@ -156,14 +164,14 @@ def start(simulation: "Simulation", *, began_s: float | None = None, settled: bo
     settled
         Whether what happens at this very instant is done already.
     """
-    scenario, roads, control = simulation.scenario, simulation.city, simulation.control
+    scenario, roads, control, lights = simulation.scenario, simulation.city, simulation.control, simulation.lights
     position = {name: k for k, name in enumerate(roads.link_ids)}
     env = simulation.env
 
-    spans: list[tuple[float, float, Change, Change]] = []
+    todo: list[tuple[float, float, Change, Change] | Callable[[simpy.Environment, Simulation], Steps]] = []
 
     def lasting(from_s: float, until_s: float, begin: Change, end: Change) -> None:
-        spans.append((from_s, until_s, begin, end))
+        todo.append((from_s, until_s, begin, end))
 
     for closure in scenario.close:
         links = [position[name] for name in dict.fromkeys(closure.links)]
@@ -177,24 +185,36 @@ def start(simulation: "Simulation", *, began_s: float | None = None, settled: bo
         for name in dict.fromkeys(change.links):
             begin, end = (partial(control.scale, position[name], change.factor, add=add) for add in (True, False))
             lasting(change.from_s, change.until_s, begin, end)
+    for works in scenario.lanes:
+        for name in dict.fromkeys(works.links):
+            begin, end = (partial(control.narrow, position[name], sign * works.closed) for sign in (1, -1))
+            lasting(works.from_s, works.until_s, begin, end)
     for limit in scenario.speed_limit:
         for name in dict.fromkeys(limit.links):
             speed = limit.speed_kmh / 3.6
             begin, end = (partial(control.limit, position[name], speed, add=add) for add in (True, False))
             lasting(limit.from_s, limit.until_s, begin, end)
+    for one in scenario.control:
+        todo.append(process_of(one, lights))
+    for number, emergency in enumerate(scenario.emergency):
+        todo.append(priority(number, emergency))
     signalised = {*simulation.network.signals, *(plan.node_id for plan in scenario.signal)}
     for failure in scenario.asset_failure:
-        for node_id, from_s, until_s in dark_nodes(simulation.network, failure, signalised):
-            node = roads.node_ids.index(node_id)
-            lasting(from_s, until_s, partial(control.darken, node), partial(control.relight, node))
+        for node_id, mode, from_s, until_s in failed_signals(simulation.network, failure, signalised):
+            node = lights.node(node_id)
+            lasting(from_s, until_s, partial(lights.fail, node, mode), partial(lights.mend, node, mode))
     if began_s is None:
-        for span in spans:
-            env.process(_lasting(env, *span))
+        for entry in todo:
+            env.process(entry(env, simulation) if callable(entry) else _lasting(env, *entry))
         return
     # What happens at one instant keeps the order in which a run without a break would have planned it: all beginnings
     # at its start, each end at its beginning.
-    pending: list[tuple[float, int, Generator[simpy.Event, object, None]]] = []
-    for number, (from_s, until_s, first, last) in enumerate(spans):
+    pending: list[tuple[float, int, Steps]] = []
+    for number, entry in enumerate(todo):
+        if callable(entry):  # not yet begun: `why_unsaved` sees to that
+            pending.append((began_s, number, entry(env, simulation)))
+            continue
+        from_s, until_s, first, last = entry
         begun = max(from_s, began_s)
         if until_s <= began_s:
             continue
@@ -204,6 +224,14 @@ def start(simulation: "Simulation", *, began_s: float | None = None, settled: bo
             pending.append((begun, number, _ending(env, until_s, last)))
     for _, _, process in sorted(pending, key=lambda entry: entry[:2]):
         env.process(process)
+
+
+def why_unsaved(scenario: Scenario, now: float) -> str:
+    """Return which process of a scenario keeps a run from being saved, empty when none does."""
+    if scenario.control:
+        return f"the {scenario.control[0].kind} signal of node {scenario.control[0].node_id}"
+    begun = [number for number, one in enumerate(scenario.emergency, 1) if one.depart_s < now]
+    return f"emergency vehicle {begun[0]}, which has left," if begun else ""
 
 
 def _lasting(

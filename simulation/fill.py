@@ -13,6 +13,7 @@ link. Where no route crosses, the nearest destination of the demand (without any
 leaves); where none can be reached, the end of the link.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,7 +26,8 @@ from scipy.sparse.csgraph import dijkstra
 
 from simulation import routing
 from simulation.departures import GOLDEN, Trips
-from simulation.street import Roads, Traffic
+from simulation.engine import kernel, look_ahead, queue_hole
+from simulation.street import Roads, Traffic, whole
 from twin.compiled import CompiledNetwork, Float, Int
 
 Long = npt.NDArray[np.int64]
@@ -237,7 +239,7 @@ def put(roads: Roads, traffic: Traffic, vehicles: Int, made: Filling, destinatio
     _put(roads, traffic, vehicles, made.link, made.place, made.standing, first, ways, destination, now)
 
 
-@njit(cache=True)
+@kernel
 def _put(
     roads: Roads,
     traffic: Traffic,
@@ -253,47 +255,47 @@ def _put(
     """Put vehicles, from the stop line back, where they are; one whose lane is full takes another."""
     for k in range(len(vehicles)):
         vehicle, link, place = vehicles[k], links[k], places[k]
-        part, edge = first_part[link], roads.part[first_part[link]].length
+        part, edge = whole(first_part[link]), roads.part[first_part[link]].length
         while roads.part[part].next >= 0 and place >= edge:
-            part = roads.part[part].next
+            part = whole(roads.part[part].next)
             edge += roads.part[part].length
         step = traffic.vehicle[vehicle].step
-        queue = np.int64(roads.part[part].queue)
+        queue = whole(roads.part[part].queue)
         if roads.part[part].next < 0:
-            movement = traffic.path[step]
-            queue = np.int64(roads.movement[movement].queue if movement >= 0 else roads.part[part].last_queue)
-        room = traffic.queue[queue].entered - traffic.queue[queue].left < roads.queue[queue].storage
+            movement = whole(traffic.path[step])
+            queue = whole(roads.movement[movement].queue if movement >= 0 else roads.part[part].last_queue)
+        room = traffic.slot[queue_hole(roads, traffic, queue)].vehicle < 0
         if not room and roads.part[part].next < 0:
             for j in range(ways.start[link], ways.start[link + 1]):
-                other = ways.queue[j]
-                if not room and traffic.queue[other].entered - traffic.queue[other].left < roads.queue[other].storage:
-                    room, queue = True, other
-                    traffic.vehicle[vehicle].step = ways.step[j]
+                if not room and traffic.slot[queue_hole(roads, traffic, ways.queue[j])].vehicle < 0:
+                    room, queue, step = True, whole(ways.queue[j]), ways.step[j]
                     destination[k] = ways.node[j]
-        if room and roads.part[part].slot >= 0:
-            room = traffic.part[part].entered - traffic.part[part].left < roads.part[part].storage
+        if roads.part[part].slot >= 0:
+            room = room and traffic.entry[part].entered - traffic.exit[part].left < roads.part[part].room
         if not room:
             destination[k] = -1
             continue
+        traffic.vehicle[vehicle].step = step
         speed = roads.part[part].length / roads.part[part].travel
         passed = first_part[link]
         while passed != part:  # the parts behind it: it came through them
-            traffic.part[passed].entered += 1
-            traffic.part[passed].left += 1
-            traffic.part[passed].entered_sum += now
-            traffic.part[passed].left_sum += now
-            traffic.queue[roads.part[passed].queue].entered += 1
-            traffic.queue[roads.part[passed].queue].left += 1
-            passed = roads.part[passed].next
-        ready = now if standing[k] else now + max(0.0, edge - place) / speed
-        number = traffic.queue[queue].entered
-        slot = roads.queue[queue].slot + number % roads.queue[queue].storage
-        traffic.slot_time[slot] = ready
-        traffic.slot_vehicle[slot] = vehicle
-        traffic.queue[queue].entered = number + 1
-        traffic.part[part].entered += 1
-        traffic.part[part].entered_sum += now
-        traffic.part[part].free = now - (place - (edge - roads.part[part].length)) / speed + roads.part[part].headway
+            traffic.entry[passed].entered += 1
+            traffic.entry[passed].entered_sum += now
+            traffic.exit[passed].left += 1
+            traffic.exit[passed].left_sum += now
+            passed = whole(roads.part[passed].next)
+        slot = whole(traffic.tail[queue])
+        traffic.slot[slot].time = now if standing[k] else now + max(0.0, edge - place) / speed
+        traffic.slot[slot].vehicle = vehicle
+        look_ahead(roads, traffic, part, slot, step)
+        traffic.tail[queue] = slot + 1 if slot + 1 < roads.queue[queue].end_slot else roads.queue[queue].slot
+        if roads.part[part].slot >= 0:
+            own = whole(traffic.entry[part].tail)
+            traffic.part_slot_time[own] = math.inf
+            traffic.entry[part].tail = own + 1 if own + 1 < roads.part[part].end_slot else roads.part[part].slot
+        traffic.entry[part].entered += 1
+        traffic.entry[part].entered_sum += now
+        traffic.entry[part].free = now - (place - (edge - roads.part[part].length)) / speed + roads.part[part].headway
         driven = roads.link[link].free_time if standing[k] else min(roads.link[link].free_time, place / speed)
         traffic.vehicle[vehicle].enter = now
         traffic.vehicle[vehicle].link_enter = now - driven

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from sensors import InputError
 from simulation import events, routing
+from simulation.conflicts import Junctions
 from simulation.demand import Demand, beside
 from simulation.demand_file import read_flows, read_trips
 from simulation.places import Places, densities_of
 from simulation.reach import reachable
 from simulation.scenario import Scenario
-from simulation.signals import green_table, never_green
+from simulation.signals import green_table, never_green, sound_plans
 from twin import Network
 
 
@@ -132,7 +133,9 @@ def _check_trips(
 ) -> None:
     """Raise the faults found so far with those of trips that have no way."""
     city = network.compile()
-    chart = routing.draw_map(city, never_green(city, green_table(city, network.signals)))
+    junctions = Junctions(network)
+    plans, _ = sound_plans(junctions, network.signals, ())
+    chart = routing.draw_map(city, never_green(city, green_table(junctions, plans)))
     trips = demand.trips(until_s=math.inf if horizon_s is None else horizon_s)
     allowed = allow_unreachable or demand.assumed
     reachable(city, chart, demand, trips, allowed=allowed, faults=list(dict.fromkeys(faults)))
@@ -141,17 +144,21 @@ def _check_trips(
 def _unknown_names(scenario: Scenario, places: Places, label: str) -> list[str]:
     """Return a sentence for each name of a scenario that no readable table of the network has."""
     faults = []
+    planned = [plan.node_id for plan in scenario.signal] + [control.node_id for control in scenario.control]
     for kind, of_kind, table in (
         ("close", [(entry.links, places.links) for entry in scenario.close], "link.csv"),
         ("incident", [((entry.link,), places.links) for entry in scenario.incident], "link.csv"),
         ("capacity", [(entry.links, places.links) for entry in scenario.capacity], "link.csv"),
         ("speed_limit", [(entry.links, places.links) for entry in scenario.speed_limit], "link.csv"),
+        ("lanes", [(entry.links, places.links) for entry in scenario.lanes], "link.csv"),
+        ("emergency", [(entry.links, places.links) for entry in scenario.emergency], "link.csv"),
+        ("emergency", [((e.from_node, e.to_node), places.nodes) for e in scenario.emergency], "node.csv"),
         (
             "demand",
             [((*entry.origins, *entry.destinations), places.zones) for entry in scenario.demand],
             "the zones of the network",
         ),
-        ("signal", [((entry.node_id,), places.nodes) for entry in scenario.signal], "node.csv"),
+        ("signal", [((name,), places.nodes) for name in planned], "node.csv"),
         ("asset_failure", [((entry.asset,), places.assets) for entry in scenario.asset_failure], "asset.csv"),
     ):
         for number, (names, known) in enumerate(of_kind, 1):

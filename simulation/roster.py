@@ -51,6 +51,9 @@ class Roster:
         self.informed = np.zeros(n, np.bool_)
         self.gone = 0
         self._used = 0
+        # Emergency vehicles, and those under way at the start, leave the chances of all others alone.
+        self._number = np.cumsum(trips.key[:, 0] >= 0) - 1
+        self._number[:ahead] = -2 - trips.key[:ahead, 1]
 
     def due(self, begin: float, end: float) -> tuple[Long, Float]:
         """Return the trips due in ``[begin, end)`` and their times of departure, in order."""
@@ -76,8 +79,7 @@ class Roster:
         vehicles["depart"][places] = times
         self.trip[places] = rows
         period = 0 if self.repeat_s is None or not len(times) else math.floor(times[0] / self.repeat_s)
-        counter = rows - self._ahead + (len(self.trips) - self._ahead) * (period % 2**20)
-        draw = uniform(self._seed, INFORMED, counter)
+        draw = uniform(self._seed, INFORMED, self._number[rows] + len(self.trips) * (period % 2**20))
         self.informed[places] = draw < share
         return places, vehicles
 
@@ -100,7 +102,7 @@ class Roster:
 
     def state(self) -> dict[str, object]:
         """Return what changes while it runs."""
-        made_anew = {"trips", "repeat_s", "_seed", "_ahead"}
+        made_anew = {"trips", "repeat_s", "_seed", "_ahead", "_number"}
         return {name: value for name, value in vars(self).items() if name not in made_anew}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -109,6 +111,11 @@ class Roster:
             if isinstance(value, np.ndarray):
                 value = restored(getattr(self, name), value, name, longer=self.repeat_s is None)
             setattr(self, name, value)
+
+    def place_of(self, trip: int) -> int:
+        """Return the place of the newest vehicle of a trip, -1 when it has none yet."""
+        places = np.flatnonzero(self.trip == trip)
+        return int(places[-1]) if len(places) else -1
 
     def under_way_or_waiting(self, vehicles: Records) -> Long:
         """Return the places of vehicles that have not arrived."""

@@ -13,7 +13,7 @@ from sensors import InputError
 from simulation import engine_riders
 from simulation.demand import Demand
 from simulation.detectors import DetectorLog, DetectorTable
-from simulation.events import Late, until
+from simulation.instants import Late, until
 from simulation.measure import Cumulative
 from simulation.progress import CancelError, Progress, bar
 from simulation.recipe import recipe, version_of
@@ -246,7 +246,7 @@ def _result(
         "total_distance_m": round(distance, 6),
         "total_delay_s": round(max(0.0, spent - free), 6),
         "link_crossings": int(samples[-1].entered.sum()) - simulation.filled,
-        "stops": int(simulation.traffic.link_stops.sum()),
+        "stops": int(simulation.traffic.exit["stops"].sum()),
         "gridlock": [[city.link_ids[link] for link in ring] for ring in simulation.rings],
         **known,
     }

@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from sensors import InputError, WorkError
+from simulation.lights import Showing
 from simulation.measure import Cumulative
-from simulation.scenario import Incident
 
 FORM = "citytwin state 1"
-RECORDS = (Cumulative, Incident)  # frozen classes that a state may hold
+RECORDS = (Cumulative, Showing)  # frozen classes that a state may hold
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -79,26 +79,41 @@ def unpack(value: Any, arrays: Mapping[str, npt.NDArray[Any]]) -> Any:
     return tuple(items) if "tuple" in value else items
 
 
-def restored(template: npt.NDArray[Any], saved: npt.NDArray[Any], name: str, *, longer: bool = False) -> Any:
+def restored(
+    template: npt.NDArray[Any],
+    saved: npt.NDArray[Any],
+    name: str,
+    *,
+    keep: Sequence[str] = (),
+    longer: bool = False,
+    into: bool = False,
+) -> npt.NDArray[Any]:
     """Return a saved array in the type of ``template``: files forget the alignment of records, kernels need it.
 
     Parameters
     ----------
+    keep
+        Columns of a record that stay as they are in ``template``.
     longer
         Keep the rows of ``template`` behind those saved.
+    into
+        Write into ``template`` itself, which is at least as long.
     """
     same = template.dtype.names == saved.dtype.names and template.ndim == saved.ndim
     if not same or (template.dtype.names is None and template.dtype != saved.dtype):
         raise InputError(f"the saved array {name} has other columns than this version's")
-    n = max(len(template), len(saved)) if longer else len(saved)
-    made = np.empty((n, *saved.shape[1:]), template.dtype)
-    if longer:
-        made[: len(template)] = template
+    made = template
+    if not into:
+        n = max(len(template), len(saved)) if longer else len(saved)
+        made = np.zeros((n, *saved.shape[1:]), template.dtype)
+        rows = min(n, len(template))
+        made[:rows] = template[:rows]
     if template.dtype.names is None:
         made[: len(saved)] = saved
     else:
         for column in template.dtype.names:
-            made[column][: len(saved)] = saved[column]
+            if column not in keep:
+                made[column][: len(saved)] = saved[column]
     return made
 
 

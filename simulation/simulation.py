@@ -14,10 +14,15 @@ import numpy.typing as npt
 import simpy
 
 from sensors import InputError
-from simulation import engine, engine_riders, events, fill, gridlock, routing
+from simulation import engine, engine_blocks, engine_riders, events, fill, gridlock, routing
+from simulation.conflicts import Junctions
 from simulation.control import Control
 from simulation.demand import Demand
 from simulation.departures import Trips
+from simulation.emergency import with_emergencies
+from simulation.engine_cache import forget_stale_kernels
+from simulation.instants import Late, until
+from simulation.lights import Lights
 from simulation.measure import Cumulative, LinkMeasure
 from simulation.places import density_faults
 from simulation.reach import reachable
@@ -26,8 +31,8 @@ from simulation.recut import recut
 from simulation.roster import Roster
 from simulation.saved import Arrays, SavedState, check, pack, read_state, restored, unpack, write_state
 from simulation.scenario import Incident, Routing, Scenario
-from simulation.signals import GreenTable, green_table, merged, never_green
-from simulation.street import Records, Roads, Traffic, empty_traffic, forget_heads, lay_roads
+from simulation.signals import GreenTable, green_table, never_green, sound_plans
+from simulation.street import Records, Roads, Traffic, empty_traffic, lay_roads, no_vehicles
 from twin import Network
 from twin.compiled import Int
 
@@ -78,6 +83,10 @@ class Simulation:
         the unobserved hour is left out then.
     state
         What `load` has read.
+    threads
+        That serve the street; by default as many as processors. The result does not depend on it.
+    window_s
+        Upper bound of the window for which threads work without waiting for each other. Nor on this.
 
     Raises
     ------
@@ -116,27 +125,35 @@ class Simulation:
         allow_unreachable: bool = False,
         densities: Mapping[str, float] | None = None,
         state: SavedState | None = None,
+        threads: int | None = None,
+        window_s: float | None = None,
     ) -> None:
+        forget_stale_kernels(engine.run_block)
         self.network, self.scenario, self.seed = network, scenario or Scenario(), seed
         self._demand = demand
         self.city = network.compile()
         faults = events.faults_of(self.scenario, network, demand)
         faults += density_faults(self.city, densities or {}, "densities")
         sound = Scenario() if faults else self.scenario  # the trips are checked all the same
-        plans = merged(network.signals, sound.signal)
-        self._greens: GreenTable = green_table(self.city, plans)
+        self._junctions = Junctions(network)
+        self._plans, plan_notes = sound_plans(self._junctions, network.signals, sound.signal)
+        self._greens: GreenTable = green_table(self._junctions, self._plans)
         never = never_green(self.city, self._greens)
-        self.notes = (*demand.notes, *events.never_green_notes(self.city, never))
+        self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
         self._map = routing.draw_map(self.city, never)
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(sound.demand, until_s=horizon)
+        trips = with_emergencies(trips, sound.emergency, self.city, until_s=horizon)
+        self.inlink = self._junctions.inlink
         allowed = allow_unreachable or demand.assumed
         trips, self.unreachable = reachable(self.city, self._map, demand, trips, allowed=allowed, faults=faults)
         if self.unreachable:
             self.notes += (f"{self.unreachable} trips without any path are left out",)
         self._cuts = events.cuts_of(self.scenario, self.city) if state is None else state.value("_cuts")
-        self.roads: Roads = lay_roads(self.city, self._greens, self._cuts)
+        self.threads = engine_blocks.usable_processors() if threads is None else threads
+        self._window_s = window_s
+        self.roads, self.window_s = self._lay_roads(self._cuts)
         self._routing: Routing = self.scenario.routing
         self._until, self._own_processes = until_s, bool(processes)
         self._start = start_s
@@ -169,6 +186,8 @@ class Simulation:
         self.roster = Roster(trips, self.repeat_s, self.seed, ahead=ahead)
         self.traffic: Traffic = empty_traffic(self.roads, len(self.roster.trip))
         self.control = Control(self.city, self.roads, self.traffic)
+        self.lights = Lights(self._junctions, self._plans, self._greens, self.control.stop)
+        self._bind()
         self._path_used = 0
         self.filled = ahead
 
@@ -203,7 +222,6 @@ class Simulation:
         self._keep_path(ways.path, ways.used)
         fill.put(roads, self.traffic, vehicles, made, destination, ways, self._start)
         self.trips.destination[:n] = destination
-        forget_heads(self.traffic)
         self.traffic.wake[:] = self._start  # everyone looks: a bound that is too early does no harm
         return destination >= 0
 
@@ -226,17 +244,29 @@ class Simulation:
         self.env.step()
         self._last_event = self._time
 
+    def _lay_roads(self, cuts: Mapping[int, Sequence[float]]) -> tuple[Roads, float]:
+        roads = lay_roads(self.city, self._greens, cuts)
+        n_blocks = engine_blocks.BLOCKS_PER_THREAD * self.threads
+        longest = engine_blocks.LONGEST_WINDOW_S if self._window_s is None else self._window_s
+        least = max(2, self.threads)
+        return engine_blocks.divide(roads, self.city.node_xy, n_blocks, least_blocks=least, longest_s=longest)
+
     def _run(self, until: float) -> None:
-        engine.run(self.roads, self.traffic, self._time, until)
+        engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
         self._time = until
+
+    def _bind(self) -> None:
+        """Let those who work on the arrays know them."""
+        self.control.bind(self.roads, self.traffic)
+        self.lights.bind(self.roads, self.traffic)
 
     # --- vehicles -------------------------------------------------------------------------------------------------
 
     def _dispatching(self) -> Generator[simpy.Event, object, None]:
         """Send off the vehicles of each interval on routes that are good now."""
         while True:
-            yield self.env.timeout(events.until(self.env, self._next_dispatch))
-            yield events.Late(self.env, 0.0)
+            yield self.env.timeout(until(self.env, self._next_dispatch))
+            yield Late(self.env, 0.0)
             self._refresh_costs()
             if self._routing.update == "periodic":
                 self._reroute_under_way()
@@ -253,7 +283,7 @@ class Simulation:
     def _keep_vehicles(self, vehicles: Records) -> None:
         if vehicles is not self.traffic.vehicle:
             self.traffic = self.traffic._replace(vehicle=vehicles)
-            self.control.bind(self.roads, self.traffic)
+            self._bind()
 
     def _send(self, vehicles: Int) -> None:
         """Give vehicles a route and put them, in order of departure, into the queue of their first link."""
@@ -294,7 +324,7 @@ class Simulation:
         self._path_used = used
         if path is not self.traffic.path:
             self.traffic = self.traffic._replace(path=path)
-            self.control.bind(self.roads, self.traffic)
+            self._bind()
 
     def _make_room(self) -> None:
         """Forget old routes once they may be half of the store."""
@@ -358,10 +388,10 @@ class Simulation:
             if other and not engine_riders.change_queue(roads, traffic, vehicle, int(queues[k]), queue, self._time):
                 continue  # no room in that lane: it stays on its way
             traffic.vehicle["step"][vehicle] = routes.step[k]
-        forget_heads(traffic)
+        engine_riders.look_again(roads, traffic)
         for node in np.unique(roads.part["to_node"][roads.queue["part"][queues]]).tolist():
             if self._time < traffic.wake[node]:
-                engine.wake(traffic, node, self._time)
+                engine.wake(roads, traffic, node, self._time)
 
     def closures_changed(self, reroute: Sequence[int] = ()) -> None:
         """Plan anew those who have not left yet; with ``reroute`` also those with one of these links before them."""
@@ -377,9 +407,8 @@ class Simulation:
             now = -math.inf
         if not len(pending):
             return
-        for part in np.flatnonzero(self.roads.part["first"]).tolist():
-            engine.withdraw(self.traffic, part, now)
-        forget_heads(self.traffic)
+        engine.withdraw(self.traffic, now)
+        engine_riders.look_again(self.roads, self.traffic)
         order = np.lexsort((pending, self.traffic.vehicle["depart"][pending]))
         self._send(pending[order])
 
@@ -398,8 +427,8 @@ class Simulation:
         roads, traffic = self.roads, self.traffic
         first = np.flatnonzero(roads.part["first"])
         last = np.concatenate([first[1:], [len(roads.part)]]) - 1
-        entered, left = traffic.part["entered"][first], traffic.part["left"][last]
-        spent = traffic.part["left_sum"][last] - traffic.part["entered_sum"][first] + (entered - left) * self._time
+        entered, left = traffic.entry["entered"][first], traffic.exit["left"][last]
+        spent = traffic.exit["left_sum"][last] - traffic.entry["entered_sum"][first] + (entered - left) * self._time
         return Cumulative(self._time, entered, left, spent)
 
     def measure(self, since: Cumulative) -> LinkMeasure:
@@ -418,8 +447,8 @@ class Simulation:
         due = used & (traffic.vehicle["depart"] <= self._time)
         entered = used & np.isfinite(traffic.vehicle["enter"])
         arrived = used & np.isfinite(traffic.vehicle["arrive"])
-        on_links = int((traffic.queue["entered"] - traffic.queue["left"]).sum())
-        assert on_links == int((traffic.part["entered"] - traffic.part["left"]).sum())
+        on_links = int((traffic.slot["vehicle"] >= 0).sum())
+        assert on_links == int((traffic.entry["entered"] - traffic.exit["left"]).sum())
         assert int(entered.sum()) == on_links + int(arrived.sum()), "a vehicle was lost or made up"
         demanded, inside, gone = int(due.sum()), int(entered.sum()), int(arrived.sum())
         return Counts(
@@ -469,12 +498,14 @@ class Simulation:
         part = int(np.flatnonzero(self.roads.part["link"] == link)[0]) + sum(point < position_m for point in points)
         start = max((point for point in points if point < position_m), default=0.0)
         cuts = {**self._cuts, link: sorted([*points, position_m])}
-        done = recut(self.city, self._greens, cuts, self.roads, self.traffic, (part, position_m - start), self._time)
+        roads, window = self._lay_roads(cuts)
+        done = recut(self.city, roads, self.roads, self.traffic, (part, position_m - start), self._time)
         if done is None:
             return length
+        self.window_s = window
         self._cuts, self.roads, self.traffic = cuts, done.roads, done.traffic
         self.control.move(done.part, done.queue)
-        self.control.bind(self.roads, self.traffic)
+        self._bind()
         return position_m
 
     def settle(self) -> None:
@@ -494,12 +525,15 @@ class Simulation:
         Raises
         ------
         InputError
-            When the run has processes of the user's own: what they are about to do is known to themselves alone.
+            When the run has processes of the user's own, signal controllers or an emergency vehicle under way: what
+            they are about to do is known to themselves alone.
         WorkError
             When the disk refuses.
         """
         if self._own_processes:
             raise InputError("a run with processes of its own cannot be saved: no file can hold what they will do")
+        if why := events.why_unsaved(self.scenario, self._time):
+            raise InputError(f"a run cannot be saved with {why}: no file can hold what it is about to do")
         if self._last_event == self._time != self._settled:
             raise InputError(f"the run stands between two events of {self._time:g} s, advance it a little to save it")
         arrays: Arrays = {}
@@ -509,6 +543,7 @@ class Simulation:
         parts = {
             **{name: value for name, value in vars(self).items() if name not in MADE_ANEW},
             "control": self.control.state(),
+            "lights": self.lights.state(),
             "roster": self.roster.state(),
             "ahead": (self.trips.origin[: self.filled], self.trips.destination[: self.filled]),
         }
@@ -530,6 +565,8 @@ class Simulation:
         environment: simpy.Environment | None = None,
         processes: Sequence[Process] = (),
         allow_unreachable: bool = False,
+        threads: int | None = None,
+        window_s: float | None = None,
     ) -> "Simulation":
         """Return the simulation of a file that `save` wrote, as if it had never been interrupted.
 
@@ -543,6 +580,8 @@ class Simulation:
             A clock that stands at the time of the state.
         processes
             Start now.
+        threads, window_s
+            Need not be those of the saved run.
 
         Raises
         ------
@@ -563,6 +602,8 @@ class Simulation:
             environment=environment,
             processes=processes,
             allow_unreachable=allow_unreachable,
+            threads=threads,
+            window_s=window_s,
             state=state,
         )
 
@@ -575,31 +616,47 @@ class Simulation:
         origin, destination = state.value("ahead")
         began = state.value("_start")
         self._begin(trips.behind(origin, destination, began) if len(origin) else trips, ahead=len(origin))
-        anew = state.header["values"].keys() - {"control", "roster", "ahead"}
+        anew = state.header["values"].keys() - {"control", "lights", "roster", "ahead"}
         for name in sorted(anew):
             setattr(self, name, state.value(name))
-        longer = self.repeat_s is None
-        for group in (self.roads, self.traffic):
-            kind = "roads" if group is self.roads else "traffic"
-            arrays = {
-                name: restored(array, state.arrays[f"{kind}.{name}"], name, longer=longer and name == "vehicle")
-                for name, array in group._asdict().items()
+        self.roads = self.roads._replace(
+            **{
+                name: restored(array, state.arrays[f"roads.{name}"], name, keep=BLOCKS)
+                for name, array in self.roads._asdict().items()
+                if name not in BLOCKS
             }
-            setattr(self, kind, group._replace(**arrays))
+        )
+        traffic = {
+            name: restored(array, state.arrays[f"traffic.{name}"], name)
+            for name, array in self.traffic._asdict().items()
+            if name not in (*BLOCKS, "vehicle")
+        }
+        saved = state.arrays["traffic.vehicle"]
+        vehicles = no_vehicles(max(len(saved), len(self.traffic.vehicle)))
+        traffic["vehicle"] = restored(vehicles, saved, "vehicle", into=True)
+        # In order of time nodes are a heap, whatever the blocks in which the threads of this machine share them.
+        heap = np.lexsort((traffic["wake"], self.roads.node["block"])).astype(np.int32)
+        self.traffic.heap[:] = heap
+        self.traffic.heap_place[heap] = np.arange(len(heap))
+        self.traffic = self.traffic._replace(**traffic)
         self.roster.restore(state.value("roster"))
         self.control.restore(state.value("control"))
-        self.control.bind(self.roads, self.traffic)
+        self.lights.restore(state.value("lights"))
+        self._bind()
         # Vehicles of the interval that is under way which the saved run did not look for: its horizon came first.
         known = unpack(state.header["until_s"], {})
-        if longer and known < self._next_dispatch:
+        if self.repeat_s is None and known < self._next_dispatch:
             self._dispatch(math.nextafter(known, math.inf), self._next_dispatch)
 
 
+# How the threads of a machine share the street: another machine shares it otherwise.
+BLOCKS = ("block_start", "meeting", "meeting_start", "heap", "heap_place", "crosses", "block")
 # What a saved state does not hold: it is made anew from the inputs, or saved in a form of its own.
 MADE_ANEW = frozenset(
     (
         *("network", "scenario", "seed", "_demand", "city", "notes", "_map", "_greens", "repeat_s", "trips"),
         *("unreachable", "_routing", "env", "roster", "control", "roads", "traffic", "_until", "_own_processes"),
+        *("lights", "threads", "_window_s", "window_s", "inlink", "_junctions", "_plans"),
     )
 )
 

@@ -45,6 +45,14 @@ factor = 0.6
 [[speed_limit]]
 links = ["MD"]
 speed_kmh = 20
+[[lanes]]
+links = ["MC"]
+closed = 0.5
+until_s = 90
+[[emergency]]
+from_node = "A"
+to_node = "C"
+depart_s = 30
 [[demand]]
 factor = 1.2
 origins = ["west"]
@@ -59,6 +67,16 @@ movements = [["AM", "MC"], ["CM", "MA"]]
 [[signal.stage]]
 green_s = 20
 movements = [["AM", "MD"]]
+permitted = [["CM", "MD"]]
+[[signal]]
+node = "Q"
+control = "actuated"
+gap_s = 2.5
+[[signal]]
+node = "R"
+control = "webster"
+[[signal.stage]]
+movements = [["a", "b"]]
 [[asset_failure]]
 asset = "feeder"
 from_s = 1

@@ -130,7 +130,7 @@ def test_a_run_may_be_saved_at_any_moment_and_more_than_once(city: Path, tmp_pat
     for name in ("depart", "enter", "arrive", "distance", "free_time"):
         assert halting.traffic.vehicle[name].tobytes() == straight.traffic.vehicle[name].tobytes(), name
     assert halting.cumulative().vehicle_seconds.tobytes() == straight.cumulative().vehicle_seconds.tobytes()
-    assert halting.traffic.link_stops.tolist() == straight.traffic.link_stops.tolist()
+    assert halting.traffic.exit["stops"].tolist() == straight.traffic.exit["stops"].tolist()
 
 
 def test_a_street_that_lives_for_days_is_taken_up_where_it_was(tmp_path: Path) -> None:
