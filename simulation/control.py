@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from simulation.engine import wake
-from simulation.street import MIN_PART_M, Long, Roads, Traffic, set_lookahead
+from simulation.engine_kernel import wake
+from simulation.paving import set_lookahead
+from simulation.street import MIN_PART_M, Long, Roads, Traffic
 from twin.compiled import CompiledNetwork, Float
 
 

@@ -3,117 +3,25 @@
 Event-driven link transmission with single vehicles. The n-th vehicle of a queue is ready at ``max(entry(n) + L / v,
 exit(n-1) + 1 / q)``; a part accepts it not before ``max(entry(n-1) + 1 / q, exit(n-K) + K / (w k_jam))``. There are no
 time steps: each node says when it may next act, the earliest of a block acts first and runs ahead as long as no
-neighbour can reach it (`simulation.street.set_lookahead`), so the result depends neither on the order in which nodes
+neighbour can reach it (`simulation.paving.set_lookahead`), so the result depends neither on the order in which nodes
 are served nor on the blocks in which threads share them (`simulation.engine_blocks`).
 
 Notes
 -----
 Source: Newell (1993), A simplified theory of kinematic waves, Transportation Research B 27(4); Yperman (2007), The link
-transmission model; Leclercq and Becarie (2012), A meso Lighthill-Whitham-Richards model; merges: Tampere, Corthout,
-Cattrysse and Immers (2011), A generic class of first order node models, Transportation Research B 45(1), realised for
-single vehicles by start-time fair queueing (Goyal, Vin and Cheng 1996).
+transmission model; Leclercq and Becarie (2012), A meso Lighthill-Whitham-Richards model.
 """
 
 import math
-from typing import Any
 
 import numpy as np
-from numba import njit
 
 from simulation.engine_fence import fetch, observe, publish
+from simulation.engine_kernel import TIE_S, inner, kernel, part_of_kernel, wake
+from simulation.engine_merge import charge, pace, turn
+from simulation.engine_signal import earliest_green, yields
 from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic, whole
 from twin.compiled import Int
-
-CACHED: dict[str, Any] = {"cache": True, "error_model": "numpy"}
-# No reference counting: the kernels make no arrays, and counting those they are given took four fifths of the time.
-OPTIONS: dict[str, Any] = {**CACHED, "nogil": True, "_nrt": False, "no_cfunc_wrapper": True}
-UNSEEN: dict[str, Any] = {**OPTIONS, "no_cpython_wrapper": True}  # never called from Python
-kernel = njit(**OPTIONS)
-part_of_kernel = njit(**UNSEEN)
-# A call hands over every array of the street, some 200 words: what is called for each move is put in its place.
-inner = njit(forceinline=True, **UNSEEN)
-
-TIE_S = 1e-9  # instants closer than this are one
-RARE = 8  # a movement taken by fewer than one in this many is weighed as one in this many
-
-
-@kernel
-def wake(roads: Roads, traffic: Traffic, node: int, time: float) -> None:
-    """Set the time at which ``node`` acts next and mend the heap of its block."""
-    key, heap, place = traffic.wake, traffic.heap, traffic.heap_place
-    block = roads.node[node].block
-    first, end = roads.block_start[block], roads.block_start[block + 1]
-    key[node] = time
-    k = place[node] - first
-    while k > 0:
-        parent = (k - 1) >> 1
-        above = heap[first + parent]
-        if key[above] <= time:
-            break
-        heap[first + k] = above
-        place[above] = first + k
-        k = parent
-    n = end - first
-    while True:
-        child = 2 * k + 1
-        if child >= n:
-            break
-        if child + 1 < n and key[heap[first + child + 1]] < key[heap[first + child]]:
-            child += 1
-        below = heap[first + child]
-        if key[below] >= time:
-            break
-        heap[first + k] = below
-        place[below] = first + k
-        k = child
-    heap[first + k] = node
-    place[node] = first + k
-
-
-@inner
-def _gap(roads: Roads, traffic: Traffic, movement: int, rule: int, time: float, start: float) -> float:
-    """Return the first instant at or after ``time`` at which a yielding movement, green since ``start``, has its gap.
-
-    A vehicle goes once the last one of every movement that it yields to is the critical gap ago and the last one of its
-    own the follow-up time. In a gap G between two of those that is floor((G - critical) / follow-up) + 1 vehicles, the
-    number of those who look ahead, but it asks nothing of the future. Until the first of those has come in this green
-    there is nobody to look out for, and no follow-up time.
-    """
-    latest = -math.inf
-    for k in range(roads.yielding[rule].first, roads.yielding[rule].end):
-        latest = max(latest, traffic.movement[roads.rival[k]].last)
-    time = max(time, latest + roads.yielding[rule].gap)
-    if latest >= start - TIE_S:
-        time = max(time, traffic.movement[movement].last + roads.yielding[rule].follow_up)
-    return float(time + 2.0 * TIE_S)  # of two at the same instant the one that need not yield goes first
-
-
-@part_of_kernel
-def earliest_green(roads: Roads, traffic: Traffic, node: int, movement: int, time: float) -> float:
-    """Return the first instant at or after ``time`` at which ``movement`` has green and, where it yields, a gap.
-
-    Infinite when it never has. Vehicles to come may only make a yielding movement wait longer.
-    """
-    cycle = roads.node[node].cycle
-    first, end = roads.movement[movement].green, roads.movement[movement].end_green
-    if first == end:
-        return math.inf
-    begin = roads.node[node].offset + math.floor((time - roads.node[node].offset) / cycle) * cycle
-    while begin < math.inf:
-        for k in range(first, end):
-            start, stop = begin + roads.green_opens[k], begin + roads.green_closes[k]
-            if time >= stop - TIE_S:
-                continue
-            if time < start - TIE_S:
-                time = start
-            rule = roads.green_yields[k]
-            if rule < 0:
-                return float(time)
-            found = _gap(roads, traffic, movement, rule, time, start)
-            if found < stop - TIE_S:
-                return float(found)
-        begin += cycle
-    return math.inf
 
 
 @inner
@@ -239,32 +147,6 @@ def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, 
 
 
 @inner
-def _start_tag(traffic: Traffic, queue: int, movement: int, part: int, origin: int) -> float:
-    """Return the virtual time at which the head of ``queue`` (-1: of the origin) starts its turn before ``part``."""
-    tag = traffic.origin[origin].tag if queue < 0 else (traffic.movement[movement].tag if movement >= 0 else 0.0)
-    return float(max(tag, traffic.entry[part].virtual))
-
-
-@inner
-def _charge(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int, origin: int) -> None:
-    """Book the turn just taken: an approach pays for all its departures since its last turn towards ``part``.
-
-    So each approach that waits for the same part leaves in proportion to its weight whatever its turning shares are,
-    which is the oriented capacity of Tampere et al. (2011); who does not use a turn leaves it to the others.
-    """
-    start = _start_tag(traffic, queue, movement, part, origin)
-    traffic.entry[part].virtual = start
-    if queue < 0:
-        traffic.origin[origin].tag = start + roads.part[part].origin_price
-    elif movement >= 0:
-        served = traffic.queue[queue].served + 1
-        traffic.queue[queue].served = served
-        turns = min(RARE, served - traffic.movement[movement].served)
-        traffic.movement[movement].served = served
-        traffic.movement[movement].tag = start + turns * roads.queue[queue].price
-
-
-@inner
 def _time_of_queue(roads: Roads, traffic: Traffic, node: int, queue: int, since: float, until: float) -> None:
     """Note when the first vehicle of ``queue`` may move, and onto what; past ``until`` only that it is not before."""
     slot = traffic.queue[queue].head
@@ -321,7 +203,7 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
         queue = origin = out = whole(-1)
         for k in range(first_queue, end_queue):
             touched = again or k == moved or (moved_out >= 0 and traffic.queue_out[k] == moved_out)
-            if touched or (signal and _yields(roads, traffic, k)):
+            if touched or (signal and yields(roads, traffic, k)):
                 _time_of_queue(roads, traffic, node, k, since, beyond)
             if traffic.queue_time[k] < best:
                 best, queue = traffic.queue_time[k], whole(k)
@@ -337,7 +219,7 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
         else:
             out = whole(traffic.queue_out[queue])
         if out >= 0:
-            best, queue, origin = _turn(roads, traffic, node, out, best, queue, origin)
+            best, queue, origin = turn(roads, traffic, node, out, best, queue, origin)
             if best >= until:
                 return float(best)
         _move(roads, traffic, queue, origin, out, best)
@@ -347,72 +229,11 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
 
 
 @inner
-def _yields(roads: Roads, traffic: Traffic, queue: int) -> bool:
-    """Return whether the first vehicle of a queue waits for gaps, which each move may take from it."""
-    movement = traffic.slot[traffic.queue[queue].head].movement
-    return bool(movement >= 0 and roads.movement[movement].yields)
-
-
-@inner
-def _turn(
-    roads: Roads, traffic: Traffic, node: int, out: int, time: float, queue: int, origin: int
-) -> tuple[float, int, int]:
-    """Return whose turn it is among all that may move onto ``out`` at the instant ``time``: when, queue and origin."""
-    rival, tag, nobody = False, 0.0, whole(-1)
-    start_queue, start_origin, start = queue, origin, time
-    for k in range(whole(roads.node[node].queue), whole(roads.node[node].end_queue)):
-        if k != start_queue and traffic.queue_out[k] == out and traffic.queue_time[k] <= start + TIE_S:
-            if not rival:
-                rival, tag = True, _tag_of(traffic, start_queue, out, start_origin)
-            other = _tag_of(traffic, k, out, nobody)
-            if other < tag:
-                time, queue, origin, tag = traffic.queue_time[k], k, nobody, other
-    k = whole(roads.part[out].origin)
-    if k >= 0 and k != start_origin and traffic.origin_time[k] <= start + TIE_S:
-        if not rival:
-            tag = _tag_of(traffic, start_queue, out, start_origin)
-        if _tag_of(traffic, nobody, out, k) < tag:
-            time, queue, origin = traffic.origin_time[k], nobody, k
-    return time, queue, origin
-
-
-@inner
-def _tag_of(traffic: Traffic, queue: int, out: int, origin: int) -> float:
-    movement = whole(traffic.slot[traffic.queue[queue].head].movement if queue >= 0 else -1)
-    return float(_start_tag(traffic, queue, movement, out, origin))
-
-
-@inner
-def _pace(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, slot: int, time: float) -> None:
-    """Set when the vehicle after the one that leaves now may leave, for the headway's sake: one headway later.
-
-    A vehicle that another approach has kept waiting does not keep those behind it waiting as well: the queue's schedule
-    goes on as if it had left, for one headway at most. Without this a queue could not take a share of a merge that
-    needs two turns in a row whenever the part ahead carries more than the queue does.
-    """
-    headway = roads.queue[queue].headway
-    schedule, lag = time, traffic.queue[queue].last - traffic.queue[queue].schedule
-    contested = out >= 0 and traffic.entry[out].last_from != queue and traffic.entry[out].last_from != UNKNOWN
-    if out >= 0 and (contested or lag > 0.0):
-        due = max(traffic.slot[slot].time, traffic.queue[queue].schedule + headway)
-        if contested:
-            lag = headway
-            node = whole(roads.part[roads.queue[queue].part].to_node)
-            if movement >= 0 and roads.node[node].cycle > 0.0:
-                due = earliest_green(roads, traffic, node, movement, due)
-        schedule = min(time, max(due, time - lag))
-    traffic.queue[queue].schedule = schedule
-    traffic.queue[queue].last = time
-    least = headway if out < 0 else min(headway, roads.part[out].headway)
-    traffic.queue[queue].free = max(schedule + headway, time + least)
-
-
-@inner
 def _move(roads: Roads, traffic: Traffic, queue: int, origin: int, out: int, time: float) -> None:
     """Move the first vehicle of ``queue`` (-1: of ``origin``) onto part ``out`` (-1: it has arrived)."""
     if queue < 0:
         ahead, vehicle = whole(traffic.origin[origin].ahead), whole(traffic.origin[origin].head)
-        _charge(roads, traffic, queue, whole(-1), out, origin)
+        charge(roads, traffic, queue, whole(-1), out, origin)
         traffic.origin[origin].head = traffic.vehicle[vehicle].behind
         traffic.origin[origin].ahead = UNKNOWN
         traffic.vehicle[vehicle].enter = time
@@ -421,8 +242,8 @@ def _move(roads: Roads, traffic: Traffic, queue: int, origin: int, out: int, tim
         ahead, vehicle = whole(traffic.slot[slot].ahead), whole(traffic.slot[slot].vehicle)
         movement = whole(traffic.slot[slot].movement)
         if out >= 0:
-            _charge(roads, traffic, queue, movement, out, whole(-1))
-        _pace(roads, traffic, queue, movement, out, slot, time)
+            charge(roads, traffic, queue, movement, out, whole(-1))
+        pace(roads, traffic, queue, movement, out, slot, time)
         _leave(roads, traffic, queue, time)
         if movement >= 0:
             traffic.vehicle[vehicle].step += 1

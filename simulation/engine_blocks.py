@@ -19,9 +19,11 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from simulation.engine import kernel, run_block, wake
+from simulation.engine import run_block
 from simulation.engine_fence import add_atomically, observe, yield_processor
-from simulation.street import MARGIN_S, MIN_LOOKAHEAD_S, Records, Roads, Traffic, lags, whole
+from simulation.engine_kernel import kernel, wake
+from simulation.paving import MARGIN_S, MIN_LOOKAHEAD_S, lags
+from simulation.street import Records, Roads, Traffic, whole
 from twin.compiled import Float
 
 Long = npt.NDArray[np.int64]

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numba import njit
 
-from simulation.engine import look_ahead, part_hole, queue_hole, wake
+from simulation.engine import look_ahead, part_hole, queue_hole
+from simulation.engine_kernel import wake
 from simulation.street import UNKNOWN, Roads, Traffic, whole
 from twin.compiled import Int
 

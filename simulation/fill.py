@@ -26,7 +26,8 @@ from scipy.sparse.csgraph import dijkstra
 
 from simulation import routing
 from simulation.departures import GOLDEN, Trips
-from simulation.engine import kernel, look_ahead, queue_hole
+from simulation.engine import look_ahead, queue_hole
+from simulation.engine_kernel import kernel
 from simulation.street import Roads, Traffic, whole
 from twin.compiled import CompiledNetwork, Float, Int
 

@@ -1,6 +1,5 @@
 """Instants on SimPy's clock: exactly at a time, and after all else that happens then."""
 
-import math
 from typing import Any, cast
 
 import simpy
@@ -15,17 +14,24 @@ class Late(simpy.Event):
         env.schedule(self, priority=cast(Any, 2 + rank), delay=delay)  # SimPy names only 0 and 1
 
 
+class _Until(float):
+    """A delay that leads exactly to a time: added to the clock it is that time, whatever rounding would make of it."""
+
+    time: float
+
+    def __radd__(self, now: float) -> float:
+        return self.time
+
+
 def until(env: simpy.Environment, time: float) -> float:
-    """Return the delay after which it is exactly ``time``: rounding would otherwise miss it by a last digit.
+    """Return the delay after which it is exactly ``time``; the difference, added again, may miss it by a last digit.
 
     Examples
     --------
-    >>> env = simpy.Environment(initial_time=0.1)
-    >>> 0.1 + (0.7 - 0.1) == 0.7, 0.1 + until(env, 0.7) == 0.7
+    >>> env = simpy.Environment(initial_time=0.2)
+    >>> 0.2 + (0.9 - 0.2) == 0.9, 0.2 + until(env, 0.9) == 0.9
     (False, True)
     """
-    delay = time - env.now
-    for nudged in (delay, math.nextafter(delay, math.inf), math.nextafter(delay, -math.inf)):
-        if env.now + nudged == time:
-            return max(0.0, nudged)
-    return max(0.0, delay)
+    delay = _Until(max(0.0, time - env.now))
+    delay.time = max(time, float(env.now))
+    return delay

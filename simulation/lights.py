@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from simulation.conflicts import Junctions
-from simulation.engine import wake
+from simulation.engine_kernel import wake
 from simulation.priority import opposite
 from simulation.signals import NEVER, GreenTable, Window, clear_time, plan_windows, windows_of
 from simulation.street import Roads, Traffic

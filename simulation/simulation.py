@@ -21,9 +21,11 @@ from simulation.demand import Demand
 from simulation.departures import Trips
 from simulation.emergency import with_emergencies
 from simulation.engine_cache import forget_stale_kernels
+from simulation.engine_kernel import wake
 from simulation.instants import Late, until
 from simulation.lights import Lights
 from simulation.measure import Cumulative, LinkMeasure
+from simulation.paving import lay_roads
 from simulation.places import density_faults
 from simulation.reach import reachable
 from simulation.recipe import version_of
@@ -32,7 +34,7 @@ from simulation.roster import Roster
 from simulation.saved import Arrays, SavedState, check, pack, read_state, restored, unpack, write_state
 from simulation.scenario import Incident, Routing, Scenario
 from simulation.signals import GreenTable, green_table, never_green, sound_plans
-from simulation.street import Records, Roads, Traffic, empty_traffic, lay_roads, no_vehicles
+from simulation.street import Records, Roads, Traffic, empty_traffic, no_vehicles
 from twin import Network
 from twin.compiled import Int
 
@@ -391,7 +393,7 @@ class Simulation:
         engine_riders.look_again(roads, traffic)
         for node in np.unique(roads.part["to_node"][roads.queue["part"][queues]]).tolist():
             if self._time < traffic.wake[node]:
-                engine.wake(roads, traffic, node, self._time)
+                wake(roads, traffic, node, self._time)
 
     def closures_changed(self, reroute: Sequence[int] = ()) -> None:
         """Plan anew those who have not left yet; with ``reroute`` also those with one of these links before them."""

@@ -48,8 +48,8 @@ class Labels:
 
 def _quoted(cells: Sequence[str]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells)
-    return line.getvalue()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)  # with these it quotes cells that hold one of them
+    return line.getvalue()[:-2]
 
 
 @njit(cache=True)
@@ -117,7 +117,7 @@ def write_rows(file: BinaryIO, labels: Labels, values: Float, which: Long | None
     >>> file = io.BytesIO()
     >>> write_rows(file, Labels.of(["a", "b,c"]), np.array([[1.0, 0.1], [-2.5, np.nan]]))
     >>> file.getvalue()
-    b'a,1,0.1\\n"b,c",-2.5,\\n'
+    b'a,1,0.1\n"b,c",-2.5,\n'
     """
     rows = np.arange(len(values)) if which is None else np.asarray(which, np.int64)
     width = np.diff(labels.start)

@@ -77,6 +77,18 @@ COMPASS = {"C": (0.0, 0.0), "N": (0.0, 1.0), "E": (1.0, 0.0), "S": (0.0, -1.0), 
 
 
 @pytest.fixture
+def picture() -> Callable[..., dict[str, np.ndarray]]:
+    """Return what takes a copy of all that stands in a street."""
+    return lambda simulation: {name: np.copy(array) for name, array in simulation.roads._asdict().items()}
+
+
+@pytest.fixture
+def changed() -> Callable[..., list[str]]:
+    """Return what names the arrays that differ between two pictures; bytes that pad a record do not count."""
+    return lambda a, b: [name for name in a if not np.array_equal(a[name], b[name])]
+
+
+@pytest.fixture
 def compass() -> dict[str, tuple[float, float]]:
     return COMPASS
 

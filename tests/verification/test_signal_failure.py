@@ -101,22 +101,16 @@ def test_where_all_roads_are_alike_flashing_is_an_all_way_stop(crossing):
 
 
 @pytest.mark.parametrize("asset", ["head", "controller", "feeder"])
-def test_a_mended_signal_is_what_it_was(crossing, asset):
+def test_a_mended_signal_is_what_it_was(crossing, picture, changed, asset):
     road = crossing(MAJOR | MINOR, **assets())
     scenario = Scenario.parse(PLAN + FAILURE.format(asset=asset, start=130.5, end=391.25))
     demand = road.trips(("N", "S", [0.0] * 50), ("S", "W", [0.0] * 50), ("W", "E", [0.0] * 50))
     simulation = Simulation(road.network, demand, scenario=scenario)
-
-    def roads():
-        return {name: np.copy(array) for name, array in simulation.roads._asdict().items()}
-
-    before = roads()
+    before = picture(simulation)
     simulation.advance(200.0)
-    during = roads()
+    assert "node" in changed(before, picture(simulation))
     simulation.advance(400.0)
-    assert any(during[name].tobytes() != before[name].tobytes() for name in before)
-    after = roads()
-    assert [name for name in before if after[name].tobytes() != before[name].tobytes()] == []
+    assert changed(before, picture(simulation)) == []
 
 
 def test_a_failure_begins_and_ends_at_its_instant(crossing):
