@@ -10,7 +10,7 @@ import numpy as np
 import simpy
 
 from sensors import InputError
-from simulation.adaptive import process_of
+from simulation.adaptive import processes_of
 from simulation.conflicts import Junctions
 from simulation.demand import Demand
 from simulation.departures import Trips
@@ -118,10 +118,10 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]
             faults.append(f"{where}: has no plan in the network, give its stages as [[signal.stage]]")
         if control.node_id in controlled[: number - 1]:
             faults.append(f"{where}: has a controller already, a node has one")
-        try:
-            process_of(control)
-        except InputError as error:
-            faults += [f"{where}: {fault}" for fault in error.faults]
+    try:
+        processes_of(scenario.control)
+    except InputError as error:
+        faults += [f"{label}: {fault}" for fault in error.faults]
     for number, emergency in enumerate(scenario.emergency, 1):
         faults += emergency_faults(emergency, roads, f"{label}: [[emergency]] {number}")
     for number, failure in enumerate(scenario.asset_failure, 1):
@@ -190,8 +190,8 @@ def start(simulation: "Simulation") -> None:
             speed = limit.speed_kmh / 3.6
             begin, end = (partial(control.limit, position[name], speed, add=add) for add in (True, False))
             lasting(limit.from_s, limit.until_s, begin, end)
-    for one in scenario.control:
-        env.process(process_of(one, lights)(env, simulation))
+    for process in processes_of(scenario.control, lights):
+        env.process(process(env, simulation))
     for number, emergency in enumerate(scenario.emergency):
         env.process(priority(number, emergency)(env, simulation))
     signalised = {*simulation.network.signals, *(plan.node_id for plan in scenario.signal)}

@@ -12,6 +12,7 @@ import simpy
 from sensors import InputError
 from simulation import engine_riders
 from simulation.demand import Demand
+from simulation.engine_counts import vehicles_by_movement
 from simulation.events import Late
 from simulation.measure import Cumulative
 from simulation.result import LinkTable, Result, TripTable
@@ -210,5 +211,6 @@ def _warm_up() -> None:
     engine_riders.change_queue(
         simulation.roads, simulation.traffic, int(riders[0]), int(queues[0]), int(queues[0]), 3.0
     )
+    vehicles_by_movement(simulation.roads, simulation.traffic, math.inf)
     simulation.note_gridlock()
     simulation.forget_routes()
