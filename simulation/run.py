@@ -213,4 +213,4 @@ def _warm_up() -> None:
     )
     vehicles_by_movement(simulation.roads, simulation.traffic, math.inf)
     simulation.note_gridlock()
-    simulation.forget_routes()
+    simulation.guidance.forget_routes()
