@@ -254,8 +254,9 @@ class Simulation:
         return engine_blocks.divide(roads, self.city.node_xy, n_blocks, least_blocks=least, longest_s=longest)
 
     def _run(self, until: float) -> None:
-        engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
-        self._time = until
+        if until > self._time:
+            engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
+            self._time = until
 
     def use(self, traffic: Traffic) -> None:
         """Go on with these arrays."""
