@@ -113,7 +113,9 @@ def _lane_range(table: Table, index: int, first: float, last: float, lanes: int)
     low = first if np.isfinite(first) else last
     high = last if np.isfinite(last) else first
     if low > high or low == 0 or high == 0 or high - low > 50:
-        table.fault(index, f"start_ib_lane to end_ib_lane is {low:g} to {high:g}, must run from left to right, 1 is leftmost")
+        table.fault(
+            index, f"start_ib_lane to end_ib_lane is {low:g} to {high:g}, must run from left to right, 1 is leftmost"
+        )
         return frozenset()
     return frozenset(lane for lane in range(int(low), int(high) + 1) if lane)
 
