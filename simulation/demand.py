@@ -12,6 +12,7 @@ import numpy.typing as npt
 from sensors import InputError
 from sensors.daily_profile import day_share
 from simulation.departures import Flow, Int, Surge, Trips, choose_nodes, spread
+from simulation.fixed_routes import FixedRoutes
 from simulation.gravity import gravity_flows
 from twin import Network
 from twin.tables import Table
@@ -202,8 +203,9 @@ class Demand:
         for flow in self.flows:
             digest.update(repr((flow.origin, flow.destination, flow.volume, flow.start_s, flow.end_s)).encode())
         if self.fixed is not None:
-            digest.update(repr((self.fixed.ids, sorted(self.fixed.routes.items()))).encode())
-            for array in (self.fixed.depart, self.fixed.origin, self.fixed.destination):
+            digest.update(repr(self.fixed.ids).encode())
+            routes = self.fixed.routes
+            for array in (self.fixed.depart, self.fixed.origin, self.fixed.destination, routes.start, routes.link):
                 digest.update(array.tobytes())
         return digest.hexdigest()
 
@@ -235,13 +237,12 @@ def _in_order(
 ) -> Trips:
     """Return single trips in order of departure."""
     order = np.argsort(depart, kind="stable")
-    place = {int(old): new for new, old in enumerate(order)}
     return Trips(
         np.stack([order, np.zeros(len(order), np.int64)], axis=1),
         depart[order],
         origin[order].astype(np.int32),
         destination[order].astype(np.int32),
-        {place[row]: links for row, links in routes.items()},
+        FixedRoutes.of(len(order), routes).take(order),
         names,
     )
 

@@ -8,6 +8,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from simulation.fixed_routes import FixedRoutes
+
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int32]
 Long = npt.NDArray[np.int64]
@@ -57,7 +59,7 @@ class Trips:
     origin, destination : (n,)
         Positions of nodes.
     routes
-        Links of the fixed route of a trip by its place; the others choose.
+        Links of the trips that have a fixed route; the others choose.
     names
         Ids by row, empty for flows.
     """
@@ -66,8 +68,13 @@ class Trips:
     depart: Float
     origin: Int
     destination: Int
-    routes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    routes: FixedRoutes = field(default_factory=lambda: FixedRoutes.of(0, {}))
     names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.routes.start) != len(self.depart) + 1:
+            assert not self.routes, "the routes are those of other trips"
+            object.__setattr__(self, "routes", FixedRoutes.of(len(self.depart), {}))
 
     def __len__(self) -> int:
         return len(self.depart)
@@ -87,8 +94,7 @@ class Trips:
     def subset(self, keep: npt.NDArray[np.bool_]) -> "Trips":
         """Return the trips at which ``keep`` is true."""
         rows = np.flatnonzero(keep)
-        place = {int(old): new for new, old in enumerate(rows)} if self.routes else {}
-        routes = {place[row]: links for row, links in self.routes.items() if row in place}
+        routes = self.routes.take(rows)
         return Trips(self.key[rows], self.depart[rows], self.origin[rows], self.destination[rows], routes, self.names)
 
 

@@ -12,22 +12,23 @@ import numpy as np
 import simpy
 
 from sensors import InputError
-from simulation import engine, engine_blocks, engine_riders, events, gridlock, routing
+from simulation import engine, engine_blocks, events, gridlock, routing
 from simulation.conflicts import Junctions
 from simulation.control import Control
 from simulation.demand import Demand
 from simulation.emergency import with_emergencies
 from simulation.engine_cache import forget_stale_kernels
-from simulation.engine_kernel import wake
+from simulation.guidance import Guidance
 from simulation.lights import Lights
 from simulation.measure import Cumulative, LinkMeasure
 from simulation.paving import lay_roads
 from simulation.reach import reachable
 from simulation.recut import recut
 from simulation.roster import Roster
-from simulation.scenario import Incident, Routing, Scenario
+from simulation.scenario import Incident, Scenario
 from simulation.signals import GreenTable, green_table, never_green, sound_plans
 from simulation.street import Roads, Traffic, empty_traffic
+from simulation.threads import usable_processors
 from twin import Network
 from twin.compiled import Int
 
@@ -74,7 +75,7 @@ class Simulation:
     allow_unreachable
         Leave out trips without any path instead of refusing them.
     threads
-        That serve the street; by default as many as processors. The result does not depend on it.
+        As many as there are processors by default; the result does not depend on it.
     window_s
         Upper bound of the window for which threads work without waiting for each other. Nor on this.
 
@@ -112,6 +113,7 @@ class Simulation:
         window_s: float | None = None,
     ) -> None:
         forget_stale_kernels(engine.run_block)
+        self.threads = usable_processors() if threads is None else threads
         self.network, self.scenario, self.seed = network, scenario or Scenario(), seed
         self._demand = demand
         self.city = network.compile()
@@ -123,9 +125,8 @@ class Simulation:
         self._greens: GreenTable = green_table(junctions, plans)
         never = never_green(self.city, self._greens)
         self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
-        self._map = routing.draw_map(self.city, never)
+        self.chart = routing.draw_map(self.city, never)
         self._cuts = events.cuts_of(self.scenario, self.city)
-        self.threads = engine_blocks.usable_processors() if threads is None else threads
         self._window_s = window_s
         self.roads, self.window_s = self._lay_roads(self._cuts)
         self.repeat_s = repeat_s
@@ -134,24 +135,23 @@ class Simulation:
         trips = with_emergencies(trips, self.scenario.emergency, self.city, until_s=horizon)
         self.inlink = junctions.inlink
         allowed = allow_unreachable or demand.assumed
-        self.trips, self.unreachable = reachable(self.city, self._map, demand, trips, allowed=allowed)
+        self.trips, self.unreachable = reachable(
+            self.city, self.chart, demand, trips, allowed=allowed, threads=self.threads
+        )
         if self.unreachable:
             self.notes += (f"{self.unreachable} trips without any path are left out",)
-        self._routing: Routing = self.scenario.routing
         self._start = start_s - (WARM_UP_S if repeat_s is not None else 0.0)
         self.env = environment or simpy.Environment(initial_time=self._start)
         self.roster = Roster(self.trips, repeat_s, seed)
         self.traffic: Traffic = empty_traffic(self.roads, len(self.roster.trip))
         self.control = Control(self.city, self.roads, self.traffic)
         self.lights = Lights(junctions, plans, self._greens, self.control.stop)
-        self._bind()
-        self._path_used = 0
-        self._cost = self.roads.link["free_time"].copy()
-        self._costed: Cumulative | None = None
+        self.use(self.traffic)
         self._time = self._start
+        self.guidance = Guidance(self)
         self.rings: dict[tuple[int, ...], None] = {}
         events.start(self)
-        self.env.process(self._dispatching())
+        self.env.process(self.guidance.dispatching())
         for process in processes:
             self.env.process(process(self.env, self))
         if self._start < start_s:
@@ -186,165 +186,21 @@ class Simulation:
         engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
         self._time = until
 
-    def _bind(self) -> None:
-        """Let those who work on the arrays know them."""
-        self.control.bind(self.roads, self.traffic)
-        self.lights.bind(self.roads, self.traffic)
-
     # --- vehicles -------------------------------------------------------------------------------------------------
 
-    def _dispatching(self) -> Generator[simpy.Event, object, None]:
-        """Send off the vehicles of each interval on routes that are good now."""
-        while True:
-            yield events.Late(self.env, 0.0)
-            self._refresh_costs()
-            if self._routing.update == "periodic":
-                self._reroute_under_way()
-            self._dispatch(self._routing.interval_s)
-            yield self.env.timeout(self._routing.interval_s)
-
-    def _dispatch(self, interval_s: float) -> None:
+    def admit(self, interval_s: float, share: float) -> Int:
+        """Return the places of the vehicles due in the next ``interval_s``, in order of departure."""
         rows, times = self.roster.due(self._time, self._time + interval_s)
-        places, vehicles = self.roster.admit(self.traffic, rows, times, self._routing.share)
+        places, vehicles = self.roster.admit(self.traffic, rows, times, share)
         if vehicles is not self.traffic.vehicle:
-            self.traffic = self.traffic._replace(vehicle=vehicles)
-            self._bind()
-        self._send(places)
+            self.use(self.traffic._replace(vehicle=vehicles))
+        return places
 
-    def _send(self, vehicles: Int) -> None:
-        """Give vehicles a route and put them, in order of departure, into the queue of their first link."""
-        if not len(vehicles):
-            return
-        rows = self.roster.trip[vehicles]
-        first = self._plan(vehicles, self.trips.origin[rows], self.trips.destination[rows])
-        if self.trips.routes:
-            for k, row in enumerate(rows.tolist()):
-                if row in self.trips.routes:
-                    first[k] = self._follow(int(vehicles[k]), self.trips.routes[row])
-        parts = np.flatnonzero(self.roads.part["first"])[first].astype(np.int32)
-        engine.join_origins(self.roads, self.traffic, vehicles, parts)
-
-    def _plan(self, vehicles: Int, start: Int, node: Int) -> Int:
-        """Give vehicles the cheapest route on current costs and return their first links."""
-        self._make_room()
-        cost = self._cost + routing.CLOSED_S * (self.control.closed > 0)
-        routes = routing.plan_routes(self._map, cost, start, node, self.traffic.path, self._path_used)
-        self._keep_path(routes.path, routes.used)
-        self.traffic.vehicle["step"][vehicles] = routes.step
-        return routes.first
-
-    def _follow(self, vehicle: int, links: tuple[int, ...]) -> int:
-        """Give a vehicle a fixed route and return its first link."""
-        rows = events.movements_along(self.city, links)
-        if self._path_used + len(rows) + 1 > len(self.traffic.path):
-            more = np.full(len(self.traffic.path) + len(rows), -1, np.int32)
-            self._keep_path(np.concatenate([self.traffic.path, more]), self._path_used)
-        path, used = self.traffic.path, self._path_used
-        path[used : used + len(rows)] = rows
-        path[used + len(rows)] = -1
-        self.traffic.vehicle["step"][vehicle] = used
-        self._path_used = used + len(rows) + 1
-        return links[0]
-
-    def _keep_path(self, path: Int, used: int) -> None:
-        self._path_used = used
-        if path is not self.traffic.path:
-            self.traffic = self.traffic._replace(path=path)
-            self._bind()
-
-    def _make_room(self) -> None:
-        """Forget old routes once they may be half of the store."""
-        if self._path_used > len(self.traffic.path) // 2:
-            self.forget_routes()
-
-    def forget_routes(self) -> None:
-        """Keep only what is left of the routes of vehicles that have not arrived."""
-        traffic = self.traffic
-        alive = self.roster.under_way_or_waiting(traffic.vehicle)
-        order = alive[np.argsort(traffic.vehicle["step"][alive], kind="stable")]
-        path = np.full(2 * len(traffic.path), -1, np.int32)
-        step = traffic.vehicle["step"].copy()
-        used = routing.compact(traffic.path, step, order, path)
-        traffic.vehicle["step"] = step
-        size = len(traffic.path)
-        self._keep_path(path if used > size // 2 else path[:size].copy(), used)
-
-    # --- routes under way -------------------------------------------------------------------------------------------
-
-    def _refresh_costs(self) -> None:
-        """Set link costs to the travel times of the last interval: vehicle-seconds per vehicle that passed."""
-        if self._routing.update == "fixed":
-            return
-        now = self.cumulative()
-        if self._costed is not None:
-            passed = 0.5 * ((now.entered - self._costed.entered) + (now.left - self._costed.left))
-            spent = now.vehicle_seconds - self._costed.vehicle_seconds
-            self._cost = np.maximum(self.roads.link["free_time"], spent / np.maximum(passed, 0.5))
-        self._costed = now
-
-    def _reroute_under_way(self) -> None:
-        """Let every informed driver under way choose again from the end of the link it is on."""
-        vehicles, queues = engine_riders.riders(self.roads, self.traffic)
-        choose = self.roster.informed[vehicles]
-        self._choose_again(vehicles[choose], queues[choose])
-
-    def _choose_again(self, vehicles: Int, queues: Int) -> None:
-        free = np.array([int(self.roster.trip[v]) not in self.trips.routes for v in vehicles], np.bool_)
-        vehicles, queues = vehicles[free], queues[free]
-        if not len(vehicles):
-            return
-        roads, rows = self.roads, self.roster.trip[vehicles]
-        before = self.traffic.vehicle["step"][vehicles].copy()
-        links = roads.part["link"][roads.queue["part"][queues]]
-        self._make_room()
-        before = self.traffic.vehicle["step"][vehicles].copy()
-        cost = self._cost + routing.CLOSED_S * (self.control.closed > 0)
-        start = (-1 - links).astype(np.int32)
-        routes = routing.plan_routes(
-            self._map, cost, start, self.trips.destination[rows], self.traffic.path, self._path_used
-        )
-        self._keep_path(routes.path, routes.used)
-        path, traffic = self.traffic.path, self.traffic
-        for k, vehicle in enumerate(vehicles.tolist()):
-            old, new = int(path[before[k]]), int(path[routes.step[k]])
-            if old < 0 or new < 0 or routes.total[k] >= routing.CLOSED_S:
-                continue  # on its last link, or no way round
-            queue = int(roads.movement["queue"][new])
-            other = roads.part["next"][roads.queue["part"][queues[k]]] < 0 and queue != queues[k]
-            if other and not engine_riders.change_queue(roads, traffic, vehicle, int(queues[k]), queue, self._time):
-                continue  # no room in that lane: it stays on its way
-            traffic.vehicle["step"][vehicle] = routes.step[k]
-        engine_riders.look_again(roads, traffic)
-        for node in np.unique(roads.part["to_node"][roads.queue["part"][queues]]).tolist():
-            if self._time < traffic.wake[node]:
-                wake(roads, traffic, node, self._time)
-
-    def closures_changed(self, reroute: Sequence[int] = ()) -> None:
-        """Plan anew those who have not left yet; with ``reroute`` also those with one of these links before them."""
-        now, traffic = self._time, self.traffic
-        alive = np.flatnonzero((self.roster.trip >= 0) & ~np.isfinite(traffic.vehicle["enter"])).astype(np.int32)
-        pending = alive[traffic.vehicle["depart"][alive] >= now]
-        waiting = alive[traffic.vehicle["depart"][alive] < now]
-        if reroute:
-            vehicles, queues = engine_riders.riders(self.roads, traffic)
-            hit = np.array([self._passes(int(v), reroute) for v in vehicles], np.bool_)
-            self._choose_again(vehicles[hit], queues[hit])
-            pending = np.concatenate([waiting, pending])
-            now = -math.inf
-        if not len(pending):
-            return
-        engine.withdraw(self.traffic, now)
-        engine_riders.look_again(self.roads, self.traffic)
-        order = np.lexsort((pending, self.traffic.vehicle["depart"][pending]))
-        self._send(pending[order])
-
-    def _passes(self, vehicle: int, links: Sequence[int]) -> bool:
-        path, step = self.traffic.path, int(self.traffic.vehicle["step"][vehicle])
-        while path[step] >= 0:
-            if self.city.movement_out[path[step]] in links:
-                return True
-            step += 1
-        return False
+    def use(self, traffic: Traffic) -> None:
+        """Go on with these arrays."""
+        self.traffic = traffic
+        self.control.bind(self.roads, traffic)
+        self.lights.bind(self.roads, traffic)
 
     # --- what can be seen -------------------------------------------------------------------------------------------
 
@@ -429,9 +285,10 @@ class Simulation:
         if done is None:
             return length
         self.window_s = window
-        self._cuts, self.roads, self.traffic = cuts, done.roads, done.traffic
+        self._cuts, self.roads = cuts, done.roads
         self.control.move(done.part, done.queue)
-        self._bind()
+        self.use(done.traffic)
+        self.guidance.roads_changed()
         return position_m
 
     def note_gridlock(self) -> None:
