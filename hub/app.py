@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,6 +12,7 @@ import numpy as np
 
 from hub import frames
 from hub.board import Board
+from hub.demo import Demo
 from hub.desk import Desk
 from hub.feed import CommittedFeed, PolledFeed, instants
 from hub.intake import Intake
@@ -34,25 +34,6 @@ from twin.twin import Twin
 log = logging.getLogger(__name__)
 FULL_FRAME_EVERY_S = 10.0
 NOTIFY_S = 5.0  # how long a stopping hub waits for its receivers; what is not told then is told at the next start
-
-
-@dataclass(frozen=True, slots=True)
-class Demo:
-    """How the street of a demo is played.
-
-    Parameters
-    ----------
-    speed
-        City seconds per wall second.
-    seed
-        Of demand, noise, incidents and faults.
-    hour
-        Hour of its typical day at which the street starts.
-    """
-
-    speed: float = 1.0
-    seed: int = 1
-    hour: float = 7.5
 
 
 class App:

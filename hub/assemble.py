@@ -5,7 +5,8 @@ import uuid
 from dataclasses import replace
 
 from hub.alerts import AlertBook
-from hub.app import App, Demo
+from hub.app import App
+from hub.demo import Demo
 from hub.desk import Desk
 from hub.evidence import NetworkPlaces
 from hub.feed import CommittedFeed, PolledFeed

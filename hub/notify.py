@@ -278,8 +278,14 @@ class Notifier:
         for receiver, counts in self.counts().items():
             results = {"delivered": counts.delivered, "dead": counts.dead}
             results.update({f"suppressed_{reason}": n for reason, n in counts.suppressed.items()})
-            lines += [f'{name}{{receiver="{receiver}",result="{result}"}} {n}' for result, n in results.items()]
+            label = _label_value(receiver)
+            lines += [f'{name}{{receiver="{label}",result="{result}"}} {n}' for result, n in results.items()]
         lines.append("# TYPE citytwin_notifications_waiting gauge")
         for receiver, counts in self.counts().items():
-            lines.append(f'citytwin_notifications_waiting{{receiver="{receiver}"}} {counts.waiting}')
+            lines.append(f'citytwin_notifications_waiting{{receiver="{_label_value(receiver)}"}} {counts.waiting}')
         return "\n".join(lines)
+
+
+def _label_value(text: str) -> str:
+    """Return a text as Prometheus' format 0.0.4 wants it between quotes; people choose the names of receivers."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -5,12 +5,12 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
 from hub import ports
-from hub.app import Demo
 from hub.assemble import assemble
 from hub.log import configure_log
 from hub.parts import Part, Parts, StateFolder, listen
@@ -35,7 +35,7 @@ def run(
     settings: Settings,
     network: Callable[[], Network],
     *,
-    demo: Demo | None = None,
+    street: StreetChild | None = None,
     ingest: bool = True,
     fresh: bool = False,
     for_s: float | None = None,
@@ -48,8 +48,8 @@ def run(
         Of this process.
     network
         Returns the network; called while the database starts.
-    demo
-        How the street is played, None without one.
+    street
+        The street of a demo, launched already; it is stopped by this function. None without one.
     ingest
         Whether readings are taken in by this process.
     fresh
@@ -73,19 +73,18 @@ def run(
         sock = stack.enter_context(listen(settings.host, settings.port))
         parts = Parts(settings)
         stack.callback(parts.stop)
-        made = _while_starting(parts, network)
+        made = _while_starting(parts, network, then=None if street is None else street.show)
         app = assemble(
             settings,
             made,
             rules,
             database_url=parts.database_url,
             mqtt_url=parts.mqtt_url,
-            demo=demo,
+            demo=None if street is None else street.demo,
             ingest=ingest,
         )
         stack.callback(app.close)
         watched: list[Part] = parts.watched()
-        street = None if demo is None else StreetChild(app, demo, mqtt_url=parts.mqtt_url)
         if street is not None:
             stack.callback(street.stop)
             watched.append(("street", street.alive, street.start))
@@ -99,7 +98,7 @@ def run(
         with _until_signal(server), _stopped_after(server, for_s) as count_down:
             app.start()
             if street is not None:
-                street.begin(then=count_down)
+                street.begin(app, mqtt_url=parts.mqtt_url, then=count_down)
             else:
                 count_down()
             watch.start()
@@ -121,8 +120,10 @@ def _url(address: tuple[str, int]) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _while_starting(parts: Parts, network: Callable[[], Network]) -> Network:
-    """Start the parts and make the network meanwhile; a fault of either is raised here."""
+def _while_starting(
+    parts: Parts, network: Callable[[], Network], *, then: Callable[[Path | None], None] | None
+) -> Network:
+    """Start the parts and make the network meanwhile, and hand its folder on; a fault of either is raised here."""
     failures: list[BaseException] = []
 
     def start() -> None:
@@ -135,6 +136,8 @@ def _while_starting(parts: Parts, network: Callable[[], Network]) -> Network:
     thread.start()
     try:
         made = network()
+        if then is not None:
+            then(made.folder)
     finally:
         thread.join()
     if failures:

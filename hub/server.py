@@ -12,6 +12,8 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.base import RequestResponseEndpoint
+from starlette.routing import Match, Mount
+from starlette.types import Scope
 
 from hub.api import alerts, live, network, operations, problem, state, whatif
 from hub.app import App
@@ -26,6 +28,22 @@ CONTENT_POLICY = (
 )
 _MISSING = """<!doctype html><meta charset="utf-8"><title>citytwin</title>
 <p>The cockpit is not built: run <code>make setup</code>. The API is at <a href="docs">/docs</a>."""
+
+
+class _Cockpit(Mount):
+    """The cockpit's files, for whatever address nothing else answers.
+
+    A plain mount takes every request before the routes that know the address but not the method, and so answers a GET
+    of what can only be posted with 404, and a POST to what does not exist with 405.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        if scope["type"] == "http" and scope["path"].startswith("/api/"):
+            return Match.NONE, {}
+        if match is Match.FULL and scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
+            return Match.PARTIAL, found
+        return match, found
 
 
 def create_api(app: App) -> FastAPI:
@@ -56,7 +74,7 @@ def create_api(app: App) -> FastAPI:
         return HTMLResponse(docs_page(api.openapi()), headers=own)
 
     if (STATIC / "index.html").exists():
-        api.mount("/", StaticFiles(directory=STATIC, html=True), name="cockpit")
+        api.router.routes.append(_Cockpit("/", StaticFiles(directory=STATIC, html=True), name="cockpit"))
     else:
 
         @api.get("/", include_in_schema=False)

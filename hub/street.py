@@ -1,11 +1,11 @@
 """The living street of the demo: a simulated city that the twin does not see, only its sensors' readings.
 
 Run as ``python -m hub.street``. It plays the typical day under a SimPy real-time clock, lets incidents and sensor
-faults happen without announcement, and publishes what its virtual sensors measure. What really happened goes to its
-standard output, one JSON object a line; it stops when its standard input ends.
+faults happen without announcement, and publishes what its virtual sensors measure. Two lines of JSON on its standard
+input say what to play: first the network, with which it warms up, then where to publish and what time it is. What
+really happened goes to its standard output, one JSON object a line; it stops when its standard input ends.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -54,14 +54,14 @@ class Street:
     ----------
     network
         Roads and sensors.
+    simulation
+        Its traffic, warmed up to the second of the typical day at which the street starts.
     publisher
         Takes what the sensors publish.
     seed
         Of noise, incidents and faults.
-    second_of_day
-        Time of its typical day at which it starts.
     city_start
-        City time of that moment, s since 1970 UTC.
+        City time of that second, s since 1970 UTC.
     speed
         City seconds per wall second.
     """
@@ -69,21 +69,19 @@ class Street:
     def __init__(
         self,
         network: Network,
+        simulation: Simulation,
         publisher: Publisher,
         *,
         seed: int,
-        second_of_day: float,
         city_start: float,
         speed: float,
     ) -> None:
         self._network = network
         self._publisher = publisher
         self._speed = speed
-        self._shift = second_of_day - city_start
-        self._rng = np.random.default_rng([seed, int(second_of_day)])
-        self._simulation = Simulation(
-            network, Demand.read(network).over_a_day(), seed=seed, start_s=second_of_day, repeat_s=DAY_S
-        )
+        self._shift = simulation.time_s - city_start
+        self._rng = np.random.default_rng([seed, int(simulation.time_s)])
+        self._simulation = simulation
         self._probe = Probe(network.compile(), network.sensors, city_start, self._simulation.cumulative())
         districts = {name: district for name, district in _districts(network).items() if district}
         self._fleet = Fleet(network.sensors, seed=seed, districts=districts, start_s=city_start)
@@ -182,30 +180,33 @@ def _districts(network: Network) -> Mapping[str, str]:
     return {row.get("sensor_id", ""): row.get("district", "") for row in rows}
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m hub.street", description=__doc__)
-    parser.add_argument("--network", type=Path, required=True)
-    parser.add_argument("--mqtt", required=True)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--hour", type=float, default=7.5)
-    parser.add_argument("--city-start", type=float, required=True)
-    parser.add_argument("--wall-start", type=float, required=True)
-    parser.add_argument("--speed", type=float, default=1.0)
-    return parser.parse_args()
+def warmed_up(network: Network, *, seed: int, second_of_day: float) -> Simulation:
+    """Return the traffic of the typical day as it is at a second of it."""
+    demand = Demand.read(network).over_a_day()
+    return Simulation(network, demand, seed=seed, start_s=second_of_day, repeat_s=DAY_S)
 
 
-def _run(args: argparse.Namespace) -> None:
-    network = Network.read(args.network)
+def _told() -> dict[str, Any] | None:
+    """Return the next line of the hub, None when it has gone."""
+    line = sys.stdin.readline()
+    return dict(json.loads(line)) if line.endswith("\n") else None
+
+
+def _run() -> None:
+    what = _told()
+    if what is None:
+        return
+    seed, speed = what["seed"], what["speed"]
+    network = Network.read(Path(what["network"]))
     if not network.sensors:
         network = replace(network, sensors=place_detectors(network.compile()))
-
-    def city_now() -> float:
-        return float(args.city_start + (time.time() - args.wall_start) * args.speed)
-
-    publisher = Publisher(args.mqtt, client_id=f"citytwin-street-{args.seed}")
-    start = city_now()
-    second = (args.hour * 3600 + start - args.city_start) % DAY_S
-    street = Street(network, publisher, seed=args.seed, second_of_day=second, city_start=start, speed=args.speed)
+    simulation = warmed_up(network, seed=seed, second_of_day=(what["hour"] * 3600 + what["elapsed_s"]) % DAY_S)
+    where = _told()
+    if where is None:
+        return
+    publisher = Publisher(where["mqtt"], client_id=f"citytwin-street-{seed}")
+    city_start, wall_start = where["city_start"], where["wall_start"]
+    street = Street(network, simulation, publisher, seed=seed, city_start=city_start + what["elapsed_s"], speed=speed)
 
     def wait_for_end() -> None:
         sys.stdin.buffer.read()  # the hub closes it, or its death does
@@ -213,14 +214,14 @@ def _run(args: argparse.Namespace) -> None:
 
     threading.Thread(target=wait_for_end, name="parent", daemon=True).start()
     tell(ready=True)
-    street.play(city_now())
+    street.play(city_start + (time.time() - wall_start) * speed)
     publisher.close()
 
 
 def main() -> int:
     """Play the street and return the exit code."""
     try:
-        _run(_arguments())
+        _run()
     except (InputError, WorkError) as error:
         print(error, file=sys.stderr)
         return 1

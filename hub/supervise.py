@@ -1,5 +1,6 @@
 """Child processes of the hub: started with a pipe that ends them when the hub dies, restarted when they die."""
 
+import contextlib
 import json
 import logging
 import subprocess
@@ -42,6 +43,8 @@ class Child:
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
+        self._complaint: threading.Thread | None = None
+        self._words_of_error: list[str] = []
         self.ready: Mapping[str, Any] = {}
         self.starts = 0
 
@@ -67,6 +70,11 @@ class Child:
         WorkError
             When it ends or says nothing in time, with its own last words.
         """
+        self.launch()
+        return self.wait_ready()
+
+    def launch(self) -> None:
+        """Start the process and return at once."""
         self._close_stdin()  # of one that died by itself
         process = subprocess.Popen(
             self._words,
@@ -75,22 +83,44 @@ class Child:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            start_new_session=True,  # Ctrl-C at the terminal is for the hub, which then stops its children in order
         )
         self._process = process
+        self._reader = None
         self.starts += 1
-        words: list[str] = []
-        complaint = threading.Thread(target=self._read_errors, args=(process, words), daemon=True)
-        complaint.start()
+        self._words_of_error = []
+        self._complaint = threading.Thread(target=self._read_errors, args=(process, self._words_of_error), daemon=True)
+        self._complaint.start()
+
+    def say(self, **line: Any) -> None:
+        """Write a line of JSON to the process; what it does not read any more it does not need."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            self._process.stdin.write(json.dumps(line) + "\n")
+            self._process.stdin.flush()
+
+    def wait_ready(self) -> Mapping[str, Any]:
+        """Return what a launched process says when it is ready.
+
+        Raises
+        ------
+        WorkError
+            When it ends or says nothing in time, with its own last words.
+        """
+        process, words = self._process, self._words_of_error
+        assert process is not None
+        assert process.stdout is not None
         timer = threading.Timer(self._start_timeout_s, process.kill)
         timer.start()
-        assert process.stdout is not None
         line = process.stdout.readline()
         timer.cancel()
         ready = _json_object(line)
         if ready is None:
             process.kill()
             process.wait()
-            complaint.join(5.0)
+            if self._complaint is not None:
+                self._complaint.join(5.0)
             self._close_stdin()
             process.stdout.close()
             said = words[-1] if words else line.strip() or "no reason given"
@@ -118,6 +148,8 @@ class Child:
                 continue
         if self._reader is not None:
             self._reader.join(timeout_s)
+        elif process.stdout is not None:  # it was ended before anybody waited for it
+            process.stdout.close()
 
     def _close_stdin(self) -> None:
         if self._process is None:

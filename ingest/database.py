@@ -65,9 +65,10 @@ class Database:
 
     Examples
     --------
-    >>> Database("mysql://city")
+    >>> Database("postgresql://db:99999/city")
     Traceback (most recent call last):
-    sensors.errors.InputError: database URL 'mysql://city' is not understood (missing "=" after "mysql://city" in ...
+    sensors.errors.InputError: database URL 'postgresql://db:99999/city' is not understood
+    (port is '99999', must be a number from 1 to 65535), must look like postgresql://user:password@host:5432/citytwin
     """
 
     def __init__(self, url: str, *, max_connections: int = 10) -> None:

@@ -23,6 +23,7 @@ STATIC = ROOT / "hub" / "static"
 OLDEST, NEWEST = (3, 11), (3, 14)
 COMMANDS = ("setup", "demo", "test", "check", "bench", "notebooks", "lock")
 BIN = "Scripts" if os.name == "nt" else "bin"
+_KNOWN = {}  # what was asked once
 
 
 class Trouble(Exception):
@@ -170,10 +171,13 @@ def digest(*paths):
 
 
 def pip_has_own_index():
-    """Tell whether pip is configured with an index or a folder of its own, which uv would not know."""
-    code, output = run([venv_python(), "-m", "pip", "config", "list"])
-    keys = ("index-url", "extra-index-url", "find-links", "no-index")
-    return code == 0 and any(line.split("=")[0].split(".")[-1] in keys for line in output.splitlines() if "=" in line)
+    """Tell whether pip is configured with an index or a folder of its own, which uv would not know; asks pip once."""
+    if "own index" not in _KNOWN:
+        code, output = run([venv_python(), "-m", "pip", "config", "list"])
+        keys = ("index-url", "extra-index-url", "find-links", "no-index")
+        names = [line.split("=")[0].split(".")[-1] for line in output.splitlines() if "=" in line]
+        _KNOWN["own index"] = code == 0 and any(name in keys for name in names)
+    return _KNOWN["own index"]
 
 
 def pip_words():
@@ -207,38 +211,30 @@ def install(requirements, *options):
         )
 
 
-def install_part(stamp, part):
-    """Install the packages of ``run`` or ``develop`` and the project itself, unless stamped."""
-    requirements = ROOT / "requirements" / (part + ".txt")
-    want = digest(requirements, ROOT / "setup.py", ROOT / "pyproject.toml")
-    if stamp.get(part) == want or (
-        part == "run"
-        and "develop" in stamp
-        and stamp["develop"]
-        == digest(ROOT / "requirements" / "develop.txt", ROOT / "setup.py", ROOT / "pyproject.toml")
-    ):
-        return
+def part_digest(part):
+    """Return the hash of what ``run`` or ``develop`` is made from."""
+    return digest(ROOT / "requirements" / (part + ".txt"), ROOT / "setup.py", ROOT / "pyproject.toml")
+
+
+def is_installed(stamp, part):
+    """Tell whether the project and the packages of a part are there; ``develop`` holds all of ``run``."""
+    return any(stamp.get(name) == part_digest(name) for name in {part, "develop"})
+
+
+def install_packages(part):
+    """Install the packages of ``run`` or ``develop``."""
     say("installing what it needs to {} (once, into .venv)".format("run" if part == "run" else "develop"))
-    install(requirements)
+    install(ROOT / "requirements" / (part + ".txt"))
+
+
+def install_project(stamp, part):
+    """Install the project itself as a plain path to this checkout, and stamp the part."""
     install(ROOT / "requirements" / "build.txt")
-    code, output = run(
-        [
-            venv_python(),
-            "-m",
-            "pip",
-            "--disable-pip-version-check",
-            "install",
-            "--quiet",
-            "--no-index",
-            "--no-deps",
-            "--no-build-isolation",
-            "--editable",
-            ROOT,
-        ]
-    )
+    options = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)]
+    code, output = run(pip_words() + ["install"] + options)
     if code != 0:
         raise Trouble("the project itself could not be installed: {}".format(last_error(output)))
-    stamp[part] = want
+    stamp[part] = part_digest(part)
     write_stamp(stamp)
 
 
@@ -250,12 +246,16 @@ class Background:
         self.process = None
         if stamp.get(part) == want and done:
             return
-        say(doing)
+        if doing:
+            say(doing)
         VENV.mkdir(exist_ok=True)
+        # What it imports is kept as bytecode for the start that follows, whatever the user's shell says about that.
+        env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
         with LOG.open("a", encoding="utf-8") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in words],
                 cwd=str(ROOT),
+                env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.PIPE,
@@ -288,10 +288,14 @@ def start_cockpit(stamp):
 
 
 def start_kernels(stamp):
-    """Start to compile the kernels in the background, unless stamped."""
-    sources = sorted((ROOT / "simulation").glob("*.py")) + sorted((ROOT / "twin").glob("estimate*.py"))
+    """Start to compile the kernels of engine and estimator in the background, side by side, unless stamped."""
+    engine = digest(*sorted((ROOT / "simulation").glob("*.py")))
+    estimator = digest(*sorted((ROOT / "twin").glob("estimate*.py")))
     words = [venv_python(), "-m", "hub.warmup"]
-    return Background(stamp, "kernels", words, digest(*sources), True, "compiling the kernels (once)")
+    return [
+        Background(stamp, "engine's kernels", words + ["engine"], engine, True, "compiling the kernels (once)"),
+        Background(stamp, "estimator's kernels", words + ["estimator"], estimator, True, ""),
+    ]
 
 
 def build_cockpit():
@@ -349,8 +353,12 @@ def prepare(part):
         find_uv()  # before anything runs beside anything: two installers of one program break it
     making = [start_cockpit(stamp)]
     try:
-        install_part(stamp, part)
-        making.append(start_kernels(stamp))
+        installed = is_installed(stamp, part)
+        if not installed:
+            install_packages(part)
+        making += start_kernels(stamp)
+        if not installed:
+            install_project(stamp, part)
         for background in making:
             background.finish()
     except BaseException:

@@ -1,4 +1,4 @@
-"""What changes the roads while vehicles are on them: capacity, lanes, speed, closures and dark signals.
+"""What changes the roads while vehicles are on them: capacity, lanes, speed and closures.
 
 Every change takes effect at its instant and goes back exactly: what a vehicle still had to wait or to drive when it
 came is worked off at the new rate.
@@ -6,17 +6,14 @@ came is worked off at the new rate.
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
-from simulation.engine import wake
-from simulation.street import MIN_PART_M, Long, Roads, Traffic, set_lookahead
+from simulation.engine_kernel import wake
+from simulation.paving import set_lookahead
+from simulation.street import MIN_PART_M, Long, Roads, Traffic
 from twin.compiled import CompiledNetwork, Float
-
-# Seconds per vehicle and lane of a saturated all-way stop by number of approaches: base saturation headways of degree
-# of conflict cases 1, 2, 4 and 5. Source: Highway Capacity Manual 2000, chapter 17, after Kyte et al. (1996), NCHRP
-# 3-46.
-ALL_WAY_STOP_S = (3.9, 4.7, 7.0, 9.6)
 
 
 class Control:
@@ -29,8 +26,7 @@ class Control:
         self._closed = np.zeros(network.n_links, np.int64)
         self._limits: dict[int, list[float]] = {}
         self._blocked: dict[tuple[int, float], float] = {}
-        self._dark: dict[int, int] = {}
-        self._cycle = roads.node["cycle"].copy()
+        self._narrowed: dict[int, float] = {}
         self._debt: dict[tuple[bool, int], float] = {}
         self.bind(roads, traffic)
 
@@ -39,6 +35,8 @@ class Control:
         self.roads, self.traffic = roads, traffic
         self._first = np.flatnonzero(roads.part["first"])
         self._end = np.concatenate([self._first[1:], [len(roads.part)]])
+        for link in self._narrowed:
+            self._fit(link)
 
     def move(self, part: Long, queue: Long) -> None:
         """Follow parts and queues to new positions."""
@@ -54,12 +52,12 @@ class Control:
     def _wake(self, nodes: Iterable[int], now: float) -> None:
         for node in nodes:
             if now < self.traffic.wake[node]:
-                wake(self.traffic, node, now)
+                wake(self.roads, self.traffic, node, now)
 
     def _pace(self, entry: bool, place: int, headway: float, now: float) -> None:
         """Set the headway of a part's entrance or a queue's exit; the time still to wait changes in proportion."""
         headways = self.roads.part["headway"] if entry else self.roads.queue["headway"]
-        frees = self.traffic.part["free"] if entry else self.traffic.queue["free"]
+        frees = self.traffic.entry["free"] if entry else self.traffic.queue["free"]
         old = headways[place]
         if headway == old:
             return
@@ -75,7 +73,8 @@ class Control:
     def _open(self, link: int, position: float) -> float:
         """Return the share of the lanes that is open at a point of a link."""
         lanes = float(self._network.lanes[link])
-        return max(0.0, lanes - self._blocked.get((link, position), 0.0)) / lanes
+        shut = self._blocked.get((link, position), 0.0) + self._narrowed.get(link, 0.0)
+        return max(0.0, lanes - shut) / lanes
 
     def _repace(self, link: int, now: float) -> None:
         """Set all headways of a link from what is in force on it."""
@@ -147,30 +146,56 @@ class Control:
             ratio = travel / roads.part["travel"][part]
             roads.part["travel"][part] = travel
             for queue in range(roads.part["queue"][part], roads.part["end_queue"][part]):
-                numbers = np.arange(traffic.queue["left"][queue], traffic.queue["entered"][queue])
-                slots = roads.queue["slot"][queue] + numbers % roads.queue["storage"][queue]
-                ready = traffic.slot_time[slots]
-                traffic.slot_time[slots] = np.where(ready > now, now + (ready - now) * ratio, ready)
+                slots = traffic.slot[roads.queue["slot"][queue] : roads.queue["end_slot"][queue]]
+                ready = slots["time"]
+                on_the_way = (slots["vehicle"] >= 0) & (ready > now)
+                slots["time"] = np.where(on_the_way, now + (ready - now) * ratio, ready)
             self._wake((int(roads.part["to_node"][part]),), now)
         set_lookahead(roads)
 
-    def darken(self, node: int, now: float) -> None:
-        """Turn the signal of a node off: an all-way stop."""
-        self._dark[node] = self._dark.get(node, 0) + 1
-        self._signal(node, now)
+    def narrow(self, link: int, lanes: float, now: float) -> None:
+        """Close (or with negative ``lanes`` open) lanes over the whole length of a link: capacity and storage.
 
-    def relight(self, node: int, now: float) -> None:
-        """End one failure of a node's signal."""
-        self._dark[node] -= 1
-        self._signal(node, now)
+        Vehicles that are more than the open lanes hold leave before others enter.
+        """
+        self._narrowed[link] = self._narrowed.get(link, 0.0) + lanes
+        self._fit(link)
+        self._repace(link, now)
+        if self._narrowed[link] <= 0:
+            del self._narrowed[link]
 
-    def _signal(self, node: int, now: float) -> None:
-        network = self._network
-        dark = self._dark[node] > 0
-        self.roads.node["cycle"][node] = 0.0 if dark else self._cycle[node]
-        approaches = network.in_link[network.in_start[node] : network.in_start[node + 1]].tolist()
-        for link in approaches:
-            case = min(len(approaches), len(ALL_WAY_STOP_S)) - 1
-            self._stop_headway[link] = ALL_WAY_STOP_S[case] if dark else 0.0
-            self._repace(link, now)
-        self._wake((node,), now)
+    def _fit(self, link: int) -> None:
+        """Set the slots in use on a link, and the time that their holes take, to its open lanes."""
+        roads, network = self.roads, self._network
+        lanes = float(network.lanes[link])
+        share = max(0.0, lanes - self._narrowed.get(link, 0.0)) / lanes
+        wave, density = float(network.wave_speed[link]), float(network.jam_density[link])
+        for part in range(int(self._first[link]), int(self._end[link])):
+            storage = _slots_of(
+                roads.part[part] if roads.part["slot"][part] >= 0 else roads.queue[roads.part["queue"][part]]
+            )
+            room = _room(storage, share)
+            roads.part["room"][part] = room
+            if share > 0:
+                roads.part["hole"][part] = room / (wave * density * share)
+            for queue in range(int(roads.part["queue"][part]), int(roads.part["end_queue"][part])):
+                room = _room(_slots_of(roads.queue[queue]), share)
+                roads.queue["room"][queue] = room
+                if share > 0:
+                    roads.queue["hole"][queue] = room / (wave * (density * float(roads.queue["share"][queue])) * share)
+        set_lookahead(roads)
+
+    def stop(self, link: int, headway_s: float, now: float) -> None:
+        """Let at least this time pass between two vehicles of one lane at the end of a link; 0 ends it."""
+        self._stop_headway[link] = headway_s
+        self._repace(link, now)
+
+
+def _slots_of(row: Any) -> int:
+    """Return the number of slots of a part with several queues, or of a queue."""
+    return int(row["end_slot"] - row["slot"])
+
+
+def _room(storage: int, share: float) -> int:
+    """Return the slots that a share of the lanes has of a storage: rounded up, as the whole is."""
+    return max(1, math.ceil(storage * share - 1e-9)) if share > 0 else 0

@@ -186,14 +186,14 @@ class Demand:
         found: dict[str, list[int]] = {}
         for place in np.flatnonzero(lost).tolist():
             row = int(trips.key[place, 0])
-            who = f"trip {trips.names[row]}"
-            if self.fixed is None:
+            who = f"trip {trips.trip_id(place)}"
+            if self.fixed is None and row >= 0:
                 who = f"demand row {row + 1}: {self.flows[row].origin} to {self.flows[row].destination}"
             found.setdefault(who, []).append(place)
         faults = []
         for who, places in found.items():
             start, end = (self.node_ids[ends[places[0]]] for ends in (trips.origin, trips.destination))
-            many = f" ({len(places)} vehicles)" if self.fixed is None else ""
+            many = f" ({len(places)} vehicles)" if who.startswith("demand row") else ""
             faults.append(f"{who}: no path from node {start} to node {end}{many}, {advice}")
         return faults
 

@@ -53,7 +53,8 @@ class Trips:
     Parameters
     ----------
     key : (n, 2)
-        Row of the demand and number within it; the id of a trip is made of them, unless ``names`` has one by row.
+        Row of the demand and number within it; the id of a trip is made of them, unless ``names`` has one by row. Row
+        -1 - k is the emergency vehicle k of the scenario.
     depart : (n,) s
     origin, destination : (n,)
         Positions of nodes.
@@ -81,6 +82,8 @@ class Trips:
     def trip_id(self, place: int) -> str:
         """Return the id of one trip."""
         row, number = self.key[place].tolist()
+        if row < 0:
+            return f"emergency-{-row}"
         return self.names[row] if self.names else f"{row + 1}-{number + 1}"
 
     @cached_property

@@ -2,85 +2,30 @@
 
 Event-driven link transmission with single vehicles. The n-th vehicle of a queue is ready at ``max(entry(n) + L / v,
 exit(n-1) + 1 / q)``; a part accepts it not before ``max(entry(n-1) + 1 / q, exit(n-K) + K / (w k_jam))``. There are no
-time steps: each node says when it may next act, the earliest acts first and runs ahead as long as no neighbour can
-reach it (`simulation.street.set_lookahead`), so the result does not depend on the order in which nodes are served.
+time steps: each node says when it may next act, the earliest of a block acts first and runs ahead as long as no
+neighbour can reach it (`simulation.paving.set_lookahead`), so the result depends neither on the order in which nodes
+are served nor on the blocks in which threads share them (`simulation.engine_blocks`).
 
 Notes
 -----
 Source: Newell (1993), A simplified theory of kinematic waves, Transportation Research B 27(4); Yperman (2007), The link
-transmission model; Leclercq and Becarie (2012), A meso Lighthill-Whitham-Richards model; merges: Tampere, Corthout,
-Cattrysse and Immers (2011), A generic class of first order node models, Transportation Research B 45(1), realised for
-single vehicles by start-time fair queueing (Goyal, Vin and Cheng 1996).
+transmission model; Leclercq and Becarie (2012), A meso Lighthill-Whitham-Richards model.
 """
 
 import math
-from typing import Any
 
 import numpy as np
-from numba import njit
 
-from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic
-
-# No reference counting: the kernels make no arrays, and counting those they are given took four fifths of the time.
-OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False}
-kernel = njit(**OPTIONS)
-
-TIE_S = 1e-9  # instants closer than this are one
-RARE = 8  # a movement taken by fewer than one in this many is weighed as one in this many
+from simulation.engine_fence import fetch, observe, publish
+from simulation.engine_kernel import TIE_S, inner, kernel, part_of_kernel, wake
+from simulation.engine_merge import charge, pace, turn
+from simulation.engine_signal import earliest_green, yields
+from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic, whole
+from twin.compiled import Int
 
 
-@kernel
-def wake(traffic: Traffic, node: int, time: float) -> None:
-    """Set the time at which ``node`` acts next and mend the heap."""
-    key, heap, place = traffic.wake, traffic.heap, traffic.heap_place
-    key[node] = time
-    k = place[node]
-    while k > 0:
-        parent = (k - 1) >> 1
-        above = heap[parent]
-        if key[above] <= time:
-            break
-        heap[k] = above
-        place[above] = k
-        k = parent
-    n = len(heap)
-    while True:
-        child = 2 * k + 1
-        if child >= n:
-            break
-        if child + 1 < n and key[heap[child + 1]] < key[heap[child]]:
-            child += 1
-        below = heap[child]
-        if key[below] >= time:
-            break
-        heap[k] = below
-        place[below] = k
-        k = child
-    heap[k] = node
-    place[node] = k
-
-
-@kernel
-def earliest_green(roads: Roads, node: int, movement: int, time: float) -> float:
-    """Return the first instant at or after ``time`` at which ``movement`` has green; infinite when it never has."""
-    cycle = roads.node[node].cycle
-    if cycle <= 0.0 or time == math.inf:  # a full link accepts nobody: the arithmetic below would make that a number
-        return time
-    first, end = roads.movement[movement].green, roads.movement[movement].end_green
-    if first == end:
-        return math.inf
-    begin = roads.node[node].offset + math.floor((time - roads.node[node].offset) / cycle) * cycle
-    phase = time - begin
-    for k in range(first, end):
-        if phase < roads.green_closes[k] - TIE_S:
-            if phase >= roads.green_opens[k] - TIE_S:
-                return time
-            return float(begin + roads.green_opens[k])
-    return float(begin + cycle + roads.green_opens[first])
-
-
-@kernel
-def _queue_ahead(roads: Roads, traffic: Traffic, part: int, step: int) -> int:
+@inner
+def queue_on(roads: Roads, traffic: Traffic, part: int, step: int) -> int:
     """Return the queue that a vehicle joins on ``part`` when ``step`` holds the movement at the end of that link."""
     if roads.part[part].next >= 0:
         return int(roads.part[part].queue)
@@ -90,155 +35,157 @@ def _queue_ahead(roads: Roads, traffic: Traffic, part: int, step: int) -> int:
     return int(roads.movement[movement].queue)
 
 
-@kernel
+@inner
+def look_ahead(roads: Roads, traffic: Traffic, part: int, slot: int, step: int) -> None:
+    """Note in a slot of ``part`` where its vehicle goes next: movement and queue."""
+    traffic.slot[slot].step = step
+    out, movement = whole(roads.part[part].next), whole(-1)
+    if out < 0:
+        movement = whole(traffic.path[step])
+        step += 1
+        if movement >= 0:
+            out = whole(roads.movement[movement].part)
+    traffic.slot[slot].movement = movement
+    traffic.slot[slot].ahead = queue_on(roads, traffic, out, step) if out >= 0 else AT_END
+
+
+@inner
+def queue_hole(roads: Roads, traffic: Traffic, queue: int) -> int:
+    """Return the slot whose hole the next vehicle of a queue takes: as many before its own as are in use."""
+    slot = whole(traffic.tail[queue]) - roads.queue[queue].room
+    return int(
+        slot if slot >= roads.queue[queue].slot else slot + roads.queue[queue].end_slot - roads.queue[queue].slot
+    )
+
+
+@inner
+def part_hole(roads: Roads, traffic: Traffic, part: int) -> int:
+    """Return the own slot of a part whose hole its next vehicle takes."""
+    slot = whole(traffic.entry[part].tail) - roads.part[part].room
+    return int(slot if slot >= roads.part[part].slot else slot + roads.part[part].end_slot - roads.part[part].slot)
+
+
+@inner
 def _accepts(roads: Roads, traffic: Traffic, part: int, queue: int) -> float:
     """Return the earliest entry that ``part`` offers to a vehicle of ``queue``; infinite while full or closed."""
-    if roads.part[part].closed:
+    slot = queue_hole(roads, traffic, queue)
+    if roads.part[part].closed or traffic.slot[slot].vehicle >= 0:
         return math.inf
-    time = traffic.part[part].free
-    entered = traffic.queue[queue].entered
-    storage = roads.queue[queue].storage
-    if entered - traffic.queue[queue].left >= storage:
-        return math.inf
-    time = max(time, traffic.slot_time[roads.queue[queue].slot + entered % storage])
+    if roads.part[part].crosses:
+        observe()
+    time = max(traffic.entry[part].free, traffic.slot[slot].time)
     if roads.part[part].slot >= 0:
-        entered = traffic.part[part].entered
-        storage = roads.part[part].storage
-        if entered - traffic.part[part].left >= storage:
-            return math.inf
-        time = max(time, traffic.part_slot_time[roads.part[part].slot + entered % storage])
+        time = max(time, traffic.part_slot_time[part_hole(roads, traffic, part)])
     return float(time)
 
 
-@kernel
+@inner
 def _leave(roads: Roads, traffic: Traffic, queue: int, time: float) -> None:
     """Take the first vehicle of ``queue`` off its part and send its hole upstream."""
-    part = roads.queue[queue].part
-    storage = roads.queue[queue].storage
-    left = traffic.queue[queue].left
-    slot = roads.queue[queue].slot + left % storage
-    vehicle = traffic.slot_vehicle[slot]
-    full = traffic.queue[queue].entered - left >= storage
+    part, slot = whole(roads.queue[queue].part), whole(traffic.queue[queue].head)
+    vehicle = traffic.slot[slot].vehicle
     opens = time + roads.queue[queue].hole
-    traffic.slot_time[slot] = opens
-    traffic.slot_vehicle[slot] = -1
+    inside = not roads.part[part].crosses
+    full = inside and queue_hole(roads, traffic, queue) == slot
+    traffic.slot[slot].time = opens
+    if not inside:
+        publish()
+    traffic.slot[slot].vehicle = -1
+    ahead = slot + 1
+    if ahead == roads.queue[queue].end_slot:
+        ahead = roads.queue[queue].slot
+    traffic.queue[queue].head = ahead
     if roads.part[part].slot >= 0:
-        left = traffic.part[part].left
+        slot = whole(traffic.exit[part].head)
         hole = time + roads.part[part].hole
-        if traffic.part[part].entered - left >= roads.part[part].storage:
+        if inside and part_hole(roads, traffic, part) == slot:
             full = True
             opens = max(opens, hole)
-        traffic.part_slot_time[roads.part[part].slot + left % roads.part[part].storage] = hole
-    traffic.queue[queue].left += 1
-    traffic.part[part].left += 1
-    traffic.part[part].left_sum += time
-    if full and opens < traffic.wake[roads.part[part].from_node]:
-        wake(traffic, roads.part[part].from_node, opens)
+        traffic.part_slot_time[slot] = hole
+        slot += 1
+        traffic.exit[part].head = slot if slot < roads.part[part].end_slot else roads.part[part].slot
+    traffic.exit[part].left += 1
+    traffic.exit[part].left_sum += time
+    node = whole(roads.part[part].from_node)
+    if full and opens < traffic.wake[node]:
+        wake(roads, traffic, node, opens)
     if roads.part[part].next < 0:
         link = roads.part[part].link
         spent = time - traffic.vehicle[vehicle].link_enter
         free = roads.link[link].free_time
         if spent > free + 1.0:
-            traffic.link_stops[link] += 1
+            traffic.exit[part].stops += 1
         traffic.vehicle[vehicle].free_time += min(free, spent)
         traffic.vehicle[vehicle].distance += roads.link[link].length
 
 
-@kernel
+@inner
 def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, time: float) -> None:
     """Put ``vehicle`` on ``part`` at its entrance."""
-    entered = traffic.queue[queue].entered
-    slot = roads.queue[queue].slot + entered % roads.queue[queue].storage
-    ready = time + roads.part[part].travel
-    traffic.slot_time[slot] = ready
-    traffic.slot_vehicle[slot] = vehicle
-    traffic.queue[queue].entered = entered + 1
-    traffic.part[part].free = time + roads.part[part].headway
-    traffic.part[part].entered += 1
-    traffic.part[part].entered_sum += time
+    slot, ready = whole(traffic.tail[queue]), time + roads.part[part].travel
+    traffic.slot[slot].time = ready
+    look_ahead(roads, traffic, part, slot, traffic.vehicle[vehicle].step)
     if roads.part[part].first:
         traffic.vehicle[vehicle].link_enter = time
-    if entered == traffic.queue[queue].left and ready < traffic.wake[roads.part[part].to_node]:
-        wake(traffic, roads.part[part].to_node, ready)
+    if roads.part[part].crosses:
+        publish()
+    traffic.slot[slot].vehicle = vehicle
+    behind = slot + 1
+    traffic.tail[queue] = behind if behind < roads.queue[queue].end_slot else roads.queue[queue].slot
+    if roads.part[part].slot >= 0:
+        behind = traffic.entry[part].tail
+        traffic.part_slot_time[behind] = math.inf
+        behind += 1
+        traffic.entry[part].tail = behind if behind < roads.part[part].end_slot else roads.part[part].slot
+    traffic.entry[part].free = time + roads.part[part].headway
+    traffic.entry[part].entered += 1
+    traffic.entry[part].entered_sum += time
+    if not roads.part[part].crosses and traffic.queue[queue].head == slot:
+        node = whole(roads.part[part].to_node)
+        if ready < traffic.wake[node]:
+            wake(roads, traffic, node, ready)
 
 
-@kernel
-def _start_tag(traffic: Traffic, queue: int, movement: int, part: int) -> float:
-    """Return the virtual time at which the head of ``queue`` (-1: the origin) starts its turn in front of ``part``."""
-    tag = traffic.part[part].origin_tag if queue < 0 else (traffic.movement[movement].tag if movement >= 0 else 0.0)
-    return float(max(tag, traffic.part[part].virtual))
+@inner
+def _time_of_queue(roads: Roads, traffic: Traffic, node: int, queue: int, since: float, until: float) -> None:
+    """Note when the first vehicle of ``queue`` may move, and onto what; past ``until`` only that it is not before."""
+    slot = traffic.queue[queue].head
+    if traffic.slot[slot].vehicle < 0:
+        traffic.queue_time[queue] = math.inf
+        traffic.queue_out[queue] = AT_END
+        return
+    if roads.part[roads.queue[queue].part].crosses:
+        observe()
+    time = max(since, traffic.slot[slot].time, traffic.queue[queue].free)
+    movement = whole(traffic.slot[slot].movement)
+    out = whole(roads.movement[movement].part if movement >= 0 else roads.part[roads.queue[queue].part].next)
+    if time < until:
+        fetch(traffic.vehicle, traffic.slot[slot].vehicle)
+        fetch(traffic.path, traffic.slot[slot].step)
+    if time < until and out >= 0:
+        time = max(time, _accepts(roads, traffic, out, whole(traffic.slot[slot].ahead)))
+        if movement >= 0 and roads.node[node].cycle > 0.0 and time < math.inf:
+            time = earliest_green(roads, traffic, node, movement, time)
+    traffic.queue_time[queue] = time
+    traffic.queue_out[queue] = out
 
 
-@kernel
-def _charge(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int) -> None:
-    """Book the turn just taken: an approach pays for all its departures since its last turn towards ``part``.
-
-    So each approach that waits for the same part leaves in proportion to its weight whatever its turning shares are,
-    which is the oriented capacity of Tampere et al. (2011); who does not use a turn leaves it to the others.
-    """
-    start = _start_tag(traffic, queue, movement, part)
-    traffic.part[part].virtual = start
-    if queue < 0:
-        traffic.part[part].origin_tag = start + 1.0 / roads.part[part].origin_weight
-    elif movement >= 0:
-        traffic.queue[queue].served += 1
-        turns = min(RARE, traffic.queue[queue].served - traffic.movement[movement].served)
-        traffic.movement[movement].served = traffic.queue[queue].served
-        traffic.movement[movement].tag = start + turns / roads.queue[queue].weight
+@inner
+def _time_of_origin(roads: Roads, traffic: Traffic, origin: int, since: float, until: float) -> None:
+    """Note when the first vehicle that waits to begin its trip on a part may enter."""
+    vehicle = traffic.origin[origin].head
+    time = math.inf
+    if vehicle >= 0:
+        time = max(since, traffic.vehicle[vehicle].depart)
+        if time < until:
+            part = whole(roads.node_origin[origin])
+            if traffic.origin[origin].ahead == UNKNOWN:
+                traffic.origin[origin].ahead = queue_on(roads, traffic, part, traffic.vehicle[vehicle].step)
+            time = max(time, _accepts(roads, traffic, part, whole(traffic.origin[origin].ahead)))
+    traffic.origin_time[origin] = time
 
 
-@kernel
-def _look_ahead(roads: Roads, traffic: Traffic, queue: int) -> None:
-    """Look up where the first vehicle of ``queue`` goes."""
-    row = traffic.queue[queue]
-    step = traffic.vehicle[traffic.slot_vehicle[roads.queue[queue].slot + row.left % roads.queue[queue].storage]].step
-    movement: Any = np.int64(-1)  # one integer type: each further one would be compiled again
-    out = roads.part[roads.queue[queue].part].next
-    if out < 0:
-        movement = np.int64(traffic.path[step])
-        step += 1
-        if movement >= 0:
-            out = roads.movement[movement].part
-    traffic.queue[queue].out = out
-    traffic.queue[queue].movement = movement
-    traffic.queue[queue].ahead = _queue_ahead(roads, traffic, out, step) if out >= 0 else AT_END
-
-
-@kernel
-def _time_of_queue(roads: Roads, traffic: Traffic, node: int, queue: int, since: float, until: float) -> float:
-    """Return when the first vehicle of ``queue`` may move; past ``until`` only that it is not before."""
-    left = traffic.queue[queue].left
-    if left == traffic.queue[queue].entered:
-        return math.inf
-    slot = roads.queue[queue].slot + left % roads.queue[queue].storage
-    time = max(since, traffic.slot_time[slot], traffic.queue[queue].free)
-    if time >= until:
-        return float(time)
-    if traffic.queue[queue].ahead == UNKNOWN:
-        _look_ahead(roads, traffic, queue)
-    out = traffic.queue[queue].out
-    if out >= 0:
-        time = max(time, _accepts(roads, traffic, out, traffic.queue[queue].ahead))
-        if traffic.queue[queue].movement >= 0:
-            time = earliest_green(roads, node, traffic.queue[queue].movement, time)
-    return float(time)
-
-
-@kernel
-def _time_of_origin(roads: Roads, traffic: Traffic, part: int, since: float, until: float) -> float:
-    """Return when the first vehicle that waits to begin its trip on ``part`` may enter."""
-    vehicle = traffic.part[part].origin_head
-    if vehicle < 0:
-        return math.inf
-    time = max(since, traffic.vehicle[vehicle].depart)
-    if time >= until:
-        return float(time)
-    if traffic.part[part].origin_ahead == UNKNOWN:
-        traffic.part[part].origin_ahead = _queue_ahead(roads, traffic, part, traffic.vehicle[vehicle].step)
-    return float(max(time, _accepts(roads, traffic, part, traffic.part[part].origin_ahead)))
-
-
-@kernel
+@part_of_kernel
 def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float) -> float:
     """Make all moves of ``node`` from ``since`` on before ``until``, in order of time; return when it may act next.
 
@@ -246,132 +193,113 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
     """
     first_queue, end_queue = roads.node[node].queue, roads.node[node].end_queue
     first_origin, end_origin = roads.node[node].origin, roads.node[node].end_origin
-    again, moved_from, moved_part, moved_out = True, -1, -1, -1
+    beyond = until + 2.0 * TIE_S  # whoever comes so soon after ``until`` that the instant is one is seen now as well
+    signal = roads.node[node].cycle > 0.0
+    again = True
+    queue = out = whole(-1)
     while True:
-        best, best_from, best_out, best_tag, found, next_time = until, -1, -1, 0.0, False, math.inf
+        moved, moved_out = queue, out
+        best = math.inf
+        queue = origin = out = whole(-1)
         for k in range(first_queue, end_queue):
-            queue = roads.node_queue[k]
-            out = traffic.queue[queue].out
-            touched = queue == moved_from or (out >= 0 and out in (moved_out, moved_part))
-            if again or touched or roads.queue[queue].part == moved_out:
-                traffic.queue[queue].time = _time_of_queue(roads, traffic, node, queue, since, until)
-                out = traffic.queue[queue].out
-            time = traffic.queue[queue].time
-            if time >= until:
-                next_time = min(next_time, time)
-            elif not found or time < best - TIE_S or (time <= best + TIE_S and out == best_out):
-                movement = traffic.queue[queue].movement
-                tag = _start_tag(traffic, queue, movement, out) if out >= 0 else 0.0
-                if not found or time < best - TIE_S or tag < best_tag:
-                    found, best, best_from, best_out, best_tag = True, time, queue, out, tag
+            touched = again or k == moved or (moved_out >= 0 and traffic.queue_out[k] == moved_out)
+            if touched or (signal and yields(roads, traffic, k)):
+                _time_of_queue(roads, traffic, node, k, since, beyond)
+            if traffic.queue_time[k] < best:
+                best, queue = traffic.queue_time[k], whole(k)
         for k in range(first_origin, end_origin):
-            part = roads.node_origin[k]
-            if again or part in (moved_out, moved_part):
-                traffic.part[part].origin_time = _time_of_origin(roads, traffic, part, since, until)
-            time = traffic.part[part].origin_time
-            if time >= until:
-                next_time = min(next_time, time)
-            elif not found or time < best - TIE_S or (time <= best + TIE_S and part == best_out):
-                tag = _start_tag(traffic, -1, -1, part)
-                if not found or time < best - TIE_S or tag < best_tag:
-                    found, best, best_from, best_out, best_tag = True, time, -1, part, tag
-        if not found:
-            return next_time
-        _move(roads, traffic, best_from, best_out, best)
-        again, moved_from, moved_out = False, best_from, best_out
-        moved_part = roads.queue[best_from].part if best_from >= 0 else -1
+            if again or roads.node_origin[k] == moved_out:
+                _time_of_origin(roads, traffic, k, since, beyond)
+            if traffic.origin_time[k] < best:
+                best, origin = traffic.origin_time[k], whole(k)
+        if best >= until:
+            return float(best)
+        if origin >= 0:
+            queue, out = whole(-1), whole(roads.node_origin[origin])
+        else:
+            out = whole(traffic.queue_out[queue])
+        if out >= 0:
+            best, queue, origin = turn(roads, traffic, node, out, best, queue, origin)
+            if best >= until:
+                return float(best)
+        _move(roads, traffic, queue, origin, out, best)
+        again = out >= 0 and roads.part[out].to_node == node  # a loop: what was done changes both ends
+        if queue >= 0:
+            again = again or roads.part[roads.queue[queue].part].from_node == node
 
 
-@kernel
-def _pace(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, time: float) -> None:
-    """Set when the vehicle after the one that leaves now may leave, for the headway's sake: one headway later.
-
-    A vehicle that another approach has kept waiting does not keep those behind it waiting as well: the queue's schedule
-    goes on as if it had left, for one headway at most. Without this a queue could not take a share of a merge that
-    needs two turns in a row whenever the part ahead carries more than the queue does.
-    """
-    headway = roads.queue[queue].headway
-    schedule, lag = time, traffic.queue[queue].last - traffic.queue[queue].schedule
-    contested = out >= 0 and traffic.part[out].last_from != queue and traffic.part[out].last_from != UNKNOWN
-    if out >= 0 and (contested or lag > 0.0):
-        slot = roads.queue[queue].slot + traffic.queue[queue].left % roads.queue[queue].storage
-        due = max(traffic.slot_time[slot], traffic.queue[queue].schedule + headway)
-        if contested:
-            lag = headway
-            if movement >= 0:
-                due = earliest_green(roads, roads.part[roads.queue[queue].part].to_node, movement, due)
-        schedule = min(time, max(due, time - lag))
-    traffic.queue[queue].schedule = schedule
-    traffic.queue[queue].last = time
-    least = headway if out < 0 else min(headway, roads.part[out].headway)
-    traffic.queue[queue].free = max(schedule + headway, time + least)
-
-
-@kernel
-def _move(roads: Roads, traffic: Traffic, queue: int, out: int, time: float) -> None:
-    """Move the first vehicle of ``queue`` (-1: of the origin) onto part ``out`` (-1: it has arrived)."""
-    movement: Any = np.int64(-1)
+@inner
+def _move(roads: Roads, traffic: Traffic, queue: int, origin: int, out: int, time: float) -> None:
+    """Move the first vehicle of ``queue`` (-1: of ``origin``) onto part ``out`` (-1: it has arrived)."""
     if queue < 0:
-        ahead = traffic.part[out].origin_ahead
-        _charge(roads, traffic, queue, movement, out)
-        vehicle = traffic.part[out].origin_head
-        traffic.part[out].origin_head = traffic.vehicle[vehicle].behind
-        traffic.part[out].origin_ahead = UNKNOWN
+        ahead, vehicle = whole(traffic.origin[origin].ahead), whole(traffic.origin[origin].head)
+        charge(roads, traffic, queue, whole(-1), out, origin)
+        traffic.origin[origin].head = traffic.vehicle[vehicle].behind
+        traffic.origin[origin].ahead = UNKNOWN
         traffic.vehicle[vehicle].enter = time
     else:
-        ahead, movement = traffic.queue[queue].ahead, traffic.queue[queue].movement
+        slot = whole(traffic.queue[queue].head)
+        ahead, vehicle = whole(traffic.slot[slot].ahead), whole(traffic.slot[slot].vehicle)
+        movement = whole(traffic.slot[slot].movement)
         if out >= 0:
-            _charge(roads, traffic, queue, movement, out)
-        slot = roads.queue[queue].slot + traffic.queue[queue].left % roads.queue[queue].storage
-        vehicle = np.int64(traffic.slot_vehicle[slot])
-        _pace(roads, traffic, queue, movement, out, time)
+            charge(roads, traffic, queue, movement, out, whole(-1))
+        pace(roads, traffic, queue, movement, out, slot, time)
         _leave(roads, traffic, queue, time)
-        traffic.queue[queue].ahead = UNKNOWN
         if movement >= 0:
             traffic.vehicle[vehicle].step += 1
+            traffic.movement[movement].left += 1
+            traffic.movement[movement].last = time
     if out >= 0:
         _enter(roads, traffic, out, ahead, vehicle, time)
-        traffic.part[out].last_from = queue if queue >= 0 else ORIGIN
+        traffic.entry[out].last_from = queue if queue >= 0 else ORIGIN
     else:
         traffic.vehicle[vehicle].arrive = time
 
 
 @kernel
-def run(roads: Roads, traffic: Traffic, since: float, until: float) -> None:
-    """Make every move from ``since`` on before ``until``; all earlier ones are made, whatever has changed meanwhile."""
+def run_block(roads: Roads, traffic: Traffic, block: int, since: float, until: float) -> None:
+    """Make every move of the nodes of a block from ``since`` on before ``until``.
+
+    Nothing that happens meanwhile in another block may reach the block before ``until``.
+    """
+    first, end = roads.block_start[block], roads.block_start[block + 1]
+    if first == end:
+        return
     while True:
-        node = traffic.heap[0]
+        node = whole(traffic.heap[first])
         time = traffic.wake[node]
         if time >= until:
             return
         bound = min(until, max(time + roads.node[node].lookahead, np.nextafter(time, math.inf)))
-        wake(traffic, node, _serve(roads, traffic, node, since, bound))
+        wake(roads, traffic, node, _serve(roads, traffic, node, since, bound))
 
 
 @kernel
-def join_origins(roads: Roads, traffic: Traffic, vehicles: np.ndarray, parts: np.ndarray) -> None:
+def join_origins(roads: Roads, traffic: Traffic, vehicles: Int, parts: Int) -> None:
     """Put vehicles, in order of departure, at the end of the queue of their first part."""
     for k in range(len(vehicles)):
         vehicle, part = vehicles[k], parts[k]
+        origin = roads.part[part].origin
         traffic.vehicle[vehicle].behind = -1
-        if traffic.part[part].origin_head < 0:
-            traffic.part[part].origin_head = vehicle
-            node = roads.part[part].from_node
+        if traffic.origin[origin].head < 0:
+            traffic.origin[origin].head = vehicle
+            node = whole(roads.part[part].from_node)
             if traffic.vehicle[vehicle].depart < traffic.wake[node]:
-                wake(traffic, node, traffic.vehicle[vehicle].depart)
+                wake(roads, traffic, node, traffic.vehicle[vehicle].depart)
         else:
-            traffic.vehicle[traffic.part[part].origin_tail].behind = vehicle
-        traffic.part[part].origin_tail = vehicle
+            traffic.vehicle[traffic.origin[origin].last].behind = vehicle
+        traffic.origin[origin].last = vehicle
 
 
 @kernel
-def withdraw(traffic: Traffic, part: int, time: float) -> None:
-    """Take the vehicles that are due at or after ``time`` out of the origin queue of ``part``."""
-    last, vehicle = -1, traffic.part[part].origin_head
-    while vehicle >= 0 and traffic.vehicle[vehicle].depart < time:
-        last, vehicle = vehicle, traffic.vehicle[vehicle].behind
-    if last < 0:
-        traffic.part[part].origin_head = -1
-    else:
-        traffic.vehicle[last].behind = -1
-    traffic.part[part].origin_tail = last
+def withdraw(traffic: Traffic, time: float) -> None:
+    """Take the vehicles that are due at or after ``time`` out of all origin queues."""
+    for origin in range(len(traffic.origin)):
+        last, vehicle = -1, traffic.origin[origin].head
+        while vehicle >= 0 and traffic.vehicle[vehicle].depart < time:
+            last, vehicle = vehicle, traffic.vehicle[vehicle].behind
+        if last < 0:
+            traffic.origin[origin].head = -1
+        else:
+            traffic.vehicle[last].behind = -1
+        traffic.origin[origin].last = last

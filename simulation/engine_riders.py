@@ -5,9 +5,20 @@ import math
 import numpy as np
 from numba import njit
 
-from simulation.engine import wake
-from simulation.street import Roads, Traffic
+from simulation.engine import look_ahead, part_hole, queue_hole
+from simulation.engine_kernel import wake
+from simulation.street import UNKNOWN, Roads, Traffic, whole
 from twin.compiled import Int
+
+
+@njit(cache=True)
+def count(roads: Roads, traffic: Traffic, queue: int) -> int:
+    """Return the number of vehicles of a queue."""
+    head, tail = traffic.queue[queue].head, traffic.tail[queue]
+    if traffic.slot[head].vehicle < 0:
+        return 0
+    storage = roads.queue[queue].end_slot - roads.queue[queue].slot
+    return int(tail - head if tail > head else tail - head + storage)
 
 
 @njit(cache=True)
@@ -15,56 +26,82 @@ def riders(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
     """Return every vehicle on the street and its queue, queue by queue in order of the road."""
     n = 0
     for queue in range(len(roads.queue)):
-        n += traffic.queue[queue].entered - traffic.queue[queue].left
+        n += count(roads, traffic, queue)
     vehicles, queues = np.empty(n, np.int32), np.empty(n, np.int32)
     k = 0
     for queue in range(len(roads.queue)):
-        for number in range(traffic.queue[queue].left, traffic.queue[queue].entered):
-            vehicles[k] = traffic.slot_vehicle[roads.queue[queue].slot + number % roads.queue[queue].storage]
+        slot = whole(traffic.queue[queue].head)
+        for _ in range(count(roads, traffic, queue)):
+            vehicles[k] = traffic.slot[slot].vehicle
             queues[k] = queue
             k += 1
+            slot = _next(roads, queue, slot)
     return vehicles, queues
+
+
+@njit(cache=True)
+def _next(roads: Roads, queue: int, slot: int) -> int:
+    slot += 1
+    return int(slot if slot < roads.queue[queue].end_slot else roads.queue[queue].slot)
+
+
+@njit(cache=True)
+def look_again(roads: Roads, traffic: Traffic) -> None:
+    """Look up anew where every vehicle goes: routes or queues have changed."""
+    for queue in range(len(roads.queue)):
+        slot, part = whole(traffic.queue[queue].head), whole(roads.queue[queue].part)
+        for _ in range(count(roads, traffic, queue)):
+            look_ahead(roads, traffic, part, slot, traffic.vehicle[traffic.slot[slot].vehicle].step)
+            slot = _next(roads, queue, slot)
+    for origin in range(len(traffic.origin)):
+        traffic.origin[origin].ahead = UNKNOWN
+
+
+@njit(cache=True)
+def _shift(traffic: Traffic, source: int, target: int) -> None:
+    traffic.slot[target].time, traffic.slot[target].vehicle = traffic.slot[source].time, traffic.slot[source].vehicle
+    traffic.slot[target].movement, traffic.slot[target].ahead = (
+        traffic.slot[source].movement,
+        traffic.slot[source].ahead,
+    )
+    traffic.slot[target].step = traffic.slot[source].step
 
 
 @njit(cache=True)
 def change_queue(roads: Roads, traffic: Traffic, vehicle: int, old: int, new: int, now: float) -> bool:
     """Move a vehicle to another queue of its part, in order of its time there; False when that one is full."""
-    storage, base = roads.queue[new].storage, roads.queue[new].slot
-    if traffic.queue[new].entered - traffic.queue[new].left >= storage:
+    n_old, n_new = count(roads, traffic, old), count(roads, traffic, new)
+    first, end = roads.queue[new].slot, roads.queue[new].end_slot
+    if n_new >= roads.queue[new].room:
         return False
-    old_storage, old_base = roads.queue[old].storage, roads.queue[old].slot
-    number, ready = -1, 0.0
-    for k in range(traffic.queue[old].left, traffic.queue[old].entered):
-        slot = old_base + k % old_storage
-        if number >= 0:
-            before = old_base + (k - 1) % old_storage
-            traffic.slot_time[before] = traffic.slot_time[slot]
-            traffic.slot_vehicle[before] = traffic.slot_vehicle[slot]
-        elif traffic.slot_vehicle[slot] == vehicle:
-            number, ready = k, traffic.slot_time[slot]
-    if number < 0:
+    slot, before, ready = whole(traffic.queue[old].head), whole(-1), 0.0
+    for _ in range(n_old):
+        if before >= 0:
+            _shift(traffic, slot, before)
+        elif traffic.slot[slot].vehicle == vehicle:
+            ready = traffic.slot[slot].time
+        else:
+            slot = _next(roads, old, slot)
+            continue
+        before = slot
+        slot = _next(roads, old, slot)
+    if before < 0:
         return False
-    traffic.queue[old].entered -= 1
-    slot = old_base + traffic.queue[old].entered % old_storage
-    traffic.slot_time[slot] = -math.inf
-    traffic.slot_vehicle[slot] = -1
-    k = traffic.queue[new].entered
-    traffic.queue[new].entered += 1
-    while k > traffic.queue[new].left:
-        before = base + (k - 1) % storage
-        if traffic.slot_time[before] <= ready:
+    traffic.slot[before].time, traffic.slot[before].vehicle = -math.inf, -1
+    traffic.tail[old] = before
+    slot = whole(traffic.tail[new])
+    traffic.tail[new] = _next(roads, new, slot)
+    for _ in range(n_new):
+        before = slot - 1 if slot > first else end - 1
+        if traffic.slot[before].time <= ready:
             break
-        slot = base + k % storage
-        traffic.slot_time[slot] = traffic.slot_time[before]
-        traffic.slot_vehicle[slot] = traffic.slot_vehicle[before]
-        k -= 1
-    slot = base + k % storage
-    traffic.slot_time[slot] = ready
-    traffic.slot_vehicle[slot] = vehicle
+        _shift(traffic, before, slot)
+        slot = before
+    traffic.slot[slot].time, traffic.slot[slot].vehicle = ready, vehicle
     part = roads.queue[old].part
-    for node in (roads.part[part].to_node, roads.part[part].from_node):
+    for node in (whole(roads.part[part].to_node), whole(roads.part[part].from_node)):
         if now < traffic.wake[node]:
-            wake(traffic, node, now)
+            wake(roads, traffic, node, now)
     return True
 
 
@@ -74,27 +111,16 @@ def waits_for(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
     n = len(roads.queue)
     queue_ahead, part_ahead = np.full(n, -1, np.int32), np.full(n, -1, np.int32)
     for queue in range(n):
-        left = traffic.queue[queue].left
-        if left == traffic.queue[queue].entered:
+        slot = traffic.queue[queue].head
+        ahead = whole(traffic.slot[slot].ahead)
+        if traffic.slot[slot].vehicle < 0 or ahead < 0:
             continue
-        step = traffic.vehicle[traffic.slot_vehicle[roads.queue[queue].slot + left % roads.queue[queue].storage]].step
-        out = roads.part[roads.queue[queue].part].next
-        if out < 0:
-            movement = traffic.path[step]
-            if movement < 0:
-                continue
-            step += 1
-            out = roads.movement[movement].part
+        out = whole(roads.queue[ahead].part)
         if roads.part[out].closed:
             continue
-        ahead = roads.part[out].last_queue
-        if roads.part[out].next >= 0:
-            ahead = roads.part[out].queue
-        elif traffic.path[step] >= 0:
-            ahead = roads.movement[traffic.path[step]].queue
-        if traffic.queue[ahead].entered - traffic.queue[ahead].left >= roads.queue[ahead].storage:
+        if traffic.slot[queue_hole(roads, traffic, ahead)].vehicle >= 0:
             queue_ahead[queue] = ahead
-        elif traffic.part[out].entered - traffic.part[out].left >= roads.part[out].storage:
+        elif roads.part[out].slot >= 0 and traffic.part_slot_time[part_hole(roads, traffic, out)] == math.inf:
             part_ahead[queue] = out
     return queue_ahead, part_ahead
 
@@ -119,7 +145,7 @@ def dead_queues(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
                 freed = False
                 part = part_ahead[queue]
                 for other in range(roads.part[part].queue, roads.part[part].end_queue):
-                    if traffic.queue[other].entered > traffic.queue[other].left:
+                    if traffic.slot[traffic.queue[other].head].vehicle >= 0:
                         freed = freed or not dead[other]
             if freed:
                 dead[queue] = 0
@@ -128,6 +154,6 @@ def dead_queues(roads: Roads, traffic: Traffic) -> tuple[Int, Int]:
         if dead[queue] and queue_ahead[queue] < 0:
             part = part_ahead[queue]
             for other in range(roads.part[part].queue, roads.part[part].end_queue):
-                if traffic.queue[other].entered > traffic.queue[other].left:
+                if traffic.slot[traffic.queue[other].head].vehicle >= 0:
                     queue_ahead[queue] = other
     return dead, queue_ahead

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import simpy
 
+from sensors import InputError
+from simulation.adaptive import process_of
+from simulation.conflicts import Junctions
 from simulation.demand import Demand
 from simulation.departures import Trips
-from simulation.failures import dark_nodes
+from simulation.emergency import faults_of as emergency_faults
+from simulation.emergency import priority
+from simulation.failures import failed_signals
 from simulation.fixed_routes import FORBIDDEN
 from simulation.scenario import Scenario
 from simulation.signals import faults_of as signal_faults
-from simulation.signals import movement_rows
+from simulation.signals import movement_rows, settle
 from simulation.street import MIN_PART_M
 from twin import Network
 from twin.compiled import CompiledNetwork, Int
@@ -60,6 +65,7 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]
         ("close", [entry.links for entry in scenario.close]),
         ("capacity", [entry.links for entry in scenario.capacity]),
         ("speed_limit", [entry.links for entry in scenario.speed_limit]),
+        ("lanes", [entry.links for entry in scenario.lanes]),
     )
     for kind, lists in with_links:
         for number, names in enumerate(lists, 1):
@@ -79,11 +85,20 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]
                 f"{where}: lanes_blocked is {incident.lanes_blocked:g}, "
                 f"link {incident.link} has {roads.lanes[link]} lanes"
             )
+    for number, works in enumerate(scenario.lanes, 1):
+        for name in works.links:
+            if name in position and works.closed > roads.lanes[position[name]]:
+                faults.append(
+                    f"{label}: [[lanes]] {number}: closed is {works.closed:g}, link {name} has "
+                    f"{roads.lanes[position[name]]} lanes"
+                )
     nodes = [plan.node_id for plan in scenario.signal]
     rows = movement_rows(roads) if scenario.signal else {}
+    junctions = Junctions(network)
     for number, plan in enumerate(scenario.signal, 1):
         where = f"{label}: [[signal]] {number}"
-        faults += signal_faults(plan, roads, where, rows)
+        wrong = signal_faults(plan, roads, where, rows)
+        faults += wrong or settle(plan, junctions, rows, where)[1]
         if plan.node_id in nodes[: number - 1]:
             faults.append(f"{where}: node {plan.node_id!r} has a plan already, a node has one")
     if scenario.demand and demand.fixed is not None:
@@ -93,6 +108,22 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]
             for zone in dict.fromkeys((*surge.origins, *surge.destinations)):
                 if zone not in demand.zones:
                     faults.append(f"{label}: [[demand]] {number}: zone {zone!r} is not a zone of the network")
+    with_plan = {*network.signals, *nodes}
+    controlled = [control.node_id for control in scenario.control]
+    for number, control in enumerate(scenario.control, 1):
+        where = f"{label}: [[signal]] of node {control.node_id!r}"
+        if control.node_id not in roads.node_ids:
+            faults.append(f"{where}: is not in the network")
+        elif control.node_id not in with_plan:
+            faults.append(f"{where}: has no plan in the network, give its stages as [[signal.stage]]")
+        if control.node_id in controlled[: number - 1]:
+            faults.append(f"{where}: has a controller already, a node has one")
+        try:
+            process_of(control)
+        except InputError as error:
+            faults += [f"{where}: {fault}" for fault in error.faults]
+    for number, emergency in enumerate(scenario.emergency, 1):
+        faults += emergency_faults(emergency, roads, f"{label}: [[emergency]] {number}")
     for number, failure in enumerate(scenario.asset_failure, 1):
         if failure.asset not in network.assets.assets:
             faults.append(f"{label}: [[asset_failure]] {number}: asset {failure.asset!r} is not in asset.csv")
@@ -121,7 +152,7 @@ def route_faults(roads: CompiledNetwork, trips: Trips) -> list[str]:
 
 def start(simulation: "Simulation") -> None:
     """Start the process of everything that the scenario holds."""
-    scenario, roads, control = simulation.scenario, simulation.city, simulation.control
+    scenario, roads, control, lights = simulation.scenario, simulation.city, simulation.control, simulation.lights
     position = {name: k for k, name in enumerate(roads.link_ids)}
     env = simulation.env
 
@@ -140,16 +171,24 @@ def start(simulation: "Simulation") -> None:
         for name in dict.fromkeys(change.links):
             begin, end = (partial(control.scale, position[name], change.factor, add=add) for add in (True, False))
             lasting(change.from_s, change.until_s, begin, end)
+    for works in scenario.lanes:
+        for name in dict.fromkeys(works.links):
+            begin, end = (partial(control.narrow, position[name], sign * works.closed) for sign in (1, -1))
+            lasting(works.from_s, works.until_s, begin, end)
     for limit in scenario.speed_limit:
         for name in dict.fromkeys(limit.links):
             speed = limit.speed_kmh / 3.6
             begin, end = (partial(control.limit, position[name], speed, add=add) for add in (True, False))
             lasting(limit.from_s, limit.until_s, begin, end)
+    for one in scenario.control:
+        env.process(process_of(one, lights)(env, simulation))
+    for number, emergency in enumerate(scenario.emergency):
+        env.process(priority(number, emergency)(env, simulation))
     signalised = {*simulation.network.signals, *(plan.node_id for plan in scenario.signal)}
     for failure in scenario.asset_failure:
-        for node_id, from_s, until_s in dark_nodes(simulation.network, failure, signalised):
-            node = roads.node_ids.index(node_id)
-            lasting(from_s, until_s, partial(control.darken, node), partial(control.relight, node))
+        for node_id, mode, from_s, until_s in failed_signals(simulation.network, failure, signalised):
+            node = lights.node(node_id)
+            lasting(from_s, until_s, partial(lights.fail, node, mode), partial(lights.mend, node, mode))
 
 
 def _lasting(

@@ -46,6 +46,7 @@ class Roster:
         self.informed = np.zeros(n, np.bool_)
         self.gone = 0
         self._used = 0
+        self._number = np.cumsum(trips.key[:, 0] >= 0) - 1  # emergency vehicles leave the chances of all others alone
 
     def due(self, begin: float, end: float) -> tuple[Long, Float]:
         """Return the trips due in ``[begin, end)`` and their times of departure, in order."""
@@ -67,12 +68,16 @@ class Roster:
         ``share`` of the drivers re-route under way; who they are depends on seed, trip and period alone.
         """
         places, vehicles = self._take(traffic.vehicle, len(rows))
-        vehicles[places] = no_vehicles(len(rows))
+        if self.repeat_s is not None:
+            vehicles[places] = no_vehicles(len(rows))
         vehicles["depart"][places] = times
         self.trip[places] = rows
         period = 0 if self.repeat_s is None or not len(times) else math.floor(times[0] / self.repeat_s)
-        draw = uniform(self._seed, INFORMED, rows + len(self.trips) * (period % 2**20))
-        self.informed[places] = draw < share
+        if share >= 1.0:
+            self.informed[places] = True
+        else:
+            draw = uniform(self._seed, INFORMED, self._number[rows] + len(self.trips) * (period % 2**20))
+            self.informed[places] = draw < share
         return places, vehicles
 
     def _take(self, vehicles: Records, n: int) -> tuple[Int, Records]:
@@ -92,6 +97,7 @@ class Roster:
             free = np.concatenate([free, np.arange(size, size + more)])
         return free[:n].astype(np.int32), vehicles
 
-    def under_way_or_waiting(self, vehicles: Records) -> Long:
-        """Return the places of vehicles that have not arrived."""
-        return np.flatnonzero((self.trip >= 0) & ~np.isfinite(vehicles["arrive"]))
+    def place_of(self, trip: int) -> int:
+        """Return the place of the newest vehicle of a trip, -1 when it has none yet."""
+        places = np.flatnonzero(self.trip == trip)
+        return int(places[-1]) if len(places) else -1

@@ -145,7 +145,7 @@ def _result(
         "total_distance_m": round(float((links.left[-1] * city.length).sum()), 6),
         "total_delay_s": round(max(0.0, spent - free), 6),
         "link_crossings": int(links.entered[-1].sum()),
-        "stops": int(simulation.traffic.link_stops.sum()),
+        "stops": int(simulation.traffic.exit["stops"].sum()),
         "gridlock": [[city.link_ids[link] for link in ring] for ring in simulation.rings],
         "horizon_s": horizon,
         "seed": simulation.seed,

@@ -11,7 +11,8 @@ from typing import Any
 
 from sensors import InputError
 from simulation.departures import Surge
-from twin.signal import SignalPlan, Stage
+from simulation.scenario_signal import SIGNAL_KEYS, SignalControl, read_signal
+from twin.signal import SignalPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,33 @@ class SpeedLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneClosure:
+    """Lanes of links that are closed over their whole length: their share of capacity and storage is gone."""
+
+    links: tuple[str, ...]
+    closed: float
+    from_s: float = 0.0
+    until_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
 class AssetFailure:
     """An asset that fails, with all that depends on it."""
 
     asset: str
     from_s: float = 0.0
     until_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Emergency:
+    """A vehicle with priority: signals on its way turn green for it ``lead_s`` before it arrives."""
+
+    from_node: str
+    to_node: str
+    depart_s: float = 0.0
+    links: tuple[str, ...] = ()
+    lead_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +104,11 @@ class Scenario:
     incident: tuple[Incident, ...] = ()
     capacity: tuple[CapacityChange, ...] = ()
     speed_limit: tuple[SpeedLimit, ...] = ()
+    lanes: tuple[LaneClosure, ...] = ()
     demand: tuple[Surge, ...] = ()
     signal: tuple[SignalPlan, ...] = ()
+    control: tuple[SignalControl, ...] = ()
+    emergency: tuple[Emergency, ...] = ()
     asset_failure: tuple[AssetFailure, ...] = ()
     routing: Routing = field(default_factory=Routing)
 
@@ -133,8 +158,11 @@ class Scenario:
             incident=self.incident + other.incident,
             capacity=self.capacity + other.capacity,
             speed_limit=self.speed_limit + other.speed_limit,
+            lanes=self.lanes + other.lanes,
             demand=self.demand + other.demand,
             signal=self.signal + other.signal,
+            control=self.control + other.control,
+            emergency=self.emergency + other.emergency,
             asset_failure=self.asset_failure + other.asset_failure,
             routing=other.routing if other.routing != Routing() else self.routing,
         )
@@ -145,14 +173,16 @@ class Scenario:
 
 
 _TIMES = {"from_s", "until_s"}
-_KEYS = {
+KEYS = {
     "close": {"links", "reroute"} | _TIMES,
     "incident": {"link", "position_m", "lanes_blocked"} | _TIMES,
     "capacity": {"links", "factor"} | _TIMES,
     "speed_limit": {"links", "speed_kmh"} | _TIMES,
+    "lanes": {"links", "closed"} | _TIMES,
     "demand": {"factor", "origins", "destinations"} | _TIMES,
-    "signal": {"node", "cycle_s", "offset_s", "stage"},
+    "signal": SIGNAL_KEYS,
     "asset_failure": {"asset"} | _TIMES,
+    "emergency": {"from_node", "to_node", "depart_s", "links", "lead_s"},
 }
 
 
@@ -218,14 +248,15 @@ class _Reader:
             return []
         found = [(f"[[{key}]] {number}", table) for number, table in enumerate(value, 1)]
         for where, table in found:
-            self.keys(where, table, _KEYS[key])
+            self.keys(where, table, KEYS[key])
         return found
 
     def scenario(self, root: Mapping[str, Any]) -> Scenario:
-        self.keys("", root, [*_KEYS, "name", "routing"])
+        self.keys("", root, [*KEYS, "name", "routing"])
         name = root.get("name", "")
         if not isinstance(name, str):
             self.fault("", f"name is {name!r}, must be a text")
+        signals = [read_signal(self, where, table) for where, table in self.tables(root, "signal")]
         result = Scenario(
             name=str(name),
             close=tuple(
@@ -249,8 +280,14 @@ class _Reader:
                 SpeedLimit(self.texts(w, t, "links"), self.number(w, t, "speed_kmh", rule="> 0"), *self.times(w, t))
                 for w, t in self.tables(root, "speed_limit")
             ),
+            lanes=tuple(
+                LaneClosure(self.texts(w, t, "links"), self.number(w, t, "closed", rule="> 0"), *self.times(w, t))
+                for w, t in self.tables(root, "lanes")
+            ),
             demand=tuple(self.surge(w, t) for w, t in self.tables(root, "demand")),
-            signal=tuple(self.plan(w, t) for w, t in self.tables(root, "signal")),
+            signal=tuple(plan for plan, _ in signals if plan is not None),
+            control=tuple(control for _, control in signals if control is not None),
+            emergency=tuple(self.emergency(w, t) for w, t in self.tables(root, "emergency")),
             asset_failure=tuple(
                 AssetFailure(self.text(w, t, "asset"), *self.times(w, t)) for w, t in self.tables(root, "asset_failure")
             ),
@@ -274,29 +311,14 @@ class _Reader:
             factor, origins, self.texts(where, table, "destinations", required=False), *self.times(where, table)
         )
 
-    def plan(self, where: str, table: Mapping[str, Any]) -> SignalPlan:
-        stages = []
-        value = table.get("stage", [])
-        if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
-            self.fault(where, "has no stage, at least one [[signal.stage]] is needed")
-            value = []
-        for number, stage in enumerate(value, 1):
-            place = f"{where} stage {number}"
-            self.keys(place, stage, {"green_s", "intergreen_s", "movements"})
-            pairs = stage.get("movements")
-            right = isinstance(pairs, list) and all(
-                isinstance(pair, list) and len(pair) == 2 and all(isinstance(item, str) for item in pair)
-                for pair in pairs
-            )
-            if not right:
-                self.fault(place, f"movements is {pairs!r}, must be a list of [in-link, out-link]")
-                pairs = []
-            green = self.number(place, stage, "green_s", rule="> 0")
-            between = self.number(place, stage, "intergreen_s", 0.0)
-            stages.append(Stage(green, between, tuple((a, b) for a, b in pairs or [])))
-        cycle = self.number(where, table, "cycle_s", rule="> 0")
-        offset = self.number(where, table, "offset_s", 0.0, rule="")
-        return SignalPlan(self.text(where, table, "node"), cycle, tuple(stages), offset)
+    def emergency(self, where: str, table: Mapping[str, Any]) -> Emergency:
+        return Emergency(
+            self.text(where, table, "from_node"),
+            self.text(where, table, "to_node"),
+            self.number(where, table, "depart_s", 0.0),
+            self.texts(where, table, "links", required=False),
+            self.number(where, table, "lead_s", 30.0),
+        )
 
     def routing(self, table: Any) -> Routing:
         if not isinstance(table, dict):

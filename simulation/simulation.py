@@ -5,25 +5,29 @@ run up to the event's time.
 """
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import simpy
 
 from sensors import InputError
-from simulation import engine, events, gridlock, routing
+from simulation import engine, engine_blocks, events, gridlock, routing
+from simulation.conflicts import Junctions
 from simulation.control import Control
 from simulation.demand import Demand
+from simulation.emergency import with_emergencies
+from simulation.engine_cache import forget_stale_kernels
 from simulation.guidance import Guidance
+from simulation.lights import Lights
 from simulation.measure import Cumulative, LinkMeasure
+from simulation.paving import lay_roads
 from simulation.reach import reachable
 from simulation.recut import recut
 from simulation.roster import Roster
 from simulation.scenario import Incident, Scenario
-from simulation.signals import GreenTable, green_table, merged, never_green
-from simulation.street import Roads, Traffic, empty_traffic, lay_roads
-from simulation.threads import usable_processors
+from simulation.signals import GreenTable, green_table, never_green, sound_plans
+from simulation.street import Roads, Traffic, empty_traffic
 from twin import Network
 from twin.compiled import Int
 
@@ -70,7 +74,9 @@ class Simulation:
     allow_unreachable
         Leave out trips without any path instead of refusing them.
     threads
-        As many as there are processors by default; the result does not depend on it.
+        That serve the street and look for routes; by default as many as processors. The result does not depend on it.
+    window_s
+        Upper bound of the window for which threads work without waiting for each other. Nor on this.
 
     Examples
     --------
@@ -103,24 +109,30 @@ class Simulation:
         processes: Sequence[Process] = (),
         allow_unreachable: bool = False,
         threads: int | None = None,
+        window_s: float | None = None,
     ) -> None:
-        self.threads = usable_processors() if threads is None else threads
+        forget_stale_kernels(engine.run_block)
         self.network, self.scenario, self.seed = network, scenario or Scenario(), seed
         self._demand = demand
         self.city = network.compile()
         faults = events.faults_of(self.scenario, network, demand)
         if faults:
             raise InputError(faults)
-        plans = merged(network.signals, self.scenario.signal)
-        self._greens: GreenTable = green_table(self.city, plans)
+        junctions = Junctions(network)
+        plans, plan_notes = sound_plans(junctions, network.signals, self.scenario.signal)
+        self._greens: GreenTable = green_table(junctions, plans)
         never = never_green(self.city, self._greens)
-        self.notes = (*demand.notes, *events.never_green_notes(self.city, never))
+        self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
         self.chart = routing.draw_map(self.city, never)
         self._cuts = events.cuts_of(self.scenario, self.city)
-        self.roads: Roads = lay_roads(self.city, self._greens, self._cuts)
+        self.threads = engine_blocks.usable_processors() if threads is None else threads
+        self._window_s = window_s
+        self.roads, self.window_s = self._lay_roads(self._cuts)
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(self.scenario.demand, until_s=horizon)
+        trips = with_emergencies(trips, self.scenario.emergency, self.city, until_s=horizon)
+        self.inlink = junctions.inlink
         allowed = allow_unreachable or demand.assumed
         self.trips, self.unreachable = reachable(
             self.city, self.chart, demand, trips, allowed=allowed, threads=self.threads
@@ -132,6 +144,8 @@ class Simulation:
         self.roster = Roster(self.trips, repeat_s, seed)
         self.traffic: Traffic = empty_traffic(self.roads, len(self.roster.trip))
         self.control = Control(self.city, self.roads, self.traffic)
+        self.lights = Lights(junctions, plans, self._greens, self.control.stop)
+        self._bind()
         self._time = self._start
         self.guidance = Guidance(self)
         self.rings: dict[tuple[int, ...], None] = {}
@@ -160,9 +174,21 @@ class Simulation:
         self._run(self.env.peek())
         self.env.step()
 
+    def _lay_roads(self, cuts: Mapping[int, Sequence[float]]) -> tuple[Roads, float]:
+        roads = lay_roads(self.city, self._greens, cuts)
+        n_blocks = engine_blocks.BLOCKS_PER_THREAD * self.threads
+        longest = engine_blocks.LONGEST_WINDOW_S if self._window_s is None else self._window_s
+        least = max(2, self.threads)
+        return engine_blocks.divide(roads, self.city.node_xy, n_blocks, least_blocks=least, longest_s=longest)
+
     def _run(self, until: float) -> None:
-        engine.run(self.roads, self.traffic, self._time, until)
+        engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
         self._time = until
+
+    def _bind(self) -> None:
+        """Let those who work on the arrays know them."""
+        self.control.bind(self.roads, self.traffic)
+        self.lights.bind(self.roads, self.traffic)
 
     # --- vehicles -------------------------------------------------------------------------------------------------
 
@@ -177,7 +203,7 @@ class Simulation:
     def use(self, traffic: Traffic) -> None:
         """Go on with these arrays."""
         self.traffic = traffic
-        self.control.bind(self.roads, traffic)
+        self._bind()
 
     # --- what can be seen -------------------------------------------------------------------------------------------
 
@@ -186,8 +212,8 @@ class Simulation:
         roads, traffic = self.roads, self.traffic
         first = np.flatnonzero(roads.part["first"])
         last = np.concatenate([first[1:], [len(roads.part)]]) - 1
-        entered, left = traffic.part["entered"][first], traffic.part["left"][last]
-        spent = traffic.part["left_sum"][last] - traffic.part["entered_sum"][first] + (entered - left) * self._time
+        entered, left = traffic.entry["entered"][first], traffic.exit["left"][last]
+        spent = traffic.exit["left_sum"][last] - traffic.entry["entered_sum"][first] + (entered - left) * self._time
         return Cumulative(self._time, entered, left, spent)
 
     def measure(self, since: Cumulative) -> LinkMeasure:
@@ -206,8 +232,8 @@ class Simulation:
         due = used & (traffic.vehicle["depart"] <= self._time)
         entered = used & np.isfinite(traffic.vehicle["enter"])
         arrived = used & np.isfinite(traffic.vehicle["arrive"])
-        on_links = int((traffic.queue["entered"] - traffic.queue["left"]).sum())
-        assert on_links == int((traffic.part["entered"] - traffic.part["left"]).sum())
+        on_links = int((traffic.slot["vehicle"] >= 0).sum())
+        assert on_links == int((traffic.entry["entered"] - traffic.exit["left"]).sum())
         assert int(entered.sum()) == on_links + int(arrived.sum()), "a vehicle was lost or made up"
         demanded, inside, gone = int(due.sum()), int(entered.sum()), int(arrived.sum())
         return Counts(
@@ -257,9 +283,11 @@ class Simulation:
         part = int(np.flatnonzero(self.roads.part["link"] == link)[0]) + sum(point < position_m for point in points)
         start = max((point for point in points if point < position_m), default=0.0)
         cuts = {**self._cuts, link: sorted([*points, position_m])}
-        done = recut(self.city, self._greens, cuts, self.roads, self.traffic, (part, position_m - start), self._time)
+        roads, window = self._lay_roads(cuts)
+        done = recut(self.city, roads, self.roads, self.traffic, (part, position_m - start), self._time)
         if done is None:
             return length
+        self.window_s = window
         self._cuts, self.roads = cuts, done.roads
         self.control.move(done.part, done.queue)
         self.use(done.traffic)

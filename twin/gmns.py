@@ -36,7 +36,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *("timing_phase_id", "timing_plan_id", "signal_phase_num", "min_green", "max_green", "clearance"),
         *("ring", "barrier", "position"),
     ),
-    "signal_phase_mvmt": ("signal_phase_mvmt_id", "timing_phase_id", "mvmt_id"),
+    "signal_phase_mvmt": ("signal_phase_mvmt_id", "timing_phase_id", "mvmt_id", "protection"),
     "signal_coordination": ("coordination_id", "timing_plan_id", "controller_id", "coord_phase", "offset"),
     "zone": ("zone_id", "name", "name_zh"),
     "zone_node": ("zone_id", "node_id", "share"),

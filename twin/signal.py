@@ -13,11 +13,14 @@ class Stage:
         Seconds.
     movements
         Pairs (in-link id, out-link id).
+    permitted
+        Those of them that give way to the others; the rest is protected.
     """
 
     green_s: float
     intergreen_s: float
     movements: tuple[tuple[str, str], ...]
+    permitted: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,10 @@ Pair = tuple[str, str]
 DEFAULT_GREEN_S = 15.0
 DEFAULT_CLEARANCE_S = 5.0
 
+# Words of ``protection``. GMNS 0.96: protected, permitted, rtor (right turn on red).
+PROTECTED = ("", "protected")
+PERMITTED = ("permitted", "permissive", "rtor", "right_turn_on_red")
+
 TIMING_TABLES = (
     "signal_controller",
     "signal_timing_plan",
@@ -29,8 +34,16 @@ TIMING_TABLES = (
 )
 
 
+class Step(NamedTuple):
+    """Movements that are green together for some time (s), and those of them that give way to the others."""
+
+    time: float
+    green: frozenset[Pair]
+    permitted: frozenset[Pair] = frozenset()
+
+
 def plan_of_timeline(
-    node_id: str, timeline: Iterable[tuple[float, frozenset[Pair]]], *, offset_s: float = 0.0
+    node_id: str, timeline: Iterable[Step | tuple[float, frozenset[Pair]]], *, offset_s: float = 0.0
 ) -> SignalPlan | None:
     """Return the plan in which the given movements are green for the given times, one after the other.
 
@@ -44,33 +57,36 @@ def plan_of_timeline(
     >>> plan.cycle_s, plan.offset_s, [(s.green_s, s.intergreen_s) for s in plan.stages]
     (60.0, 1.0, [(30.0, 5.0), (22.0, 3.0)])
     """
-    steps = [(float(time), green) for time, green in timeline if time > 0]
-    cycle = sum(time for time, _ in steps)
-    first = next((i for i, (_, green) in enumerate(steps) if green), None)
+    steps = [step for step in (Step(*entry) for entry in timeline) if step.time > 0]
+    cycle = float(sum(step.time for step in steps))
+    first = next((i for i, step in enumerate(steps) if step.green), None)
     if first is None:
         return None
-    offset_s += sum(time for time, _ in steps[:first])
+    offset_s += sum(step.time for step in steps[:first])
     stages: list[list[float]] = []
-    greens: list[frozenset[Pair]] = []
-    for time, green in steps[first:] + steps[:first]:
+    shown: list[tuple[frozenset[Pair], frozenset[Pair]]] = []
+    for time, green, permitted in steps[first:] + steps[:first]:
         if not green:
             stages[-1][1] += time
-        elif greens and greens[-1] == green and stages[-1][1] == 0:
+        elif shown and shown[-1] == (green, permitted) and stages[-1][1] == 0:
             stages[-1][0] += time
         else:
-            stages.append([time, 0.0])
-            greens.append(green)
+            stages.append([float(time), 0.0])
+            shown.append((green, permitted))
     return SignalPlan(
         node_id=node_id,
         cycle_s=cycle,
-        stages=tuple(Stage(g, i, tuple(sorted(pairs))) for (g, i), pairs in zip(stages, greens, strict=True)),
+        stages=tuple(
+            Stage(green_s, intergreen_s, tuple(sorted(green)), tuple(sorted(permitted)))
+            for (green_s, intergreen_s), (green, permitted) in zip(stages, shown, strict=True)
+        ),
         offset_s=offset_s % cycle,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Phase:
-    """One phase in its ring: green then clearance, and the movements that it shows green."""
+    """One phase in its ring: green then clearance, the movements that it shows green and those that give way then."""
 
     number: str
     green: float
@@ -79,9 +95,10 @@ class _Phase:
     barrier: float
     position: float
     pairs: frozenset[Pair]
+    permitted: frozenset[Pair]
 
 
-Timeline = list[tuple[float, frozenset[Pair]]]
+Timeline = list[Step]
 
 
 def _timeline(phases: Sequence[_Phase], cycle: float) -> tuple[Timeline, dict[str, float], float]:
@@ -89,7 +106,7 @@ def _timeline(phases: Sequence[_Phase], cycle: float) -> tuple[Timeline, dict[st
 
     Rings run side by side, barriers hold them together.
     """
-    spans: list[tuple[float, float, frozenset[Pair]]] = []
+    spans: list[tuple[float, float, _Phase]] = []
     begins: dict[str, float] = {}
     blocks: list[list[list[_Phase]]] = []
     for barrier in sorted({phase.barrier for phase in phases}):
@@ -110,7 +127,7 @@ def _timeline(phases: Sequence[_Phase], cycle: float) -> tuple[Timeline, dict[st
                 left = time + length - at
                 green = left - phase.clearance if phase is ring[-1] else min(phase.green * shrink, left)
                 begins.setdefault(phase.number, at)
-                spans.append((at, at + max(green, 0.0), phase.pairs))
+                spans.append((at, at + max(green, 0.0), phase))
                 at += green + phase.clearance
         time += length
     end = round(max(time, cycle), 6)
@@ -118,8 +135,10 @@ def _timeline(phases: Sequence[_Phase], cycle: float) -> tuple[Timeline, dict[st
     line = []
     for begin, stop in pairwise(cuts):
         middle = (begin + stop) / 2
-        pairs = [pairs for since, until, pairs in spans if since <= middle < until]
-        line.append((round(stop - begin, 6), frozenset().union(*pairs)))
+        shown = [phase for since, until, phase in spans if since <= middle < until]
+        pairs = frozenset[Pair]().union(*(phase.pairs for phase in shown))
+        protected = frozenset[Pair]().union(*(phase.pairs - phase.permitted for phase in shown))
+        line.append(Step(round(stop - begin, 6), pairs, pairs - protected))
     return line, begins, shrink
 
 
@@ -151,14 +170,25 @@ def read_signals(
     at_phase = link_table.references("timing_phase_id", phases, "signal_timing_phase.csv")
     known_movements = set(tables["movement"].text("mvmt_id"))
     by_node: dict[str, dict[int, set[Pair]]] = defaultdict(lambda: defaultdict(set))
+    yielding: set[tuple[int, Pair]] = set()
+    unknown: list[str] = []
+    protection = link_table.text("protection")
     for index, name in enumerate(link_table.text("mvmt_id")):
         if name and name not in known_movements:
             link_table.fault(index, f"mvmt_id {name!r} is not in movement.csv")
         if name in movements.pairs and at_phase[index] >= 0:
             ib, ob = movements.pairs[name]
             node = nodes.ids[links.to_node[ib]]
-            by_node[node][int(at_phase[index])].add((links.ids[ib], links.ids[ob]))
-    reader = _Reader(plan_table, phase_table, coordination, cycles)
+            pair = links.ids[ib], links.ids[ob]
+            by_node[node][int(at_phase[index])].add(pair)
+            word = protection[index].strip().lower().replace(" ", "_")
+            if word in PERMITTED:
+                yielding.add((int(at_phase[index]), pair))
+            elif word not in PROTECTED:
+                unknown.append(node)
+    reader = _Reader(plan_table, phase_table, coordination, cycles, yielding)
+    if unknown:
+        reader.notes["a protection other than protected, permitted, rtor is read as protected"] = unknown
     result: dict[str, SignalPlan] = {}
     for node, greens in by_node.items():
         plan = reader.plan(node, greens)
@@ -177,7 +207,10 @@ def _some(names: Sequence[str]) -> str:
 class _Reader:
     """Makes the plan of a node from the timing tables, and gathers what it had to assume: nodes by sentence."""
 
-    def __init__(self, plans: Table, phases: Table, coordination: Table, cycles: Float) -> None:
+    def __init__(
+        self, plans: Table, phases: Table, coordination: Table, cycles: Float, yielding: set[tuple[int, Pair]]
+    ) -> None:
+        self.yielding = yielding
         self.phases, self.coordination, self.cycles = phases, coordination, cycles
         self.plans = {name: i for i, name in enumerate(plans.text("timing_plan_id"))}
         self.numbers = {
@@ -230,6 +263,7 @@ class _Reader:
             barrier=number("barrier", 1.0),
             position=number("position", 1.0),
             pairs=pairs,
+            permitted=frozenset(pair for pair in pairs if (row, pair) in self.yielding),
         )
 
     def _offset(self, plan: str, node: str, begins: Mapping[str, float]) -> float:
@@ -287,7 +321,7 @@ def timing_rows(plans: Iterable[SignalPlan], movement_ids: Mapping[Pair, str]) -
                     "signal_phase_mvmt_id": f"{phase}-{k}",
                     "timing_phase_id": phase,
                     "mvmt_id": movement_ids[pair],
-                    "protection": "protected",
+                    "protection": "permitted" if pair in stage.permitted else "protected",
                 }
                 for k, pair in enumerate(stage.movements, 1)
             )

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hub.commands.arguments import hour, port, seconds, speed
+from hub.demo import Demo
 from hub.settings import Settings
+from hub.street_child import StreetChild
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,17 +24,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo until Ctrl-C, or for the seconds that were asked for."""
-    from hub.app import Demo
-    from hub.city import demo_network
-    from hub.running import run as run_hub
-
     settings = Settings.read(os.environ)
     if args.port is not None:
         settings = replace(settings, port=args.port)
-    return run_hub(
-        settings,
-        lambda: demo_network(args.network, settings.state / "city", seed=args.seed),
-        demo=Demo(speed=args.speed, seed=args.seed, hour=args.hour),
-        fresh=args.fresh,
-        for_s=args.for_s,
-    )
+    street = StreetChild(Demo(speed=args.speed, seed=args.seed, hour=args.hour))
+    street.launch()
+    try:
+        # These load for a second or two, and so does the street, beside them.
+        from hub.city import demo_network
+        from hub.running import run as run_hub
+
+        return run_hub(
+            settings,
+            lambda: demo_network(args.network, settings.state / "city", seed=args.seed),
+            street=street,
+            fresh=args.fresh,
+            for_s=args.for_s,
+        )
+    finally:
+        street.stop()

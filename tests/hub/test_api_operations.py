@@ -162,8 +162,26 @@ def test_the_openapi_document_holds_together(hub: Any) -> None:
             found = found[key]
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/api/v1/network", "/api/v1/alerts"])
-def test_a_method_that_is_not_offered_is_405(hub: Any, path: str) -> None:
-    answer = hub.client.delete(path)
+@pytest.mark.parametrize(
+    ("method", "path", "offered"),
+    [
+        ("DELETE", "/healthz", "GET"),
+        ("DELETE", "/api/v1/network", "GET"),
+        ("DELETE", "/api/v1/alerts", "GET"),
+        ("GET", "/api/v1/alerts/any/acknowledge", "POST"),
+    ],
+)
+def test_a_method_that_is_not_offered_is_405_and_names_the_one_that_is(
+    hub: Any, method: str, path: str, offered: str
+) -> None:
+    answer = hub.client.request(method, path)
     assert answer.status_code == 405
+    assert answer.headers["allow"] == offered
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_an_address_of_the_api_that_does_not_exist_is_404_by_any_method(hub: Any, method: str) -> None:
+    answer = hub.client.request(method, "/api/v1/nothing/here")
+    assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"

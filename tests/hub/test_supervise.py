@@ -1,4 +1,4 @@
-"""Children of the hub: one sentence when they do not start, a pipe that ends them, and a watch that starts them again."""
+"""Children of the hub: one sentence when they do not start, a pipe that ends them, a watch that restarts them."""
 
 import itertools
 import threading

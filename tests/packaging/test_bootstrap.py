@@ -102,12 +102,19 @@ def test_an_interrupted_environment_is_made_anew(bootstrap: ModuleType, capsys: 
     assert capsys.readouterr().err.count("making .venv") == 1
 
 
-def test_pip_with_an_index_of_its_own_is_respected(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = {"text": "global.index-url='https://example.org/simple'\n"}
-    monkeypatch.setattr(bootstrap, "run", lambda words, **options: (0, shown["text"]))
-    assert bootstrap.pip_has_own_index()
-    shown["text"] = "global.timeout='60'\n:env:.cert='/etc/ssl/index-url.pem'\n"
-    assert not bootstrap.pip_has_own_index()
+@pytest.mark.parametrize(
+    ("shown", "own"),
+    [
+        ("global.index-url='https://example.org/simple'\n", True),
+        (":env:.find-links='/opt/wheels'\n", True),
+        ("global.timeout='60'\n:env:.cert='/etc/ssl/index-url.pem'\n", False),
+    ],
+)
+def test_pip_with_an_index_of_its_own_is_respected(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, shown: str, own: bool
+) -> None:
+    monkeypatch.setattr(bootstrap, "run", lambda words, **options: (0, shown))
+    assert bootstrap.pip_has_own_index() is own
 
 
 def test_an_unknown_command_is_refused_with_the_known_ones() -> None:

@@ -154,8 +154,9 @@ def test_a_generated_city_with_signals_and_incidents_conserves_vehicles_for_hour
         simulation.advance(3600.0 + step * 600.0)
         counts = simulation.counts()  # asserts that links, queues and vehicles agree
         assert counts.demanded == counts.arrived + counts.on_links + counts.waiting
-        storage = simulation.roads.queue["storage"]
-        assert ((simulation.traffic.queue["entered"] - simulation.traffic.queue["left"]) <= storage).all()
+        city, parts = simulation.city, np.bincount(simulation.roads.part["link"])
+        room = np.ceil(city.jam_density * city.length - 1e-9) + parts - 1  # each part of a cut link is rounded up
+        assert (simulation.cumulative().on_link <= room).all()
         link = int(rng.integers(simulation.city.n_links))
         place = float(rng.uniform(0, simulation.city.length[link]))
         handles.append(simulation.add_incident(simulation.city.link_ids[link], place, 1))

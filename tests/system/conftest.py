@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -37,10 +38,12 @@ class RunningHub:
     def __init__(self, words: Sequence[str], state: Path, environment: dict[str, str]) -> None:
         self.state = state
         kept = {key: value for key, value in os.environ.items() if not key.startswith("CITYTWIN_")}
+        self._mark = secrets.token_hex(8)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "hub.cli", *words], cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env={**kept, "CITYTWIN_STATE": str(state), "CITYTWIN_MQTT_LISTEN": "127.0.0.1:0", **environment},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            env={**kept, "CITYTWIN_STATE": str(state), "CITYTWIN_MQTT_LISTEN": "127.0.0.1:0",
+                 "STARTED_BY_TEST": self._mark, **environment},
         )  # fmt: skip
         self.out: list[str] = []
         self.err: list[str] = []
@@ -105,6 +108,17 @@ class RunningHub:
                 found.add(process.info["pid"])
         return [psutil.Process(pid) for pid in found if psutil.pid_exists(pid)]
 
+    def started(self) -> list[psutil.Process]:
+        """Return what this start left running, also when another hub works in the same state folder.
+
+        PostgreSQL writes over its environment, but its supervisor does not, and one does not outlive the other.
+        """
+        found = []
+        for process in psutil.process_iter(["environ"]):
+            if (process.info["environ"] or {}).get("STARTED_BY_TEST") == self._mark:
+                found.append(process)
+        return found
+
     def named(self, words: str) -> list[psutil.Process]:
         """Return this hub's processes whose command line holds some words."""
         found = []
@@ -121,10 +135,14 @@ class RunningHub:
             reader.join(10.0)
         return code
 
+    def interrupt(self) -> None:
+        """Do what a terminal does at Ctrl-C: signal the hub and all that it started in its process group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
     def stop(self) -> None:
         """Stop as Ctrl-C does; kill what is left after a minute."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
+            self.interrupt()
             try:
                 self.wait(60.0)
             except subprocess.TimeoutExpired:

@@ -31,6 +31,30 @@ def test_a_demo_that_stops_by_itself_says_what_went_through_and_leaves_nothing_b
 
 
 @pytest.mark.slow
+def test_ctrl_c_stops_the_demo_in_order_with_its_last_words(start, until, city_folder):
+    hub = start("demo", "--network", str(city_folder), "--speed", "20", "--port", "0")
+    until(lambda: "measured" in (hub.get("/api/v1/state") or {"source": ()})["source"], "a measured link")
+    hub.interrupt()
+    assert hub.wait() == 0, "\n".join(hub.err)
+    assert not [line for line in hub.err if "INFO" not in line], "nothing is wrong about being stopped"
+    (street,) = [line for line in hub.out if line.startswith("street:")]
+    published, acknowledged = (int(word) for word in re.findall(r"\d+", street))
+    assert published == acknowledged > 0
+    assert hub.family() == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_it_starts_leaves_nothing_behind(start, until, city_folder):
+    hub = start("demo", "--network", str(city_folder), "--port", "0")
+    until(lambda: hub.named("hub.street"), "the first child")
+    hub.interrupt()
+    assert hub.wait() in (0, 130)
+    assert "Traceback" not in "\n".join(hub.err)
+    assert hub.started() == []
+    assert hub.family() == []
+
+
+@pytest.mark.slow
 def test_a_second_demo_goes_on_from_what_the_first_stored_without_conflicts(start, until):
     first = start("demo", "--for", "12", "--speed", "60", "--port", "0")
     assert first.wait() == 0, "\n".join(first.err)

@@ -19,15 +19,23 @@ class Street:
     """A small network made of links given as (id, from, to, {column: value})."""
 
     def __init__(
-        self, links: Sequence[tuple[str, str, str, dict[str, object]]], movements: Sequence[dict[str, object]] = ()
+        self,
+        links: Sequence[tuple[str, str, str, dict[str, object]]],
+        movements: Sequence[dict[str, object]] = (),
+        places: dict[str, tuple[float, float]] | None = None,
+        **tables_more: object,
     ):
         names = sorted({name for _, a, b, _ in links for name in (a, b)})
         nodes = [{"node_id": n, "x_coord": 120 + k / 1000, "y_coord": 30 + (k % 3) / 1000} for k, n in enumerate(names)]
+        if places is not None:  # east and north in units of about a kilometre
+            nodes = [
+                {"node_id": n, "x_coord": 120 + places[n][0] / 96, "y_coord": 30 + places[n][1] / 111} for n in names
+            ]
         rows = [
             {"link_id": i, "from_node_id": a, "to_node_id": b, "lanes": 1, "free_speed": 36, "length": 1000, **more}
             for i, a, b, more in links
         ]
-        tables: dict[str, object] = {"node": nodes, "link": rows}
+        tables: dict[str, object] = {"node": nodes, "link": rows, **tables_more}
         if movements:
             tables["movement"] = [{"mvmt_id": str(k), **row} for k, row in enumerate(movements)]
         self.network = Network.from_tables(tables)
@@ -63,3 +71,34 @@ def every(headway: float, n: int, start: float = 0.0) -> list[float]:
 @pytest.fixture(name="every")
 def _every() -> Callable[..., list[float]]:
     return every
+
+
+COMPASS = {"C": (0.0, 0.0), "N": (0.0, 1.0), "E": (1.0, 0.0), "S": (0.0, -1.0), "W": (-1.0, 0.0)}
+
+
+@pytest.fixture
+def picture() -> Callable[..., dict[str, np.ndarray]]:
+    """Return what takes a copy of all that stands in a street."""
+    return lambda simulation: {name: np.copy(array) for name, array in simulation.roads._asdict().items()}
+
+
+@pytest.fixture
+def changed() -> Callable[..., list[str]]:
+    """Return what names the arrays that differ between two pictures; bytes that pad a record do not count."""
+    return lambda a, b: [name for name in a if not np.array_equal(a[name], b[name])]
+
+
+@pytest.fixture
+def compass() -> dict[str, tuple[float, float]]:
+    return COMPASS
+
+
+@pytest.fixture
+def crossing() -> Callable[..., Street]:
+    """Return a junction C of four two-way roads: link ``NC`` comes from the north, ``CN`` leads there."""
+
+    def make(columns: dict[str, dict[str, object]] | None = None, **tables: object) -> Street:
+        links = [(a + b, a, b, (columns or {}).get(a + b, {})) for x in "NESW" for a, b in ((x, "C"), ("C", x))]
+        return Street(links, places=COMPASS, **tables)
+
+    return make

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from simulation import Scenario, Simulation
+
 
 @pytest.fixture
 def road(street):
@@ -90,3 +92,72 @@ def test_those_who_leave_after_a_closure_know_it(street):
     road = street([("I", "A", "M", {}), ("S", "M", "C", {"length": 500}), ("T", "M", "D", {}), ("U", "D", "C", {})])
     result = road.run(road.trips(("A", "C", [60.0])), '[[close]]\nlinks = ["S"]\nfrom_s = 50\nuntil_s = 1000')
     assert result.trips.arrive[0] == pytest.approx(360)
+
+
+def test_closed_lanes_take_their_share_of_capacity_and_storage(road, every):
+    text = """
+    [[lanes]]
+    links = ["I"]
+    closed = 1
+    from_s = 0
+    until_s = 1500
+    [[close]]
+    links = ["O"]
+    from_s = 300
+    until_s = 1400
+    """
+    result = road.run(road.trips(("A", "C", [0.0] * 900)), text, sample_every_s=100)
+    at = {int(time): k for k, time in enumerate(result.links.time)}
+    left, on = result.links.left[:, 0], result.links.on_link[:, 0]
+    assert left[at[300]] == 50  # 200 to 300 s at one lane's 0.5 veh/s
+    assert on[at[1300]] == 300  # 2000 m of one lane at 0.15 veh/m
+    # The hole of the first to leave at 1,400 s needs 2000 m / 5 m/s to the entrance, but the second lane is free at
+    # 1,500 s: 300 places more, taken at two lanes' 1 veh/s.
+    assert on[at[1500]] == 300 - 50
+    assert result.links.entered[at[1600], 0] - result.links.entered[at[1500], 0] == pytest.approx(100, abs=1)
+    assert left[at[1800]] - left[at[1600]] == pytest.approx(200, abs=1)
+
+
+def test_lanes_and_all_else_go_back_exactly(road, picture, changed):
+    text = """
+    [[lanes]]
+    links = ["I", "O"]
+    closed = 1
+    from_s = 33.3
+    until_s = 200
+    [[capacity]]
+    links = ["I"]
+    factor = 0.3
+    from_s = 40
+    until_s = 170.7
+    [[speed_limit]]
+    links = ["O"]
+    speed_kmh = 20
+    from_s = 20
+    until_s = 210
+    [[incident]]
+    link = "I"
+    position_m = 700
+    lanes_blocked = 1
+    from_s = 50
+    until_s = 205
+    [[close]]
+    links = ["O"]
+    from_s = 60
+    until_s = 190
+    """
+    simulation = Simulation(road.network, road.trips(("A", "C", [0.0] * 300)), scenario=Scenario.parse(text))
+    before = picture(simulation)
+    simulation.advance(150)
+    assert "part" in changed(before, picture(simulation))
+    simulation.advance(211)
+    assert changed(before, picture(simulation)) == []
+
+
+def test_all_lanes_closed_let_nobody_in_or_out(road, every):
+    text = '[[lanes]]\nlinks = ["I"]\nclosed = 2\nfrom_s = 250\nuntil_s = 500'
+    result = road.run(road.trips(("A", "C", every(2.0, 300))), text, sample_every_s=50)
+    at = {int(time): k for k, time in enumerate(result.links.time)}
+    for count in (result.links.left[:, 0], result.links.entered[:, 0]):
+        assert count[at[250]] == count[at[500]]
+        assert count[at[550]] > count[at[500]]

@@ -61,7 +61,6 @@ _CARRIED: dict[str, tuple[str, ...]] = {
     "node": ("node_type",),
     "movement": ("name", "type", "mvmt_code", "start_ob_lane", "end_ob_lane"),
     "signal_timing_plan": ("time_day",),
-    "signal_phase_mvmt": ("protection",),
     "signal_coordination": ("coord_contr_id", "coord_ref_to"),
 }
 

@@ -18,7 +18,7 @@ from twin.geometry import METRES_PER_DEGREE, Float, format_line
 from twin.gmns import Tables
 from twin.importers.source import beginning, open_bytes, stem
 from twin.projection import Projection, projection, utm
-from twin.timing import Pair, plan_of_timeline, timing_rows
+from twin.timing import Pair, Step, plan_of_timeline, timing_rows
 from twin.units import Units
 
 Row = Mapping[str, object]
@@ -314,16 +314,17 @@ def _signals(
         nodes = {net.edges[pair[0]].ends[1] for pair in pairs}
         # A movement without a signal of its own at a signalised node may always go.
         free = {pair for pair, c in found.items() if net.edges[pair[0]].ends[1] in nodes and not c[0].get("tl")}
-        timeline = [
-            (duration, frozenset(free | {pair for pair, indices in pairs.items() if _green(state, indices)}))
-            for duration, state in steps
-        ]
+        timeline = []
+        for duration, state in steps:
+            green = {pair for pair, indices in pairs.items() if _green(state, indices)}
+            yielding = {pair for pair in green if not _green(state, pairs[pair], "GO")}
+            timeline.append(Step(duration, frozenset(free | green), frozenset(yielding)))
         plan = plan_of_timeline(name, timeline, offset_s=offset)
         if plan is not None:
             plans.append(plan)
             adaptive += [name] if kind != "static" else []
     if plans:
-        notes.append(("approximation", "signals: yellow counts as red, and a green that must give way as green"))
+        notes.append(("approximation", "signals: yellow counts as red"))
     if adaptive:
         notes.append(
             ("approximation", f"{len(adaptive)} adaptive signals run as fixed plans: {', '.join(adaptive[:5])}, ...")
@@ -333,9 +334,9 @@ def _signals(
     return timing_rows(plans, {pair: f"{pair[0]}>{pair[1]}" for pair in found})
 
 
-def _green(state: str, indices: Iterable[int]) -> bool:
-    """Return whether one of a movement's signals lets it pass: G, g, s (after a stop), or O, o (switched off)."""
-    return any(k < len(state) and state[k] in "GgsOo" for k in indices)
+def _green(state: str, indices: Iterable[int], letters: str = "GgsOo") -> bool:
+    """Return whether one of a movement's signals lets it pass: G, or giving way g, s (after a stop); O, o (off)."""
+    return any(k < len(state) and state[k] in letters for k in indices)
 
 
 def read(source: Path) -> Tables:

@@ -1,0 +1,263 @@
+"""Signals that answer the traffic: actuated, max-pressure and Webster re-timing, each a SimPy process.
+
+They see what detectors see (who stands at the stop line, when the last vehicle passed, how many wait) and set the
+stages of the node's plan through `simulation.lights.Lights`. Between two stages the plan's intergreen is all red.
+"""
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import simpy
+
+from sensors import InputError
+from simulation.engine_counts import vehicles_by_movement
+from simulation.lights import Lights, last_departure, retimed, standing
+from simulation.scenario_signal import SignalControl
+from simulation.webster import equal_saturation, optimum_cycle
+from twin.compiled import Float
+
+if TYPE_CHECKING:
+    from simulation.simulation import Process, Simulation
+
+Steps = Generator[simpy.Event, object, None]
+
+SLOT_S = 15.0  # of max-pressure
+LOOK_S = 1.0  # a signal that rests looks this often for someone who waits at red
+GAP_HEADWAYS = 1.5  # vehicles of a queue that are this many headways apart are no gap
+
+
+def _required(name: str, value: float, least: float) -> None:
+    if not least <= value < math.inf:
+        raise InputError(f"{name} is {value:g}, must be a number >= {least:g}")
+
+
+def _node(simulation: "Simulation", node_id: str) -> int:
+    try:
+        return simulation.lights.node(node_id)
+    except KeyError:
+        raise InputError(f"node {node_id!r} has no signal plan, a controller needs its stages") from None
+
+
+def actuated(node_id: str, *, min_green_s: float = 7.0, max_green_s: float = 50.0, gap_s: float = 3.0) -> "Process":
+    """Return the process of an actuated signal: a stage stays green while vehicles follow each other.
+
+    A stage ends when nobody has passed for ``gap_s`` (after ``min_green_s``), or ``max_green_s`` after somebody began
+    to wait elsewhere; then comes the next stage in which somebody waits. Without anybody waiting the signal rests.
+
+    Notes
+    -----
+    Source: Federal Highway Administration (2008), Traffic Signal Timing Manual, chapter 5 (fully actuated, gap-out and
+    max-out).
+    """
+    _required("min_green_s", min_green_s, 1.0)
+    _required("max_green_s", max_green_s, min_green_s)
+    _required("gap_s", gap_s, 0.1)
+
+    def process(env: simpy.Environment, simulation: "Simulation") -> Steps:
+        lights, node = simulation.lights, _node(simulation, node_id)
+        stages, stage = lights.plan(node).stages, 0
+        gaps = [max(gap_s, GAP_HEADWAYS * _headway(simulation, lights.rows(node, k))) for k in range(len(stages))]
+        while True:
+            rows, begin, limit = lights.rows(node, stage), env.now, math.inf
+            lights.show(node, stage, env.now)
+            yield env.timeout(min_green_s)
+            while True:
+                after = _next_call(simulation, node, stage, env.now)
+                if after is None:
+                    yield env.timeout(LOOK_S)
+                    continue
+                if math.isinf(limit):
+                    limit = (begin if env.now <= begin + min_green_s else env.now) + max_green_s
+                gap = max(begin, last_departure(simulation.traffic, rows)) + gaps[stage]
+                if env.now >= min(gap, limit):
+                    break
+                yield env.timeout(min(gap, limit) - env.now)
+            yield from _end(env, simulation, node, stage)
+            stage = after
+
+    return process
+
+
+def _end(env: simpy.Environment, simulation: "Simulation", node: int, stage: int) -> Steps:
+    """End a stage: those who wait in the junction clear it, then all is red for the intergreen."""
+    lights = simulation.lights
+    clear = lights.clearing(node, stage, env.now)
+    if clear > 0:
+        lights.show(node, stage, env.now, env.now + clear)
+        yield env.timeout(clear)
+    between = lights.plan(node).stages[stage].intergreen_s
+    if between > 0:
+        lights.red(node, env.now)
+        yield env.timeout(between)
+
+
+def _headway(simulation: "Simulation", rows: Sequence[int]) -> float:
+    """Return the longest saturation headway of the lane groups of movements (s)."""
+    queues = simulation.roads.movement["queue"][list(rows)]
+    headways = simulation.roads.queue["headway"][queues]
+    return float(np.max(headways[np.isfinite(headways)], initial=0.0))
+
+
+def _next_call(simulation: "Simulation", node: int, stage: int, now: float) -> int | None:
+    """Return the next stage in which somebody waits who has no green now; None when there is none."""
+    lights = simulation.lights
+    n, served = len(lights.plan(node).stages), set(lights.rows(node, stage))
+    for step in range(1, n):
+        other = (stage + step) % n
+        rows = [row for row in lights.rows(node, other) if row not in served]
+        if any(standing(simulation.roads, simulation.traffic, row, now) for row in rows):
+            return other
+    return None
+
+
+def max_pressure(*node_ids: str, slot_s: float = SLOT_S) -> "Process":
+    """Return the process of max-pressure signals: every ``slot_s`` the stage with the greatest pressure gets green.
+
+    The pressure of a movement is its saturation flow times (its queue less the queues of the link ahead, weighted with
+    their turning shares so far). A change of stage costs its intergreen, within the slot.
+
+    Notes
+    -----
+    Source: Varaiya (2013), Max pressure control of a network of signalized intersections, Transportation Research C 36,
+    doi 10.1016/j.trc.2013.08.014: it serves every demand that any plan can serve, as long as queues are stored.
+    """
+    _required("slot_s", slot_s, 1.0)
+
+    def process(env: simpy.Environment, simulation: "Simulation") -> Steps:
+        lights = simulation.lights
+        nodes = [_node(simulation, name) for name in node_ids]
+        faults = [fault for name in node_ids for fault in slot_faults(lights, name, slot_s)]
+        if faults:
+            raise InputError(faults)
+        shown = dict.fromkeys(nodes, -1)
+        while True:
+            pressure = movement_pressure(simulation)
+            for node in nodes:
+                n = len(lights.plan(node).stages)
+                of_stage = [float(pressure[list(lights.rows(node, k))].sum()) for k in range(n)]
+                best = int(np.argmax(of_stage))
+                if shown[node] >= 0 and of_stage[best] <= of_stage[shown[node]]:
+                    best = shown[node]
+                if shown[node] < 0:
+                    lights.show(node, best, env.now)
+                elif best != shown[node]:
+                    env.process(_change(env, simulation, node, shown[node], best))
+                shown[node] = best
+            yield env.timeout(slot_s)
+
+    return process
+
+
+def slot_faults(lights: Lights, node_id: str, slot_s: float) -> list[str]:
+    """Return a sentence when a slot is too short for a change of stage."""
+    change = lights.change_time(lights.node(node_id))
+    if change < slot_s:
+        return []
+    return [f"slot_s is {slot_s:g}, must be longer than a change of stage at node {node_id} takes, {change:g} s"]
+
+
+def _change(env: simpy.Environment, simulation: "Simulation", node: int, stage: int, after: int) -> Steps:
+    """Change from one stage to another."""
+    yield from _end(env, simulation, node, stage)
+    simulation.lights.show(node, after, env.now)
+
+
+def movement_pressure(simulation: "Simulation") -> Float:
+    """Return the pressure of every movement, (n_movements,) veh^2/s; 0 where the link ahead is full."""
+    roads, traffic, city = simulation.roads, simulation.traffic, simulation.city
+    waiting = vehicles_by_movement(roads, traffic, simulation.env.now).astype(float)
+    inlink = np.repeat(np.arange(city.n_links), np.diff(city.movement_start))
+    left = traffic.movement["left"] + 1.0  # of each movement once: shares before anyone has passed
+    share = left / np.bincount(inlink, left, city.n_links)[inlink]
+    ahead = np.bincount(inlink, share * waiting, city.n_links)
+    part = roads.movement["part"]
+    rate = 1.0 / np.maximum(roads.queue["headway"][roads.movement["queue"]], roads.part["headway"][part])
+    full = traffic.entry["entered"][part] - traffic.exit["left"][part] >= roads.part["room"][part]
+    return np.where(full, 0.0, rate * (waiting - ahead[city.movement_out]))
+
+
+def webster(
+    node_id: str,
+    *,
+    interval_s: float = 900.0,
+    min_cycle_s: float = 30.0,
+    max_cycle_s: float = 120.0,
+    min_green_s: float = 5.0,
+) -> "Process":
+    """Return the process of a signal that is timed anew every ``interval_s``, at the end of a cycle, by its last flows.
+
+    Cycle and greens are those of `simulation.webster`, for the flows that have come to the stop line since; the lost
+    time is the sum of the intergreens.
+    """
+    _required("interval_s", interval_s, 1.0)
+    _required("min_green_s", min_green_s, 1.0)
+    _required("min_cycle_s", min_cycle_s, 1.0)
+    _required("max_cycle_s", max_cycle_s, min_cycle_s)
+
+    def process(env: simpy.Environment, simulation: "Simulation") -> Steps:
+        lights, node = simulation.lights, _node(simulation, node_id)
+        plan, last, since = lights.plan(node), _come(simulation), env.now
+        lost = math.fsum(stage.intergreen_s for stage in plan.stages)
+        while True:
+            due = since + interval_s
+            cycles = math.ceil((due - plan.offset_s) / plan.cycle_s - 1e-9)
+            yield env.timeout(plan.offset_s + cycles * plan.cycle_s - env.now)
+            now = _come(simulation)
+            ratios = _flow_ratios(simulation, node, (now - last) / (env.now - since))
+            last, since = now, env.now
+            cycle = optimum_cycle(lost, ratios, shortest_s=min_cycle_s, longest_s=max_cycle_s)
+            cycle = max(cycle, lost + len(ratios) * min_green_s)
+            plan = retimed(plan, equal_saturation(cycle - lost, ratios, least_s=min_green_s), cycle, env.now)
+            lights.follow(node, plan, env.now)
+
+    return process
+
+
+def _come(simulation: "Simulation") -> Float:
+    """Return the vehicles of every movement that have come onto its link so far."""
+    waiting = vehicles_by_movement(simulation.roads, simulation.traffic)
+    return np.asarray(simulation.traffic.movement["left"] + waiting, dtype=np.float64)
+
+
+def _flow_ratios(simulation: "Simulation", node: int, flow: Float) -> list[float]:
+    """Return the flow ratio of each stage: the largest of its lane groups, one that several stages serve shared out."""
+    roads, lights = simulation.roads, simulation.lights
+    plan = lights.plan(node)
+    by_stage = [lights.rows(node, k) for k in range(len(plan.stages))]
+    served = np.zeros(len(flow))
+    for stage, rows in zip(plan.stages, by_stage, strict=True):
+        served[list(rows)] += stage.green_s
+    ratios = []
+    for stage, rows in zip(plan.stages, by_stage, strict=True):
+        groups: dict[int, float] = {}
+        for row in rows:
+            queue = int(roads.movement["queue"][row])
+            mine = flow[row] * stage.green_s / served[row]
+            groups[queue] = groups.get(queue, 0.0) + mine * float(roads.queue["headway"][queue])
+        ratios.append(max((ratio for ratio in groups.values() if math.isfinite(ratio)), default=0.0))
+    return ratios
+
+
+CONTROLS: dict[str, Callable[..., "Process"]] = {
+    "actuated": actuated,
+    "max_pressure": max_pressure,
+    "webster": webster,
+}
+
+
+def process_of(control: SignalControl, lights: Lights | None = None) -> "Process":
+    """Return the process of a controller of a scenario.
+
+    Raises
+    ------
+    InputError
+        When one of its settings is out of range, by itself or for its node's plan among ``lights``.
+    """
+    if lights is not None and control.kind == "max_pressure":
+        slot_s = dict(control.settings).get("slot_s", SLOT_S)
+        faults = slot_faults(lights, control.node_id, slot_s)
+        if faults:
+            raise InputError(f"[[signal]] of node {control.node_id!r}: {fault}" for fault in faults)
+    return CONTROLS[control.kind](control.node_id, **dict(control.settings))

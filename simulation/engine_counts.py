@@ -1,0 +1,30 @@
+"""A kernel that counts: how many vehicles on the street will take each movement next, and how many of them stand."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from simulation.street import Roads, Traffic
+
+
+@njit(cache=True)
+def vehicles_by_movement(roads: Roads, traffic: Traffic, ready: float = math.inf) -> npt.NDArray[np.int64]:
+    """Return the vehicles that will take each movement at the end of the link they are on, (n_movements,).
+
+    With ``ready`` (s of the run) only those that, but for red and those before them, could have left until then.
+    """
+    count = np.zeros(len(roads.movement), np.int64)
+    for queue in range(len(roads.queue)):
+        part = roads.queue[queue].part
+        behind = roads.part[part].next >= 0
+        if ready < math.inf and behind:
+            continue  # behind an incident, not at the stop line
+        for slot in range(roads.queue[queue].slot, roads.queue[queue].end_slot):
+            if traffic.slot[slot].vehicle < 0 or traffic.slot[slot].time > ready:
+                continue
+            movement = traffic.path[traffic.slot[slot].step] if behind else traffic.slot[slot].movement
+            if movement >= 0:
+                count[movement] += 1
+    return count
