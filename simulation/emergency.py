@@ -35,11 +35,11 @@ def with_emergencies(trips: Trips, emergencies: Sequence[Emergency], city: Compi
     for row, (_, one) in enumerate(due, len(trips)):
         if one.links:
             routes[place[row]] = tuple(link[name] for name in one.links)
-    all_routes = FixedRoutes.of(len(order), routes)
     key = np.concatenate([trips.key, [[-1 - k, 0] for k, _ in due]])
     origin = np.concatenate([trips.origin, [node[one.from_node] for _, one in due]]).astype(np.int32)
     destination = np.concatenate([trips.destination, [node[one.to_node] for _, one in due]]).astype(np.int32)
-    return Trips(key[order], depart[order], origin[order], destination[order], all_routes, trips.names)
+    fixed = FixedRoutes.of(len(order), routes)
+    return Trips(key[order], depart[order], origin[order], destination[order], fixed, trips.names)
 
 
 def faults_of(emergency: Emergency, city: CompiledNetwork, where: str) -> list[str]:

@@ -5,10 +5,8 @@ import numpy.typing as npt
 
 from simulation.engine_kernel import inner, kernel, wake
 from simulation.engine_riders import change_queue
-from simulation.street import Roads, Traffic, whole
+from simulation.street import Long, Roads, Traffic, whole
 from twin.compiled import Float, Int
-
-Long = npt.NDArray[np.int64]
 
 LAST_KEPT = np.int32(-(2**31))  # mark of a cell that ends a route and is kept
 
@@ -23,7 +21,7 @@ def adopt(
     """
     turned = 0
     for k in range(len(vehicles)):
-        vehicle = vehicles[k]
+        vehicle = whole(vehicles[k])
         old, new = traffic.vehicle[vehicle].step, step[k]
         if traffic.path[old] < 0 or traffic.path[new] < 0 or total[k] >= limit:
             continue  # on its last link, or no way round

@@ -5,15 +5,13 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import simpy
 
 from simulation import engine, engine_guidance, engine_riders, events, routing
 from simulation.fixed_routes import FixedRoutes
 from simulation.measure import Cumulative
+from simulation.street import Long
 from twin.compiled import Float, Int
-
-Long = npt.NDArray[np.int64]
 
 if TYPE_CHECKING:
     from simulation.simulation import Simulation

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulation.engine_kernel import inner, kernel, part_of_kernel
+from simulation.street import whole
 from simulation.threads import in_order
 from twin.compiled import CompiledNetwork, Float, Int
 
@@ -172,9 +173,9 @@ def _pop(heap: Long, n: int) -> int:
     heap[n] = LARGEST
     k, child = 0, 1
     while child < n:
-        left = child + np.int64(heap[child + 1] < heap[child])
-        right = child + 2 + np.int64(heap[child + 3] < heap[child + 2])
-        best = left + (right - left) * np.int64(heap[right] < heap[left])
+        left = child + int(heap[child + 1] < heap[child])
+        right = child + 2 + int(heap[child + 3] < heap[child + 2])
+        best = left + (right - left) * int(heap[right] < heap[left])
         if heap[best] >= key:
             break
         heap[k] = heap[best]
@@ -234,7 +235,7 @@ def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s
         bits = s.unreached[word] & ~SET_OFF
         s.unreached[word] ^= bits
         asked = s.asked[word]
-        place = np.int64(chart.in_start[node] + BITS * (word - chart.word_start[node]))
+        place = whole(chart.in_start[node] + BITS * (word - chart.word_start[node]))
         while bits != 0:
             s.distance[place] = cost[place]
             s.next[place] = ENDS
@@ -262,7 +263,7 @@ def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s
                     s.settled[n_settled] = here
                     n_settled += 1
                 asked = s.asked[word]
-                place = np.int64(chart.in_start[here] + BITS * (word - first_word))
+                place = whole(chart.in_start[here] + BITS * (word - first_word))
                 while bits != 0:
                     if bits & 1:
                         away = so_far + cost[place]
@@ -287,7 +288,7 @@ def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s
         elif s.best[here] < math.inf:  # what was not worth a place in the heap so far is now
             s.best[here] = math.inf
             for k in range(chart.out_start[here], chart.out_start[here + 1]):
-                place = np.int64(chart.out_place[k])
+                place = whole(chart.out_place[k])
                 if place != taken and is_reached(chart, place, s):
                     n = _push(s.heap, n, (np.float64(s.distance[place]).view(np.int64) & ~mask) | place)
     for k in range(n):
@@ -319,7 +320,7 @@ def _write(chart: Map, place: int, path: Int, used: int, s: Scratch) -> int:
     while used < len(path):
         if s.step[place] < 0:
             s.step[place] = used
-        after = np.int64(s.next[place])
+        after = int(s.next[place])
         if after == ENDS:
             path[used] = ENDS
             return used + 1
@@ -333,11 +334,11 @@ def _write(chart: Map, place: int, path: Int, used: int, s: Scratch) -> int:
 def _ask(chart: Map, begin: int, s: Scratch) -> int:
     """Let the tree look for a start; return 1, or 0 when somebody has asked for it already."""
     if begin >= 0:
-        word, bit = np.int64(chart.word_start[begin]), SET_OFF
+        word, bit = whole(chart.word_start[begin]), SET_OFF
         asked = s.unreached
     else:
         place, node = -1 - begin, chart.end_node[-1 - begin]
-        number = np.int64(place - chart.in_start[node])
+        number = whole(place - chart.in_start[node])
         word, bit = chart.word_start[node] + number // BITS, np.int64(1) << (number % BITS)
         asked = s.asked
     if asked[word] & bit:
@@ -350,7 +351,7 @@ def _ask(chart: Map, begin: int, s: Scratch) -> int:
 def _forget(chart: Map, begin: int, s: Scratch) -> None:
     """Forget a start, and the steps of its path."""
     if begin >= 0:
-        place = np.int64(s.setting_off[begin])
+        place = int(s.setting_off[begin])
         s.setting_off[begin] = -1
     else:
         place = -1 - begin
@@ -359,7 +360,7 @@ def _forget(chart: Map, begin: int, s: Scratch) -> None:
             s.asked[word] = 0
     while place >= 0 and s.step[place] >= 0:
         s.step[place] = -1
-        place = np.int64(s.next[place])
+        place = whole(s.next[place])
 
 
 @kernel
@@ -392,16 +393,16 @@ def _plan(
         n_settled = tree(chart, cost, node[order[groups[group]]], remaining, False, s)
         now = used
         for k in range(n_settled - 1, -1, -1):
-            begin = np.int64(s.settled[k])
-            place = np.int64(s.setting_off[begin]) if begin >= 0 else -1 - begin
+            begin = whole(s.settled[k])
+            place = whole(s.setting_off[begin]) if begin >= 0 else -1 - begin
             if s.step[place] < 0:
                 now = _write(chart, place, path, now, s)
                 if now < 0:
                     break
         for k in range(groups[group], groups[group + 1]):
             row = order[k]
-            begin = np.int64(start[row])
-            place = np.int64(s.setting_off[begin]) if begin >= 0 else -1 - begin
+            begin = whole(start[row])
+            place = whole(s.setting_off[begin]) if begin >= 0 else -1 - begin
             first[row], step[row], total[row] = -1, 0, math.inf
             if now < 0 or place < 0 or s.step[place] < 0:
                 continue

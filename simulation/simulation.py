@@ -28,6 +28,7 @@ from simulation.roster import Roster
 from simulation.scenario import Incident, Scenario
 from simulation.signals import GreenTable, green_table, never_green, sound_plans
 from simulation.street import Roads, Traffic, empty_traffic
+from simulation.threads import usable_processors
 from twin import Network
 from twin.compiled import Int
 
@@ -112,6 +113,7 @@ class Simulation:
         window_s: float | None = None,
     ) -> None:
         forget_stale_kernels(engine.run_block)
+        self.threads = usable_processors() if threads is None else threads
         self.network, self.scenario, self.seed = network, scenario or Scenario(), seed
         self._demand = demand
         self.city = network.compile()
@@ -125,7 +127,6 @@ class Simulation:
         self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
         self.chart = routing.draw_map(self.city, never)
         self._cuts = events.cuts_of(self.scenario, self.city)
-        self.threads = engine_blocks.usable_processors() if threads is None else threads
         self._window_s = window_s
         self.roads, self.window_s = self._lay_roads(self._cuts)
         self.repeat_s = repeat_s
@@ -145,7 +146,7 @@ class Simulation:
         self.traffic: Traffic = empty_traffic(self.roads, len(self.roster.trip))
         self.control = Control(self.city, self.roads, self.traffic)
         self.lights = Lights(junctions, plans, self._greens, self.control.stop)
-        self._bind()
+        self.use(self.traffic)
         self._time = self._start
         self.guidance = Guidance(self)
         self.rings: dict[tuple[int, ...], None] = {}
@@ -185,11 +186,6 @@ class Simulation:
         engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
         self._time = until
 
-    def _bind(self) -> None:
-        """Let those who work on the arrays know them."""
-        self.control.bind(self.roads, self.traffic)
-        self.lights.bind(self.roads, self.traffic)
-
     # --- vehicles -------------------------------------------------------------------------------------------------
 
     def admit(self, interval_s: float, share: float) -> Int:
@@ -203,7 +199,8 @@ class Simulation:
     def use(self, traffic: Traffic) -> None:
         """Go on with these arrays."""
         self.traffic = traffic
-        self._bind()
+        self.control.bind(self.roads, traffic)
+        self.lights.bind(self.roads, traffic)
 
     # --- what can be seen -------------------------------------------------------------------------------------------
 

@@ -1,10 +1,18 @@
 """Work on several threads: kernels let go of Python's lock, and what they give does not depend on who made what."""
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def usable_processors() -> int:
+    """Return on how many processors this process may run."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def in_order(work: Callable[[int], T], n: int, threads: int) -> list[T]:
