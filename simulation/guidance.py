@@ -36,6 +36,7 @@ class Guidance:
         self._map = simulation.chart
         self.used = 0  # of the store of routes
         self.next_dispatch = simulation.time_s
+        self._moved = False  # routes in the store, or vehicles to other ones, since the kernel last looked
         self._costed: Cumulative | None = None
         self.cost: Float = simulation.roads.link["free_time"].copy()
         self.assign(simulation.trips.routes)
@@ -88,7 +89,8 @@ class Guidance:
             marked = np.zeros(simulation.city.n_links, np.bool_)
             marked[list(reroute)] = True
             vehicles, queues = engine_riders.riders(simulation.roads, traffic)
-            hit = engine_guidance.passes(traffic, self._map.movement_to, vehicles, marked)
+            hit = np.zeros(len(vehicles), np.bool_)
+            engine_guidance.passes(traffic, self._map.movement_to, vehicles, marked, hit)
             riders = self._free(vehicles[hit], queues[hit])
         pending = np.flatnonzero(held & (vehicle["depart"] >= since)).astype(np.int32)
         pending = pending[np.argsort(vehicle["depart"][pending], kind="stable")]
@@ -101,6 +103,8 @@ class Guidance:
 
     def _free(self, vehicles: Int, queues: Int) -> tuple[Int, Int]:
         """Return those of the vehicles, with their queues, that may choose."""
+        if not len(self.fixed.link):
+            return vehicles, queues
         free = ~self._given[self._simulation.roster.trip[vehicles]]
         return vehicles[free], queues[free]
 
@@ -108,8 +112,10 @@ class Guidance:
         """Return the informed drivers under way, who choose again from the end of the link they are on."""
         simulation = self._simulation
         vehicles, queues = engine_riders.riders(simulation.roads, simulation.traffic)
-        choose = simulation.roster.informed[vehicles]
-        return self._free(vehicles[choose], queues[choose])
+        if self._routing.share < 1.0:
+            choose = simulation.roster.informed[vehicles]
+            vehicles, queues = vehicles[choose], queues[choose]
+        return self._free(vehicles, queues)
 
     def _plan_and_send(self, vehicles: Int, riders: tuple[Int, Int] | None) -> None:
         """Give routes to vehicles that set off, in order of departure, and to riders: one tree per destination."""
@@ -133,7 +139,10 @@ class Guidance:
             new, total = routes.step[:n_riders], routes.total[:n_riders]
             limit = routing.CLOSED_S
             engine_guidance.adopt(simulation.roads, traffic, *riders, new, total, limit, simulation.time_s)
-            engine_riders.look_again(simulation.roads, traffic)
+            self._moved = True
+        if self._moved:
+            engine_riders.look_again(simulation.roads, simulation.traffic)
+            self._moved = False
         if len(vehicles):
             first = np.empty(len(vehicles), np.int32)
             first[free] = routes.first[n_riders:]
@@ -165,20 +174,25 @@ class Guidance:
     def _make_room(self) -> None:
         """Forget old routes once they may be half of the store."""
         if self.used > len(self._simulation.traffic.path) // 2:
-            self.forget_routes()
+            self._forget_routes()
 
     def forget_routes(self) -> None:
         """Keep only what is left of the routes of vehicles that have not arrived."""
-        traffic = self._simulation.traffic
-        alive = self._simulation.roster.under_way_or_waiting(traffic.vehicle)
-        step, size = traffic.vehicle["step"].copy(), len(traffic.path)
+        self._forget_routes()
+        engine_riders.look_again(self._simulation.roads, self._simulation.traffic)
+        self._moved = False
+
+    def _forget_routes(self) -> None:
+        """Keep only what is left of the routes of vehicles that have not arrived."""
+        simulation, traffic = self._simulation, self._simulation.traffic
+        size = len(traffic.path)
         path = np.full(size, -1, np.int32)
-        used = engine_guidance.compact(traffic.path, self.used, step, alive, path)
+        vehicles, _ = engine_riders.riders(simulation.roads, traffic)
+        used = engine_guidance.compact(simulation.roads, traffic, vehicles, self.used, path)
         if used > size // 2:
             path = np.concatenate([path, np.full(size, -1, np.int32)])
-        traffic.vehicle["step"][alive] = step[alive]
         self.keep_path(path, used)
-        engine_riders.look_again(self._simulation.roads, self._simulation.traffic)
+        self._moved = True
 
     # --- costs ------------------------------------------------------------------------------------------------------
 

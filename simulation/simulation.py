@@ -86,7 +86,7 @@ class Simulation:
     state
         What `load` has read.
     threads
-        That serve the street; by default as many as processors. The result does not depend on it.
+        That serve the street and look for routes; by default as many as processors. The result does not depend on it.
     window_s
         Upper bound of the window for which threads work without waiting for each other. Nor on this.
 
