@@ -8,6 +8,7 @@ this is the triangle of a driver who takes 1 s: SUMO adds the time in which the 
 import resource
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,29 +17,16 @@ import numpy as np
 import sumo
 
 from benchmarks.peer import Run
-from benchmarks.workload import Workload
+from benchmarks.workload import Long, Workload
 
 BIN = Path(sumo.SUMO_HOME) / "bin"
-MESO = [
-    "--mesosim",
-    "--meso-tauff=1",
-    "--meso-taufj=1",
-    "--meso-taujf=1",
-    "--meso-taujj=1",
-    "--meso-junction-control=false",
-    "--meso-minor-penalty=0",
-    "--meso-tls-penalty=0",
-    "--time-to-teleport=-1",
-    "--no-step-log",
-    "--no-warnings",
-    "--seed=1",
-]
+# No vehicle is ever taken out of a jam, as ours are not.
+MESO = ("--mesosim", "--time-to-teleport=-1", "--no-step-log", "--no-warnings", "--seed=1")
+TRIANGLE = ("--meso-tauff=1", "--meso-taufj=1", "--meso-taujf=1", "--meso-taujj=1")
 
 
 def run(workload: Workload, *, folder: Path | None = None) -> Run:
     """Return the run of a workload with fixed routes in SUMO; files go to ``folder``, by default a temporary one.
-
-    The CPU of reading the files, measured by a run that ends at once, is left out.
 
     Raises
     ------
@@ -52,9 +40,32 @@ def run(workload: Workload, *, folder: Path | None = None) -> Run:
             return run(workload, folder=Path(made))
     write_network(workload, folder)
     write_routes(workload, folder)
-    read_s = _sumo(folder, end_s=1.0)
-    spent_s = _sumo(folder, end_s=workload.horizon_s)
-    return _result(workload, folder, spent_s - read_s)
+    words = ("--net-file=net.xml", "--route-files=rou.xml", *TRIANGLE)
+    spent_s = simulate(folder, words, horizon_s=workload.horizon_s)
+    links = {str(k): k for k in range(len(workload.network.links))}
+    return result(folder, links, {str(k): k for k in range(len(workload))}, workload, spent_s)
+
+
+def simulate(folder: Path, words: Sequence[str], *, horizon_s: float) -> float:
+    """Run SUMO in a folder and return its CPU, s; reading the files, measured by a run that ends at once, is left out.
+
+    Counts by edge go to ``edge.xml``, those of the first hour to ``hour.xml``, trips to ``trip.xml``.
+    """
+    more = "".join(
+        f'<edgeData id="{name}" file="{name}.xml" end="{end_s}"/>'
+        for name, end_s in (("edge", horizon_s), ("hour", min(3600.0, horizon_s)))
+    )
+    (folder / "measure.add.xml").write_text(f"<additional>{more}</additional>", "utf-8")
+    given = next((word for word in words if word.startswith("--additional-files=")), "--additional-files=")
+    files = f"{given}{',' if given[-1] != '=' else ''}measure.add.xml"
+    words = [*(word for word in words if word != given), files, *MESO, "--tripinfo-output=trip.xml"]
+    spent = []
+    for end_s in (1.0, horizon_s):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        _call("sumo", [*words, "--tripinfo-output.write-unfinished", f"--end={end_s}"], folder)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return spent[1] - spent[0]
 
 
 def write_network(workload: Workload, folder: Path) -> None:
@@ -94,22 +105,12 @@ def write_routes(workload: Workload, folder: Path) -> None:
             f'<route edges="{edges}"/></vehicle>'
         )
     (folder / "rou.xml").write_text("\n".join([*rows, "</routes>"]), "utf-8")
-    (folder / "add.xml").write_text('<additional><edgeData id="all" file="edge.xml"/></additional>', "utf-8")
 
 
-def _call(program: str, words: list[str], folder: Path) -> None:
+def _call(program: str, words: Sequence[str], folder: Path) -> None:
     done = subprocess.run([BIN / program, *words], cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{program}: {done.stderr[-2000:]}")
-
-
-def _sumo(folder: Path, *, end_s: float, more: tuple[str, ...] = ()) -> float:
-    """Run SUMO and return the CPU that it took."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    files = ["--net-file=net.xml", "--route-files=rou.xml", "--additional-files=add.xml", "--tripinfo-output=trip.xml"]
-    _call("sumo", [*files, *MESO, *more, "--tripinfo-output.write-unfinished", f"--end={end_s}"], folder)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
 
 
 def _attributes(path: Path, tag: str) -> list[dict[str, str]]:
@@ -122,18 +123,26 @@ def _attributes(path: Path, tag: str) -> list[dict[str, str]]:
     return rows
 
 
-def _result(workload: Workload, folder: Path, spent_s: float) -> Run:
-    n_links = len(workload.network.links)
-    entered, left, on_links = np.zeros(n_links, np.int64), np.zeros(n_links, np.int64), 0.0
-    for row in _attributes(folder / "edge.xml", "edge"):
-        link = int(row["id"])
-        # SUMO counts those that depart on an edge, and arrive there, apart.
-        entered[link] = int(row["entered"]) + int(row["departed"])
-        left[link] = int(row["left"]) + int(row["arrived"])
+def counts(path: Path, links: Mapping[str, int]) -> tuple[Long, Long, float]:
+    """Return what has entered and left every link, and the vehicle-seconds, those inside junctions too."""
+    entered, left, on_links = np.zeros(len(links), np.int64), np.zeros(len(links), np.int64), 0.0
+    for row in _attributes(path, "edge"):
         on_links += float(row["sampledSeconds"])
+        if row["id"] in links:
+            # SUMO counts those that depart on an edge, and arrive there, apart.
+            entered[links[row["id"]]] = int(row["entered"]) + int(row["departed"])
+            left[links[row["id"]]] = int(row["left"]) + int(row["arrived"])
+    return entered, left, on_links
+
+
+def result(
+    folder: Path, links: Mapping[str, int], vehicles: Mapping[str, int], workload: Workload, spent_s: float
+) -> Run:
+    """Return what `simulate` has left in a folder; ``links`` and ``vehicles`` give positions by SUMO's ids."""
+    entered, left, on_links = counts(folder / "edge.xml", links)
     arrive, waiting = np.full(len(workload), np.nan), np.maximum(0.0, workload.horizon_s - workload.depart)
     for row in _attributes(folder / "trip.xml", "tripinfo"):
-        vehicle, time_s = int(row["id"]), float(row["arrival"])
+        vehicle, time_s = vehicles[row["id"]], float(row["arrival"])
         arrive[vehicle] = time_s if time_s >= 0 else np.nan
         waiting[vehicle] = float(row["departDelay"])
     return Run(

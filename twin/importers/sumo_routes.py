@@ -213,7 +213,7 @@ def _time(text: str | None, key: str) -> float:
 
 
 def _rows(demand: _Demand, tables: Mapping[str, Sequence[Row]]) -> list[Row]:
-    """Return the rows of ``trips.csv``, and note what the network does not allow: a sentence each, however many do it."""
+    """Return the rows of ``trips.csv``, and note what the network does not allow, a sentence each."""
     ends = {str(row["link_id"]): (str(row["from_node_id"]), str(row["to_node_id"])) for row in tables["link"]}
     turns = {(str(row["ib_link_id"]), str(row["ob_link_id"])) for row in tables.get("movement", ())}
     listed = {str(row["node_id"]) for row in tables.get("movement", ())}
