@@ -113,7 +113,7 @@ def curve_gap(run: Run, other: Run, load: Workload) -> float:
 
 
 def sioux_falls(share: float) -> Workload:
-    """Return a share of Sioux Falls' daily vehicles in an hour, on fixed routes; a lane where it has less than 10,000."""
+    """Return a share of a day's vehicles in an hour, on fixed routes; one lane where a link carries less than 10,000."""
     with (SIOUX_FALLS / "sioux_falls_links.csv").open(encoding="utf-8") as file:
         links = [
             street(
@@ -162,8 +162,9 @@ def test_bologna_loads_without_gridlock_and_much_as_in_sumo(shared_data: Path) -
     assert hour.gridlock == ()
     assert hour.ours.arrived == hour.sumo.arrived == len(hour.workload) == 11_176
     assert np.array_equal(hour.ours.entered, hour.sumo.entered)
-    # SUMO reads the same files by rules of its own: time gaps of 1.13 to 1.73 s, yellow as green, penalties at junctions,
-    # queues by lane. Two kinematic wave engines at fixed routes differ by 2 to 6 %; these rules may double that.
+    # SUMO reads the same files by rules of its own: time gaps of 1.13 to 1.73 s, yellow as green, penalties at
+    # junctions, queues by lane. Two kinematic wave engines at fixed routes differ by 2 to 6 %; these rules may
+    # double that.
     assert hour.sumo.total_s == pytest.approx(hour.ours.total_s, rel=0.12)
     alike = bench_bologna.geh(hour.ours_hour, hour.sumo_hour)
     assert (alike < 5).mean() > 0.75
