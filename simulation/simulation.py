@@ -143,7 +143,7 @@ class Simulation:
         self._greens: GreenTable = green_table(self._junctions, self._plans)
         never = never_green(self.city, self._greens)
         self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
-        self.chart = routing.draw_map(self.city, never)
+        self.chart = routing.draw_map(self.city, np.union1d(never, network.movements.reserved))
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(sound.demand, until_s=horizon)
