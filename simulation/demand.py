@@ -180,8 +180,9 @@ class Demand:
         for flow in self.flows:
             digest.update(repr((flow.origin, flow.destination, flow.volume, flow.start_s, flow.end_s)).encode())
         if self.fixed is not None:
-            digest.update(repr((self.fixed.ids, sorted(self.fixed.routes.items()))).encode())
-            for array in (self.fixed.depart, self.fixed.origin, self.fixed.destination):
+            digest.update(repr(self.fixed.ids).encode())
+            routes = self.fixed.routes
+            for array in (self.fixed.depart, self.fixed.origin, self.fixed.destination, routes.start, routes.link):
                 digest.update(array.tobytes())
         return digest.hexdigest()
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sensors import InputError
+from simulation.fixed_routes import FixedRoutes
 
 Float = npt.NDArray[np.float64]
 Int = npt.NDArray[np.int32]
@@ -62,7 +63,7 @@ class Trips:
     origin, destination : (n,)
         Positions of nodes.
     routes
-        Links of the fixed route of a trip by its place; the others choose.
+        Links of the trips that have a fixed route; the others choose.
     names
         Ids by row, empty for flows.
     """
@@ -71,8 +72,13 @@ class Trips:
     depart: Float
     origin: Int
     destination: Int
-    routes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    routes: FixedRoutes = field(default_factory=lambda: FixedRoutes.of(0, {}))
     names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.routes.start) != len(self.depart) + 1:
+            assert not self.routes, "the routes are those of other trips"
+            object.__setattr__(self, "routes", FixedRoutes.of(len(self.depart), {}))
 
     def __len__(self) -> int:
         return len(self.depart)
@@ -105,15 +111,14 @@ class Trips:
             np.concatenate([np.full(n, start_s), self.depart]),
             np.concatenate([link_from, self.origin]).astype(np.int32),
             np.concatenate([destination, self.destination]).astype(np.int32),
-            {row + n: links for row, links in self.routes.items()},
+            FixedRoutes(np.concatenate([np.zeros(n, np.int64), self.routes.start]), self.routes.link),
             self.names,
         )
 
     def subset(self, keep: npt.NDArray[np.bool_] | slice) -> "Trips":
         """Return the trips at which ``keep`` is true, or those of a slice."""
         rows = np.arange(len(self))[keep]
-        place = {int(old): new for new, old in enumerate(rows)} if self.routes else {}
-        routes = {place[row]: links for row, links in self.routes.items() if row in place}
+        routes = self.routes.take(rows)
         return Trips(self.key[rows], self.depart[rows], self.origin[rows], self.destination[rows], routes, self.names)
 
 
@@ -122,13 +127,12 @@ def in_order(
 ) -> Trips:
     """Return single trips in order of departure; ``routes`` by row."""
     order = np.argsort(depart, kind="stable")
-    place = {int(old): new for new, old in enumerate(order)} if routes else {}
     return Trips(
         np.stack([order, np.zeros(len(order), np.int64)], axis=1),
         depart[order],
         origin[order].astype(np.int32),
         destination[order].astype(np.int32),
-        {place[row]: links for row, links in routes.items()},
+        FixedRoutes.of(len(order), routes).take(order),
         names,
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 import simpy
 
 from simulation.departures import Trips
+from simulation.fixed_routes import FixedRoutes
 from simulation.instants import until
 from simulation.lights import Showing
 from simulation.scenario import Emergency
@@ -38,7 +39,8 @@ def with_emergencies(trips: Trips, emergencies: Sequence[Emergency], city: Compi
     key = np.concatenate([trips.key, [[-1 - k, 0] for k, _ in due]])
     origin = np.concatenate([trips.origin, [node[one.from_node] for _, one in due]]).astype(np.int32)
     destination = np.concatenate([trips.destination, [node[one.to_node] for _, one in due]]).astype(np.int32)
-    return Trips(key[order], depart[order], origin[order], destination[order], routes, trips.names)
+    fixed = FixedRoutes.of(len(order), routes)
+    return Trips(key[order], depart[order], origin[order], destination[order], fixed, trips.names)
 
 
 def faults_of(emergency: Emergency, city: CompiledNetwork, where: str) -> list[str]:

@@ -11,7 +11,6 @@ Source: Chandy and Misra (1979), Distributed simulation, IEEE Transactions on So
 """
 
 import math
-import os
 import threading
 
 import numpy as np
@@ -34,11 +33,6 @@ SHORT_WINDOW_S = 1.0  # below this, threads wait for each other more than for an
 NODES_PER_BLOCK = 25  # fewer are not worth a thread's while
 PATIENCE = 2000  # looks at a barrier before others may have the processor
 NEXT, DONE = 0, 8  # places of the counters, in different lines of the cache
-
-
-def usable_processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def divide(

@@ -17,14 +17,12 @@ def vehicles_by_movement(roads: Roads, traffic: Traffic, ready: float = math.inf
     """
     count = np.zeros(len(roads.movement), np.int64)
     for queue in range(len(roads.queue)):
-        part = roads.queue[queue].part
-        behind = roads.part[part].next >= 0
-        if ready < math.inf and behind:
+        if ready < math.inf and roads.part[roads.queue[queue].part].next >= 0:
             continue  # behind an incident, not at the stop line
         for slot in range(roads.queue[queue].slot, roads.queue[queue].end_slot):
             if traffic.slot[slot].vehicle < 0 or traffic.slot[slot].time > ready:
                 continue
-            movement = traffic.path[traffic.slot[slot].step] if behind else traffic.slot[slot].movement
+            movement = traffic.path[traffic.vehicle[traffic.slot[slot].vehicle].step]
             if movement >= 0:
                 count[movement] += 1
     return count

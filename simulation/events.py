@@ -1,6 +1,5 @@
 """What a scenario does to a simulation, as SimPy processes; and what is wrong with it on a given network."""
 
-import itertools
 import math
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
@@ -17,6 +16,7 @@ from simulation.departures import Trips
 from simulation.emergency import faults_of as emergency_faults
 from simulation.emergency import priority
 from simulation.failures import failed_signals
+from simulation.fixed_routes import FORBIDDEN
 from simulation.instants import until
 from simulation.scenario import Scenario
 from simulation.signals import faults_of as signal_faults
@@ -133,24 +133,15 @@ def never_green_notes(roads: CompiledNetwork, rows: Int) -> list[str]:
     ]
 
 
-def movements_along(roads: CompiledNetwork, links: tuple[int, ...]) -> list[int]:
-    """Return the rows of the movements of a route, -1 where there is none."""
-    rows = []
-    for a, b in itertools.pairwise(links):
-        of_link = range(int(roads.movement_start[a]), int(roads.movement_start[a + 1]))
-        rows.append(next((row for row in of_link if roads.movement_out[row] == b), -1))
-    return rows
-
-
 def route_faults(roads: CompiledNetwork, demand: Demand, trips: Trips) -> list[str]:
     """Return a sentence for each turn of a fixed route that is not allowed."""
     faults = []
-    for row, links in trips.routes.items():
-        for k, movement in enumerate(movements_along(roads, links)):
-            if movement < 0:
-                a, b = roads.link_ids[links[k]], roads.link_ids[links[k + 1]]
-                place = demand.place(int(trips.key[row, 0]))
-                faults.append(f"{place}: link_ids: {a} > {b} is not an allowed movement")
+    for cell in np.flatnonzero(trips.routes.movements(roads) == FORBIDDEN).tolist():
+        place = int(np.searchsorted(trips.routes.start, cell, side="right")) - 1
+        row = int(trips.key[place, 0])
+        who = demand.place(row) if row >= 0 else f"trip {trips.trip_id(place)}"
+        a, b = (roads.link_ids[link] for link in trips.routes.link[cell : cell + 2])
+        faults.append(f"{who}: link_ids: {a} > {b} is not an allowed movement")
     return faults
 
 
@@ -256,11 +247,11 @@ def close(simulation: "Simulation", links: list[int], reroute: bool, now: float)
     """Close links; with ``reroute`` those who have one of them before them choose again where they stand."""
     for link in links:
         simulation.control.close(link, now)
-    simulation.closures_changed(links if reroute else ())
+    simulation.guidance.closures_changed(links if reroute else ())
 
 
 def reopen(simulation: "Simulation", links: list[int], now: float) -> None:
     """End one closure of links."""
     for link in links:
         simulation.control.reopen(link, now)
-    simulation.closures_changed()
+    simulation.guidance.closures_changed()

@@ -18,6 +18,7 @@ def reachable(
     trips: Trips,
     *,
     allowed: bool,
+    threads: int = 1,
     faults: Sequence[str] = (),
 ) -> tuple[Trips, int]:
     """Return the trips that have a path in the open network, and how many have none.
@@ -36,10 +37,9 @@ def reachable(
     pairs, back = np.unique(trips.origin.astype(np.int64) * city.n_nodes + trips.destination, return_inverse=True)
     start, end = (pairs // city.n_nodes).astype(np.int32), (pairs % city.n_nodes).astype(np.int32)
     free_time = city.length / city.free_speed
-    routes = routing.plan_routes(chart, free_time, start, end, np.full(1024, -1, np.int32), 0)
+    routes = routing.plan_routes(chart, free_time, start, end, np.full(1024, -1, np.int32), 0, threads=threads)
     lost = routes.first[back.ravel()] < 0
-    for row in trips.routes:
-        lost[row] = False
+    lost &= ~trips.routes.given
     if not allowed:
         found += demand.lost_trips(trips, lost)
     if found:

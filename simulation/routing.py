@@ -1,163 +1,453 @@
-"""Shortest paths on links, so that forbidden turns are respected, and the routes that vehicles take from them."""
+"""Shortest paths on links, so that forbidden turns are respected, and the routes that vehicles take from them.
+
+A search grows a **tree** from a destination against the traffic and takes links in order of their cost to it. What a
+link costs does not depend on the movement behind it, so the first link taken that it leads to is its best one: each
+link is **reached** once and nothing is ever corrected. A node keeps its in-links that are not reached as bits of a
+word, an out-link those that lead into it; what a taken link reaches is the bits that both have. A node without such
+bits has no more to say. So a search over links costs no more than one over nodes, and respects turns as well.
+
+Equal costs are decided by the place of the link on the map, so routes do not depend on threads, nor on who else asks.
+
+Notes
+-----
+Source: Dijkstra (1959), A note on two problems in connexion with graphs, Numerische Mathematik 1; on links: Caldwell
+(1961), On finding minimum routes in a network with turn penalties, Communications of the ACM 4(2).
+"""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from simulation.threads import in_order
 from twin.compiled import CompiledNetwork, Float, Int
 
+Long = npt.NDArray[np.int64]
+
 CLOSED_S = 1e9  # cost of a closed link: taken only where there is no other way, and then waited for
+ENDS, FORBIDDEN = -1, -2  # instead of a movement or of the place of the next link
+LARGEST = np.int64(2**63 - 1)
+BITS = 60  # in-links that one word has room for
+SET_OFF = np.int64(1 << 61)  # the bit of those who start at the node: any out-link will do
+TASKS_PER_THREAD = 8  # so that none waits long for the last
+FEW = 64  # requests that are not worth a second thread
+
+# No reference counting: the kernels make no arrays, and counting those they are given would take most of the time.
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
 
 
 class Map(NamedTuple):
-    """The network as path search sees it; ``before`` lists the movements into each link."""
+    """The network as path search sees it: what lies near in the city lies near in memory.
 
-    out_start: Int
-    out_link: Int
+    Nodes are numbered along a space-filling curve, links by the **place** of the node at which they end, so that the
+    in-links of node n are the places ``in_start[n]:in_start[n + 1]`` and its bits the words
+    ``word_start[n]:word_start[n + 1]``.
+    """
+
+    rank: Int  # number on the map of each node of the network
+    place: Int  # of each link of the network
+    link: Int  # of the network at each place
+    from_node: Int
+    end_node: Int
     in_start: Int
-    in_link: Int
+    out_start: Int
+    out_place: Int
+    word_start: Int
+    unreached: Long  # the words of every node before a search
+    led_start: Int
+    led: Long  # by place from led_start on: words of the in-links of its first node that lead into it
     movement_start: Int
     movement_from: Int
     movement_to: Int
-    before_start: Int
-    before: Int
 
 
 def draw_map(network: CompiledNetwork, forbidden: Int) -> Map:
     """Return the map of ``network`` without the movements of rows ``forbidden``."""
-    movement_from = np.repeat(np.arange(network.n_links), np.diff(network.movement_start)).astype(np.int32)
+    n_nodes, n_links = network.n_nodes, network.n_links
+    rank = np.empty(n_nodes, np.int32)
+    rank[_along_a_curve(network.node_xy)] = np.arange(n_nodes, dtype=np.int32)
+    head = rank[network.to_node]
+    link = np.argsort(head, kind="stable").astype(np.int32)
+    place = np.empty(n_links, np.int32)
+    place[link] = np.arange(n_links, dtype=np.int32)
+    in_start = np.searchsorted(head[link], np.arange(n_nodes + 1)).astype(np.int32)
+    words = np.maximum(1, -(-np.diff(in_start) // BITS))
+    word_start = np.concatenate([[0], np.cumsum(words)]).astype(np.int32)
+    number = np.arange(n_links) - in_start[head[link]]  # of each place among the in-links of its node
+    unreached = np.zeros(int(word_start[-1]), np.int64)
+    np.bitwise_or.at(unreached, word_start[head[link]] + number // BITS, np.int64(1) << (number % BITS))
+    from_node = rank[network.from_node[link]]
+    led_start = np.concatenate([[0], np.cumsum(words[from_node])]).astype(np.int32)
+    led = np.zeros(int(led_start[-1]), np.int64)
+    led[led_start[:-1]] = SET_OFF
+    movement_from = np.repeat(np.arange(n_links), np.diff(network.movement_start)).astype(np.int32)
     allowed = np.setdiff1d(np.arange(len(movement_from)), forbidden)
-    into = network.movement_out[allowed]
-    order = np.argsort(into, kind="stable")
+    before, after = place[movement_from[allowed]], place[network.movement_out[allowed]]
+    np.bitwise_or.at(led, led_start[after] + number[before] // BITS, np.int64(1) << (number[before] % BITS))
     return Map(
-        out_start=network.out_start,
-        out_link=network.out_link,
-        in_start=network.in_start,
-        in_link=network.in_link,
+        rank=rank,
+        place=place,
+        link=link,
+        from_node=from_node,
+        end_node=head[link],
+        in_start=in_start,
+        out_start=np.searchsorted(np.sort(from_node), np.arange(n_nodes + 1)).astype(np.int32),
+        out_place=np.argsort(from_node, kind="stable").astype(np.int32),
+        word_start=word_start,
+        unreached=unreached,
+        led_start=led_start,
+        led=led,
         movement_start=network.movement_start,
         movement_from=movement_from,
         movement_to=network.movement_out,
-        before_start=np.searchsorted(into[order], np.arange(network.n_links + 1)).astype(np.int32),
-        before=allowed[order].astype(np.int32),
     )
 
 
-@njit(cache=True)
-def _tree(chart: Map, cost: Float, node: int, distance: Float, choice: Int, heap_cost: Float, heap: Int) -> None:
-    """Fill cost to ``node`` from the start of every link, and the movement to take at its end (-1: it ends there)."""
-    distance[:] = math.inf
-    choice[:] = -1
-    n = 0
-    for k in range(chart.in_start[node], chart.in_start[node + 1]):
-        link = np.int64(chart.in_link[k])
-        distance[link] = cost[link]
-        n = _push(heap_cost, heap, n, cost[link], link)
-    while n > 0:
-        key, link = heap_cost[0], np.int64(heap[0])
-        n = _pop(heap_cost, heap, n)
-        if key > distance[link]:
-            continue
-        for k in range(chart.before_start[link], chart.before_start[link + 1]):
-            movement = chart.before[k]
-            previous = np.int64(chart.movement_from[movement])
-            candidate = key + cost[previous]
-            if candidate < distance[previous]:
-                distance[previous] = candidate
-                choice[previous] = movement
-                n = _push(heap_cost, heap, n, candidate, previous)
+def _along_a_curve(xy: Float) -> Long:
+    """Return points in the order of a space-filling curve.
+
+    Notes
+    -----
+    Source: Morton (1966), A computer oriented geodetic data base and a new technique in file sequencing, IBM.
+    """
+    code = np.zeros(len(xy), np.int64)
+    span = float(np.ptp(xy, axis=0).max()) if len(xy) else 0.0
+    cell = ((xy - xy.min(axis=0)) / (span or 1.0) * 65535).astype(np.int64) if len(xy) else np.zeros((0, 2), np.int64)
+    for bit in range(16):
+        for axis in (0, 1):
+            code |= (cell[:, axis] >> bit & 1) << (2 * bit + axis)
+    return np.argsort(code, kind="stable").astype(np.int64)
 
 
-@njit(cache=True)
-def _push(heap_cost: Float, heap: Int, n: int, key: float, item: np.int64) -> int:
+class Scratch(NamedTuple):
+    """What one thread needs for a tree, by place or node on the map."""
+
+    distance: Float  # s from the start of each reached link to the destination
+    next: Int  # place of the link after each reached one, or ENDS
+    unreached: Long
+    best: Float  # s of the best out-link in the heap of each node; infinite once one was taken
+    asked: Long  # words of the in-links from whose end somebody asks
+    setting_off: Int  # place of the best first link of each node where somebody starts, else -1
+    step: Long  # in the path of the movement at the end of each link, -1: not written
+    heap: Long
+    settled: Int  # starts (node, or -1 - place), in the order in which they were settled
+
+
+def scratch(chart: Map) -> Scratch:
+    """Return what one thread needs."""
+    n_links, n_nodes = len(chart.from_node), len(chart.rank)
+    return Scratch(
+        distance=np.zeros(n_links),
+        next=np.zeros(n_links, np.int32),
+        unreached=chart.unreached.copy(),
+        best=np.full(n_nodes, math.inf),
+        asked=np.zeros(len(chart.unreached), np.int64),
+        setting_off=np.full(n_nodes, -1, np.int32),
+        step=np.full(n_links, -1, np.int64),
+        heap=np.full(2 * n_links + 4, LARGEST),
+        settled=np.zeros(n_links + n_nodes, np.int32),
+    )
+
+
+@njit(**OPTIONS)
+def _push(heap: Long, n: int, key: int) -> int:
     k = n
     while k > 0:
-        parent = (k - 1) >> 1
-        if heap_cost[parent] <= key:
+        parent = (k - 1) >> 2
+        if heap[parent] <= key:
             break
-        heap_cost[k], heap[k] = heap_cost[parent], heap[parent]
+        heap[k] = heap[parent]
         k = parent
-    heap_cost[k], heap[k] = key, item
+    heap[k] = key
     return n + 1
 
 
-@njit(cache=True)
-def _pop(heap_cost: Float, heap: Int, n: int) -> int:
+@njit(**OPTIONS)
+def _pop(heap: Long, n: int) -> int:
+    """Take out the first of ``n`` numbers; the three behind the last are LARGEST, so that all have four children.
+
+    The least child is found without branches, which a processor would guess wrong half of the time.
+    """
     n -= 1
-    key, item = heap_cost[n], heap[n]
-    k = 0
-    while True:
-        child = 2 * k + 1
-        if child >= n:
+    key = heap[n]
+    heap[n] = LARGEST
+    k, child = 0, 1
+    while child < n:
+        left = child + int(heap[child + 1] < heap[child])
+        right = child + 2 + int(heap[child + 3] < heap[child + 2])
+        best = left + (right - left) * int(heap[right] < heap[left])
+        if heap[best] >= key:
             break
-        if child + 1 < n and heap_cost[child + 1] < heap_cost[child]:
-            child += 1
-        if heap_cost[child] >= key:
-            break
-        heap_cost[k], heap[k] = heap_cost[child], heap[child]
-        k = child
-    heap_cost[k], heap[k] = key, item
+        heap[k] = heap[best]
+        k, child = best, 4 * best + 1
+    heap[k] = key if n > 0 else LARGEST
     return n
 
 
-@njit(cache=True)
+@njit(**OPTIONS)
+def _open(chart: Map, unreached: Long, node: int) -> bool:
+    """Return whether any in-link of ``node`` is not reached, or somebody still waits to start there."""
+    for word in range(chart.word_start[node], chart.word_start[node + 1]):  # noqa: SIM110 numba has no any()
+        if unreached[word] != 0:
+            return True
+    return False
+
+
+@njit(**OPTIONS)
+def _matters(chart: Map, node: int, s: Scratch) -> bool:
+    """Return whether somebody needs the in-links of ``node`` that are not reached yet; mostly they lead back."""
+    for word in range(chart.word_start[node], chart.word_start[node + 1]):
+        bits = s.unreached[word]
+        if bits & s.asked[word]:
+            return True
+        place = chart.in_start[node] + BITS * (word - chart.word_start[node])
+        while bits != 0:
+            if bits & 1 and _open(chart, s.unreached, chart.from_node[place]):
+                return True
+            bits >>= 1
+            place += 1
+    return False
+
+
+@njit(**OPTIONS)
+def is_reached(chart: Map, place: int, s: Scratch) -> bool:
+    """Return whether the link at ``place`` is reached."""
+    node = chart.end_node[place]
+    number = place - chart.in_start[node]
+    return bool((s.unreached[chart.word_start[node] + number // BITS] >> (number % BITS)) & 1 == 0)
+
+
+@njit(**OPTIONS)
+def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s: Scratch) -> int:
+    """Fill ``s`` with the tree of ``node`` until ``remaining`` starts are settled; return how many are.
+
+    Links that lead away from the destination are not followed unless somebody needs them, or ``everywhere``. The heap
+    holds one number per link: the bits of its distance, which sort as distances do, the last of them replaced by the
+    link's place. That halves the heap and decides between equals; distances that differ by less than 2^-32 of
+    themselves count as equal in a network of a million links.
+    """
+    mask = np.int64(1)
+    while mask < len(cost):
+        mask <<= 1
+    mask -= 1
+    n, n_settled = 0, 0
+    for word in range(chart.word_start[node], chart.word_start[node + 1]):
+        bits = s.unreached[word] & ~SET_OFF
+        s.unreached[word] ^= bits
+        asked = s.asked[word]
+        place = np.int64(chart.in_start[node] + BITS * (word - chart.word_start[node]))
+        while bits != 0:
+            s.distance[place] = cost[place]
+            s.next[place] = ENDS
+            if asked & 1:
+                s.settled[n_settled] = -1 - place
+                n_settled += 1
+            n = _push(s.heap, n, (np.float64(cost[place]).view(np.int64) & ~mask) | place)
+            bits >>= 1
+            asked >>= 1
+            place += 1
+    while n > 0 and n_settled < remaining:
+        taken = s.heap[0] & mask
+        n = _pop(s.heap, n)
+        here = chart.from_node[taken]
+        first_word, end_word = chart.word_start[here], chart.word_start[here + 1]
+        row = chart.led_start[taken] - first_word
+        so_far, left = s.distance[taken], False
+        for word in range(first_word, end_word):
+            bits = s.unreached[word] & chart.led[row + word]
+            if bits != 0:
+                s.unreached[word] ^= bits
+                if bits & SET_OFF:
+                    bits ^= SET_OFF
+                    s.setting_off[here] = taken
+                    s.settled[n_settled] = here
+                    n_settled += 1
+                asked = s.asked[word]
+                place = np.int64(chart.in_start[here] + BITS * (word - first_word))
+                while bits != 0:
+                    if bits & 1:
+                        away = so_far + cost[place]
+                        s.distance[place] = away
+                        s.next[place] = taken
+                        if asked & 1:
+                            s.settled[n_settled] = -1 - place
+                            n_settled += 1
+                        start = chart.from_node[place]
+                        if away < s.best[start] and _open(chart, s.unreached, start):
+                            s.best[start] = away
+                            n = _push(s.heap, n, (np.float64(away).view(np.int64) & ~mask) | place)
+                    bits >>= 1
+                    asked >>= 1
+                    place += 1
+            left = left or s.unreached[word] != 0
+        if not left:
+            continue
+        if not everywhere and not _matters(chart, here, s):
+            for word in range(first_word, end_word):
+                s.unreached[word] = 0
+        elif s.best[here] < math.inf:  # what was not worth a place in the heap so far is now
+            s.best[here] = math.inf
+            for k in range(chart.out_start[here], chart.out_start[here + 1]):
+                place = np.int64(chart.out_place[k])
+                if place != taken and is_reached(chart, place, s):
+                    n = _push(s.heap, n, (np.float64(s.distance[place]).view(np.int64) & ~mask) | place)
+    for k in range(n):
+        s.heap[k] = LARGEST
+    return n_settled
+
+
+@njit(**OPTIONS)
+def clear(chart: Map, s: Scratch) -> None:
+    """Forget the tree."""
+    for word in range(len(chart.unreached)):
+        s.unreached[word] = chart.unreached[word]
+    for node in range(len(s.best)):
+        s.best[node] = math.inf
+
+
+@njit(**OPTIONS)
+def movement_between(chart: Map, link: int, after: int) -> int:
+    """Return the movement from one link to another."""
+    for movement in range(chart.movement_start[link], chart.movement_start[link + 1]):
+        if chart.movement_to[movement] == after:
+            return int(movement)
+    return FORBIDDEN
+
+
+@njit(**OPTIONS)
+def _write(chart: Map, place: int, path: Int, used: int, s: Scratch) -> int:
+    """Write the path from the end of a link behind ``path[:used]`` and return how much is used then, -1: too much."""
+    while used < len(path):
+        if s.step[place] < 0:
+            s.step[place] = used
+        after = int(s.next[place])
+        if after == ENDS:
+            path[used] = ENDS
+            return used + 1
+        path[used] = movement_between(chart, chart.link[place], chart.link[after])
+        used += 1
+        place = after
+    return -1
+
+
+@njit(**OPTIONS)
+def _ask(chart: Map, begin: int, s: Scratch) -> int:
+    """Let the tree look for a start; return 1, or 0 when somebody has asked for it already."""
+    if begin >= 0:
+        word, bit = np.int64(chart.word_start[begin]), SET_OFF
+        asked = s.unreached
+    else:
+        place, node = -1 - begin, chart.end_node[-1 - begin]
+        number = np.int64(place - chart.in_start[node])
+        word, bit = chart.word_start[node] + number // BITS, np.int64(1) << (number % BITS)
+        asked = s.asked
+    if asked[word] & bit:
+        return 0
+    asked[word] |= bit
+    return 1
+
+
+@njit(**OPTIONS)
+def _forget(chart: Map, begin: int, s: Scratch) -> None:
+    """Forget a start, and the steps of its path."""
+    if begin >= 0:
+        place = int(s.setting_off[begin])
+        s.setting_off[begin] = -1
+    else:
+        place = -1 - begin
+        node = chart.end_node[place]
+        for word in range(chart.word_start[node], chart.word_start[node + 1]):
+            s.asked[word] = 0
+    while place >= 0 and s.step[place] >= 0:
+        s.step[place] = -1
+        place = int(s.next[place])
+
+
+@njit(**OPTIONS)
 def _plan(
     chart: Map,
     cost: Float,
     start: Int,
     node: Int,
+    order: Long,
+    groups: Long,
+    done: int,
+    end: int,
     first: Int,
+    step: Long,
     total: Float,
-    step: npt.NDArray[np.int64],
     path: Int,
     used: int,
-    done: int,
+    s: Scratch,
 ) -> tuple[int, int]:
-    """Plan requests from ``done`` on; returns how far it came before ``path`` was full, and how much of it is used.
+    """Plan the groups ``done:end`` of requests; return how far it came before ``path`` was full, and what is used.
 
-    Requests are sorted by (node, start), so that a tree and a route are worked out once. A start >= 0 is a node, a
-    start below is the end of link ``-1 - start``.
+    A group are the requests of one destination, ``order[groups[g]:groups[g + 1]]``. A start >= 0 is a node, a start
+    below is the end of the link at place ``-1 - start``. A route that lies on one already written is not written again;
+    the starts that were settled last, which are the farthest, are therefore written first.
     """
-    n_links = len(cost)
-    distance, choice = np.empty(n_links), np.empty(n_links, np.int32)
-    heap_cost = np.empty(len(chart.movement_to) + n_links + 1)
-    heap = np.empty(len(chart.movement_to) + n_links + 1, np.int32)
-    tree = -1
-    for k in range(done, len(start)):
-        if k > done and node[k] == node[k - 1] and start[k] == start[k - 1]:
-            first[k], step[k], total[k] = first[k - 1], step[k - 1], total[k - 1]
-            continue
-        if node[k] != tree:
-            tree = node[k]
-            _tree(chart, cost, tree, distance, choice, heap_cost, heap)
-        link = -1 - start[k]
-        total[k] = 0.0
-        if start[k] >= 0:
-            link = -1
-            total[k] = math.inf
-            for j in range(chart.out_start[start[k]], chart.out_start[start[k] + 1]):
-                candidate = chart.out_link[j]
-                if distance[candidate] < total[k]:
-                    total[k], link = distance[candidate], candidate
-        elif distance[link] < math.inf:
-            total[k] = distance[link] - cost[link]
-        else:
-            total[k], link = math.inf, -1
-        first[k], step[k] = link, used
-        if link < 0:
-            continue
-        if used + n_links + 1 > len(path):
-            return k, used
-        movement = choice[link]
-        while movement >= 0:
-            path[used] = movement
-            used += 1
-            movement = choice[chart.movement_to[movement]]
-        path[used] = -1
-        used += 1
-    return len(start), used
+    for group in range(done, end):
+        remaining = 0
+        for k in range(groups[group], groups[group + 1]):
+            remaining += _ask(chart, np.int64(start[order[k]]), s)
+        n_settled = tree(chart, cost, node[order[groups[group]]], remaining, False, s)
+        now = used
+        for k in range(n_settled - 1, -1, -1):
+            begin = np.int64(s.settled[k])
+            place = np.int64(s.setting_off[begin]) if begin >= 0 else -1 - begin
+            if s.step[place] < 0:
+                now = _write(chart, place, path, now, s)
+                if now < 0:
+                    break
+        for k in range(groups[group], groups[group + 1]):
+            row = order[k]
+            begin = np.int64(start[row])
+            place = np.int64(s.setting_off[begin]) if begin >= 0 else -1 - begin
+            first[row], step[row], total[row] = -1, 0, math.inf
+            if now < 0 or place < 0 or s.step[place] < 0:
+                continue
+            first[row], step[row], total[row] = chart.link[place], s.step[place], s.distance[place]
+            if begin < 0:
+                total[row] = s.distance[s.next[place]] if s.next[place] != ENDS else 0.0
+        for k in range(groups[group], groups[group + 1]):
+            _forget(chart, np.int64(start[order[k]]), s)
+        clear(chart, s)
+        if now < 0:
+            return group, used
+        used = now
+    return end, used
+
+
+@njit(**OPTIONS)
+def _sort(node: Int, count: Long, order: Long) -> int:
+    """Sort requests by node into ``order``, and end each node's in ``count``; return how many nodes there are."""
+    for k in range(len(node)):
+        count[node[k] + 1] += 1
+    found = 0
+    for k in range(1, len(count)):
+        found += count[k] > 0
+        count[k] += count[k - 1]
+    for k in range(len(node)):
+        order[count[node[k]]] = k
+        count[node[k]] += 1
+    return found
+
+
+def by_destination(node: Int, n_nodes: int) -> tuple[Long, Long]:
+    """Return requests sorted by destination, those of each in the order given, and where each destination begins."""
+    count, order = np.zeros(n_nodes + 1, np.int64), np.empty(len(node), np.int64)
+    _sort(node, count, order)
+    return order, np.unique(np.concatenate([np.zeros(1, np.int64), count]))
+
+
+def shares(groups: Long, threads: int) -> Long:
+    """Return where to cut ``groups`` into tasks of about equal work: so much per tree, so much per request."""
+    work = groups + (groups[-1] // len(groups) + 1) * np.arange(len(groups))
+    n = min(len(groups) - 1, TASKS_PER_THREAD * threads)
+    cuts = np.searchsorted(work, np.linspace(0, work[-1], n + 1))
+    return np.unique(np.concatenate([[0], cuts, [len(groups) - 1]]))
 
 
 class Routes(NamedTuple):
@@ -174,46 +464,51 @@ class Routes(NamedTuple):
     """
 
     first: Int
-    step: npt.NDArray[np.int64]
+    step: Long
     total: Float
     path: Int
     used: int
 
 
-def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used: int) -> Routes:
-    """Return the cheapest routes from ``start`` (node, or -1 - link under way) to ``node``, behind ``path[:used]``."""
-    order = np.lexsort((start, node))
-    n = len(order)
-    first, step, total = np.full(n, -1, np.int32), np.zeros(n, np.int64), np.zeros(n)
-    begin, end = start[order].astype(np.int32), node[order].astype(np.int32)
-    cost = np.ascontiguousarray(cost)
-    done = 0
-    while done < n:
-        done, used = _plan(chart, cost, begin, end, first, total, step, path, used, done)
-        if done < n:
-            path = np.concatenate([path, np.full(len(path) + len(cost) + 1, -1, np.int32)])
-    back = np.empty(n, np.int64)
-    back[order] = np.arange(n)
-    return Routes(first[back], step[back], total[back], path, used)
+def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used: int, *, threads: int = 1) -> Routes:
+    """Return the cheapest routes from ``start`` (node, or -1 - link under way) to ``node``, behind ``path[:used]``.
 
-
-@njit(cache=True)
-def compact(path: Int, step: npt.NDArray[np.int64], order: npt.NDArray[np.int64], out: Int) -> int:
-    """Copy what is left of the routes at ``step`` to ``out``, in rising ``order`` of step, and return its length.
-
-    Vehicles share routes, one further on than the other: each cell is copied once, so that ``out`` is long enough.
+    The same bytes on any number of threads: each destination is one tree, and the paths stand in the store in order of
+    destination.
     """
-    used, first, end, begin = 0, -1, -1, 0
-    for k in order:
-        place = step[k]
-        if place >= end:
-            first, begin, end = place, used, place
-            while path[end] >= 0:
-                out[used] = path[end]
-                used += 1
-                end += 1
-            out[used] = -1
-            used += 1
-            end += 1
-        step[k] = begin + place - first
-    return used
+    n = len(start)
+    first, step, total = np.empty(n, np.int32), np.empty(n, np.int64), np.empty(n)
+    if not n:
+        return Routes(first, step, total, path, used)
+    at_node = start >= 0
+    begin = np.where(at_node, chart.rank[np.maximum(start, 0)], -1 - chart.place[np.maximum(-1 - start, 0)])
+    node = chart.rank[node]
+    cost = np.asarray(cost, np.float64)[chart.link]
+    order, groups = by_destination(node, len(chart.rank))
+    cuts = shares(groups, threads if n > FEW else 1)
+    idle: list[Scratch] = []
+
+    def work(task: int) -> Int:
+        s = idle.pop() if idle else scratch(chart)
+        done, end, filled = int(cuts[task]), int(cuts[task + 1]), 0
+        chunk = np.empty(1024 + 16 * int(groups[end] - groups[done]), np.int32)
+        while True:
+            done, filled = _plan(
+                chart, cost, begin, node, order, groups, done, end, first, step, total, chunk, filled, s
+            )
+            if done == end:
+                break
+            chunk = np.concatenate([chunk, np.empty(len(chunk) + len(cost), np.int32)])
+        idle.append(s)
+        return chunk[:filled]
+
+    chunks = in_order(work, len(cuts) - 1, threads if n > FEW else 1)
+    begins = used + np.concatenate([[0], np.cumsum([len(chunk) for chunk in chunks])])
+    end = int(begins[-1])
+    if end > len(path):
+        path = np.concatenate([path, np.full(max(end - len(path), len(path)), -1, np.int32)])
+    for chunk, place in zip(chunks, begins.tolist(), strict=False):
+        path[place : place + len(chunk)] = chunk
+    step[order] += np.repeat(begins[:-1], np.diff(groups[cuts]))
+    step[first < 0] = 0
+    return Routes(first, step, total, path, end)

@@ -290,4 +290,4 @@ def _warm_up() -> None:
         simulation.roads, simulation.traffic, int(riders[0]), int(queues[0]), int(queues[0]), 3.0
     )
     simulation.note_gridlock()
-    simulation.forget_routes()
+    simulation.guidance.forget_routes()

@@ -14,15 +14,14 @@ import numpy.typing as npt
 import simpy
 
 from sensors import InputError
-from simulation import engine, engine_blocks, engine_riders, events, fill, gridlock, routing
+from simulation import engine, engine_blocks, events, fill, gridlock, routing
 from simulation.conflicts import Junctions
 from simulation.control import Control
 from simulation.demand import Demand
 from simulation.departures import Trips
 from simulation.emergency import with_emergencies
 from simulation.engine_cache import forget_stale_kernels
-from simulation.engine_kernel import wake
-from simulation.instants import Late, until
+from simulation.guidance import Guidance
 from simulation.lights import Lights
 from simulation.measure import Cumulative, LinkMeasure
 from simulation.paving import lay_roads
@@ -32,16 +31,18 @@ from simulation.recipe import version_of
 from simulation.recut import recut
 from simulation.roster import Roster
 from simulation.saved import Arrays, SavedState, check, pack, read_state, restored, unpack, write_state
-from simulation.scenario import Incident, Routing, Scenario
+from simulation.scenario import Incident, Scenario
 from simulation.signals import GreenTable, green_table, never_green, sound_plans
-from simulation.street import Records, Roads, Traffic, empty_traffic, no_vehicles
+from simulation.street import Roads, Traffic, empty_traffic, no_vehicles
+from simulation.threads import usable_processors
 from twin import Network
-from twin.compiled import Int
+from twin.compiled import Float, Int
 
 DAY_S = 86400.0
 WARM_UP_S = 3600.0  # a city's trips are shorter: after an hour the street is as loaded as if it had always run
 NEAR_M = 5.0  # an incident this near to a former one stands at its place: cuts then do not multiply over the days
 
+Long = npt.NDArray[np.int64]
 Process = Callable[[simpy.Environment, "Simulation"], Generator[simpy.Event, object, None]]
 
 
@@ -86,7 +87,7 @@ class Simulation:
     state
         What `load` has read.
     threads
-        That serve the street; by default as many as processors. The result does not depend on it.
+        As many as there are processors by default; the result does not depend on it.
     window_s
         Upper bound of the window for which threads work without waiting for each other. Nor on this.
 
@@ -131,6 +132,7 @@ class Simulation:
         window_s: float | None = None,
     ) -> None:
         forget_stale_kernels(engine.run_block)
+        self.threads = usable_processors() if threads is None else threads
         self.network, self.scenario, self.seed = network, scenario or Scenario(), seed
         self._demand = demand
         self.city = network.compile()
@@ -140,34 +142,31 @@ class Simulation:
         self._junctions = Junctions(network)
         self._plans, plan_notes = sound_plans(self._junctions, network.signals, sound.signal)
         self._greens: GreenTable = green_table(self._junctions, self._plans)
-        never = never_green(self.city, self._greens)
-        self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
-        self._map = routing.draw_map(self.city, never)
+        self._never = never_green(self.city, self._greens)
+        self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, self._never))
+        self.chart = routing.draw_map(self.city, self._never)
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(sound.demand, until_s=horizon)
         trips = with_emergencies(trips, sound.emergency, self.city, until_s=horizon)
         self.inlink = self._junctions.inlink
         allowed = allow_unreachable or demand.assumed
-        trips, self.unreachable = reachable(self.city, self._map, demand, trips, allowed=allowed, faults=faults)
+        trips, self.unreachable = reachable(
+            self.city, self.chart, demand, trips, allowed=allowed, threads=self.threads, faults=faults
+        )
         if self.unreachable:
             self.notes += (f"{self.unreachable} trips without any path are left out",)
         self._cuts = events.cuts_of(self.scenario, self.city) if state is None else state.value("_cuts")
-        self.threads = engine_blocks.usable_processors() if threads is None else threads
         self._window_s = window_s
         self.roads, self.window_s = self._lay_roads(self._cuts)
-        self._routing: Routing = self.scenario.routing
         self._until, self._own_processes = until_s, bool(processes)
         self._start = start_s
         if repeat_s is not None and densities is None and state is None:
             self._start -= WARM_UP_S
         self.env = environment or simpy.Environment(initial_time=self._start)
-        self._cost = self.roads.link["free_time"].copy()
-        self._costed: Cumulative | None = None
-        self._time = self._next_dispatch = self._start
+        self._time = self._start
         self._last_event = self._settled = -math.inf
         self.rings: dict[tuple[int, ...], None] = {}
-        self.filled = 0
         self.kept: dict[str, npt.NDArray[np.float64]] = {}  # what is saved for others: a detector's last look
         if densities is not None:
             self._begin_full(trips, densities)
@@ -176,7 +175,7 @@ class Simulation:
         else:
             self._begin(trips)
         events.start(self, began_s=None if state is None else self._start, settled=self._settled == self._time)
-        self.env.process(self._dispatching())
+        self.env.process(self.guidance.dispatching())
         for process in processes:
             self.env.process(process(self.env, self))
         if self._time < start_s:
@@ -184,18 +183,19 @@ class Simulation:
 
     def _begin(self, trips: Trips, *, ahead: int = 0) -> None:
         """Lay out the traffic of an empty street; the first ``ahead`` trips are about to be put on it."""
-        self.trips = trips
+        self.trips, self.filled = trips, ahead
         self.roster = Roster(trips, self.repeat_s, self.seed, ahead=ahead)
         self.traffic: Traffic = empty_traffic(self.roads, len(self.roster.trip))
         self.control = Control(self.city, self.roads, self.traffic)
         self.lights = Lights(self._junctions, self._plans, self._greens, self.control.stop)
-        self._bind()
-        self._path_used = 0
-        self.filled = ahead
+        self.use(self.traffic)
+        self.guidance = Guidance(self)
 
     def _begin_full(self, trips: Trips, densities: Mapping[str, float]) -> None:
         """Begin with vehicles on the street; those for whom their lane has no room are left out, and that is said."""
-        made = fill.filling(self.city, self._map, trips, densities, start_s=self._start, repeat_s=self.repeat_s)
+        made = fill.filling(
+            self.city, self.chart, self._never, trips, densities, start_s=self._start, repeat_s=self.repeat_s
+        )
         wanted = len(made)
         while True:
             origin = self.city.from_node[made.link]
@@ -209,20 +209,13 @@ class Simulation:
 
     def _put(self, made: fill.Filling) -> npt.NDArray[np.bool_]:
         """Put vehicles on their links, and return which have found room."""
-        n, roads = len(made), self.roads
-        times = np.full(n, self._start)
-        vehicles, records = self.roster.admit(self.traffic, np.arange(n), times, self._routing.share)
-        self._keep_vehicles(records)
-        cost, start = roads.link["free_time"], (-1 - made.link).astype(np.int32)
-        destination = made.destination.copy()
-        for _ in range(2):
-            routes = routing.plan_routes(self._map, cost, start, destination, self.traffic.path, self._path_used)
-            destination = np.where(routes.first < 0, self.city.to_node[made.link], destination).astype(np.int32)
-        self._keep_path(routes.path, routes.used)
-        self.traffic.vehicle["step"][vehicles] = routes.step
-        ways = fill.other_ways(self.city, roads, made.link, routes.step, destination, self.traffic.path, routes.used)
-        self._keep_path(ways.path, ways.used)
-        fill.put(roads, self.traffic, vehicles, made, destination, ways, self._start)
+        n, guidance = len(made), self.guidance
+        vehicles = self.admit(np.arange(n), np.full(n, self._start), self.scenario.routing.share)
+        destination = guidance.lead(vehicles, made.link, made.destination)
+        step = self.traffic.vehicle["step"][vehicles]
+        ways = fill.other_ways(self.city, self.roads, made.link, step, destination, self.traffic.path, guidance.used)
+        guidance.keep_path(ways.path, ways.used)
+        fill.put(self.roads, self.traffic, vehicles, made, destination, ways, self._start)
         self.trips.destination[:n] = destination
         self.traffic.wake[:] = self._start  # everyone looks: a bound that is too early does no harm
         return destination >= 0
@@ -257,170 +250,20 @@ class Simulation:
         engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
         self._time = until
 
-    def _bind(self) -> None:
-        """Let those who work on the arrays know them."""
-        self.control.bind(self.roads, self.traffic)
-        self.lights.bind(self.roads, self.traffic)
-
     # --- vehicles -------------------------------------------------------------------------------------------------
 
-    def _dispatching(self) -> Generator[simpy.Event, object, None]:
-        """Send off the vehicles of each interval on routes that are good now."""
-        while True:
-            yield self.env.timeout(until(self.env, self._next_dispatch))
-            yield Late(self.env, 0.0)
-            self._refresh_costs()
-            if self._routing.update == "periodic":
-                self._reroute_under_way()
-            self._dispatch(self._time, self._time + self._routing.interval_s)
-
-    def _dispatch(self, begin_s: float, end_s: float) -> None:
-        """Send off the vehicles due in ``[begin_s, end_s)``."""
-        rows, times = self.roster.due(begin_s, end_s)
-        places, vehicles = self.roster.admit(self.traffic, rows, times, self._routing.share)
-        self._keep_vehicles(vehicles)
-        self._send(places)
-        self._next_dispatch = end_s
-
-    def _keep_vehicles(self, vehicles: Records) -> None:
+    def admit(self, rows: Long, times: Float, share: float) -> Int:
+        """Return the places of the vehicles of trips, given with their times of departure, in that order."""
+        places, vehicles = self.roster.admit(self.traffic, rows, times, share)
         if vehicles is not self.traffic.vehicle:
-            self.traffic = self.traffic._replace(vehicle=vehicles)
-            self._bind()
+            self.use(self.traffic._replace(vehicle=vehicles))
+        return places
 
-    def _send(self, vehicles: Int) -> None:
-        """Give vehicles a route and put them, in order of departure, into the queue of their first link."""
-        if not len(vehicles):
-            return
-        rows = self.roster.trip[vehicles]
-        first = self._plan(vehicles, self.trips.origin[rows], self.trips.destination[rows])
-        if self.trips.routes:
-            for k, row in enumerate(rows.tolist()):
-                if row in self.trips.routes:
-                    first[k] = self._follow(int(vehicles[k]), self.trips.routes[row])
-        parts = np.flatnonzero(self.roads.part["first"])[first].astype(np.int32)
-        engine.join_origins(self.roads, self.traffic, vehicles, parts)
-
-    def _plan(self, vehicles: Int, start: Int, node: Int) -> Int:
-        """Give vehicles the cheapest route on current costs and return their first links."""
-        self._make_room()
-        cost = self._cost + routing.CLOSED_S * (self.control.closed > 0)
-        routes = routing.plan_routes(self._map, cost, start, node, self.traffic.path, self._path_used)
-        self._keep_path(routes.path, routes.used)
-        self.traffic.vehicle["step"][vehicles] = routes.step
-        return routes.first
-
-    def _follow(self, vehicle: int, links: tuple[int, ...]) -> int:
-        """Give a vehicle a fixed route and return its first link."""
-        rows = events.movements_along(self.city, links)
-        if self._path_used + len(rows) + 1 > len(self.traffic.path):
-            more = np.full(len(self.traffic.path) + len(rows), -1, np.int32)
-            self._keep_path(np.concatenate([self.traffic.path, more]), self._path_used)
-        path, used = self.traffic.path, self._path_used
-        path[used : used + len(rows)] = rows
-        path[used + len(rows)] = -1
-        self.traffic.vehicle["step"][vehicle] = used
-        self._path_used = used + len(rows) + 1
-        return links[0]
-
-    def _keep_path(self, path: Int, used: int) -> None:
-        self._path_used = used
-        if path is not self.traffic.path:
-            self.traffic = self.traffic._replace(path=path)
-            self._bind()
-
-    def _make_room(self) -> None:
-        """Forget old routes once they may be half of the store."""
-        if self._path_used > len(self.traffic.path) // 2:
-            self.forget_routes()
-
-    def forget_routes(self) -> None:
-        """Keep only what is left of the routes of vehicles that have not arrived."""
-        traffic = self.traffic
-        alive = self.roster.under_way_or_waiting(traffic.vehicle)
-        order = alive[np.argsort(traffic.vehicle["step"][alive], kind="stable")]
-        path = np.full(2 * len(traffic.path), -1, np.int32)
-        step = traffic.vehicle["step"].copy()
-        used = routing.compact(traffic.path, step, order, path)
-        traffic.vehicle["step"] = step
-        size = len(traffic.path)
-        self._keep_path(path if used > size // 2 else path[:size].copy(), used)
-
-    # --- routes under way -------------------------------------------------------------------------------------------
-
-    def _refresh_costs(self) -> None:
-        """Set link costs to the travel times of the last interval: vehicle-seconds per vehicle that passed."""
-        if self._routing.update == "fixed":
-            return
-        now = self.cumulative()
-        if self._costed is not None:
-            passed = 0.5 * ((now.entered - self._costed.entered) + (now.left - self._costed.left))
-            spent = now.vehicle_seconds - self._costed.vehicle_seconds
-            self._cost = np.maximum(self.roads.link["free_time"], spent / np.maximum(passed, 0.5))
-        self._costed = now
-
-    def _reroute_under_way(self) -> None:
-        """Let every informed driver under way choose again from the end of the link it is on."""
-        vehicles, queues = engine_riders.riders(self.roads, self.traffic)
-        choose = self.roster.informed[vehicles]
-        self._choose_again(vehicles[choose], queues[choose])
-
-    def _choose_again(self, vehicles: Int, queues: Int) -> None:
-        free = np.array([int(self.roster.trip[v]) not in self.trips.routes for v in vehicles], np.bool_)
-        vehicles, queues = vehicles[free], queues[free]
-        if not len(vehicles):
-            return
-        roads, rows = self.roads, self.roster.trip[vehicles]
-        before = self.traffic.vehicle["step"][vehicles].copy()
-        links = roads.part["link"][roads.queue["part"][queues]]
-        self._make_room()
-        before = self.traffic.vehicle["step"][vehicles].copy()
-        cost = self._cost + routing.CLOSED_S * (self.control.closed > 0)
-        start = (-1 - links).astype(np.int32)
-        routes = routing.plan_routes(
-            self._map, cost, start, self.trips.destination[rows], self.traffic.path, self._path_used
-        )
-        self._keep_path(routes.path, routes.used)
-        path, traffic = self.traffic.path, self.traffic
-        for k, vehicle in enumerate(vehicles.tolist()):
-            old, new = int(path[before[k]]), int(path[routes.step[k]])
-            if old < 0 or new < 0 or routes.total[k] >= routing.CLOSED_S:
-                continue  # on its last link, or no way round
-            queue = int(roads.movement["queue"][new])
-            other = roads.part["next"][roads.queue["part"][queues[k]]] < 0 and queue != queues[k]
-            if other and not engine_riders.change_queue(roads, traffic, vehicle, int(queues[k]), queue, self._time):
-                continue  # no room in that lane: it stays on its way
-            traffic.vehicle["step"][vehicle] = routes.step[k]
-        engine_riders.look_again(roads, traffic)
-        for node in np.unique(roads.part["to_node"][roads.queue["part"][queues]]).tolist():
-            if self._time < traffic.wake[node]:
-                wake(roads, traffic, node, self._time)
-
-    def closures_changed(self, reroute: Sequence[int] = ()) -> None:
-        """Plan anew those who have not left yet; with ``reroute`` also those with one of these links before them."""
-        now, traffic = self._time, self.traffic
-        alive = np.flatnonzero((self.roster.trip >= 0) & ~np.isfinite(traffic.vehicle["enter"])).astype(np.int32)
-        pending = alive[traffic.vehicle["depart"][alive] >= now]
-        waiting = alive[traffic.vehicle["depart"][alive] < now]
-        if reroute:
-            vehicles, queues = engine_riders.riders(self.roads, traffic)
-            hit = np.array([self._passes(int(v), reroute) for v in vehicles], np.bool_)
-            self._choose_again(vehicles[hit], queues[hit])
-            pending = np.concatenate([waiting, pending])
-            now = -math.inf
-        if not len(pending):
-            return
-        engine.withdraw(self.traffic, now)
-        engine_riders.look_again(self.roads, self.traffic)
-        order = np.lexsort((pending, self.traffic.vehicle["depart"][pending]))
-        self._send(pending[order])
-
-    def _passes(self, vehicle: int, links: Sequence[int]) -> bool:
-        path, step = self.traffic.path, int(self.traffic.vehicle["step"][vehicle])
-        while path[step] >= 0:
-            if self.city.movement_out[path[step]] in links:
-                return True
-            step += 1
-        return False
+    def use(self, traffic: Traffic) -> None:
+        """Go on with these arrays."""
+        self.traffic = traffic
+        self.control.bind(self.roads, traffic)
+        self.lights.bind(self.roads, traffic)
 
     # --- what can be seen -------------------------------------------------------------------------------------------
 
@@ -505,9 +348,10 @@ class Simulation:
         if done is None:
             return length
         self.window_s = window
-        self._cuts, self.roads, self.traffic = cuts, done.roads, done.traffic
+        self._cuts, self.roads = cuts, done.roads
         self.control.move(done.part, done.queue)
-        self._bind()
+        self.use(done.traffic)
+        self.guidance.roads_changed()
         return position_m
 
     def settle(self) -> None:
@@ -534,6 +378,10 @@ class Simulation:
         """
         if self._own_processes:
             raise InputError("a run with processes of its own cannot be saved: no file can hold what they will do")
+        if self.guidance.fixed is not self.trips.routes:
+            raise InputError(
+                "a run whose trips were given other routes cannot be saved, save one that follows its demand"
+            )
         if why := events.why_unsaved(self.scenario, self._time):
             raise InputError(f"a run cannot be saved with {why}: no file can hold what it is about to do")
         if self._last_event == self._time != self._settled:
@@ -545,6 +393,7 @@ class Simulation:
         parts = {
             **{name: value for name, value in vars(self).items() if name not in MADE_ANEW},
             "control": self.control.state(),
+            "guidance": self.guidance.state(),
             "lights": self.lights.state(),
             "roster": self.roster.state(),
             "ahead": (self.trips.origin[: self.filled], self.trips.destination[: self.filled]),
@@ -618,7 +467,7 @@ class Simulation:
         origin, destination = state.value("ahead")
         began = state.value("_start")
         self._begin(trips.behind(origin, destination, began) if len(origin) else trips, ahead=len(origin))
-        anew = state.header["values"].keys() - {"control", "lights", "roster", "ahead"}
+        anew = state.header["values"].keys() - {"control", "guidance", "lights", "roster", "ahead"}
         for name in sorted(anew):
             setattr(self, name, state.value(name))
         self.roads = self.roads._replace(
@@ -644,11 +493,12 @@ class Simulation:
         self.roster.restore(state.value("roster"))
         self.control.restore(state.value("control"))
         self.lights.restore(state.value("lights"))
-        self._bind()
+        self.use(self.traffic)
+        self.guidance.restore(state.value("guidance"))
         # Vehicles of the interval that is under way which the saved run did not look for: its horizon came first.
         known = unpack(state.header["until_s"], {})
-        if self.repeat_s is None and known < self._next_dispatch:
-            self._dispatch(math.nextafter(known, math.inf), self._next_dispatch)
+        if self.repeat_s is None and known < self.guidance.next_s:
+            self.guidance.send_due(math.nextafter(known, math.inf), self.guidance.next_s)
 
 
 # How the threads of a machine share the street: another machine shares it otherwise.
@@ -656,8 +506,8 @@ BLOCKS = ("block_start", "meeting", "meeting_start", "heap", "heap_place", "cros
 # What a saved state does not hold: it is made anew from the inputs, or saved in a form of its own.
 MADE_ANEW = frozenset(
     (
-        *("network", "scenario", "seed", "_demand", "city", "notes", "_map", "_greens", "repeat_s", "trips"),
-        *("unreachable", "_routing", "env", "roster", "control", "roads", "traffic", "_until", "_own_processes"),
+        *("network", "scenario", "seed", "_demand", "city", "notes", "chart", "_never", "_greens", "repeat_s", "trips"),
+        *("unreachable", "guidance", "env", "roster", "control", "roads", "traffic", "_until", "_own_processes"),
         *("lights", "threads", "_window_s", "window_s", "inlink", "_junctions", "_plans"),
     )
 )
