@@ -2,9 +2,8 @@
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from simulation.engine_kernel import wake
+from simulation.engine_kernel import inner, kernel, wake
 from simulation.engine_riders import change_queue
 from simulation.street import Long, Roads, Traffic, whole
 from twin.compiled import Float, Int
@@ -12,7 +11,7 @@ from twin.compiled import Float, Int
 LAST_KEPT = np.int32(-(2**31))  # mark of a cell that ends a route and is kept
 
 
-@njit(cache=True)
+@kernel
 def adopt(
     roads: Roads, traffic: Traffic, vehicles: Int, queues: Int, step: Long, total: Float, limit: float, now: float
 ) -> int:
@@ -42,32 +41,44 @@ def adopt(
     return turned
 
 
-@njit(cache=True)
-def passes(traffic: Traffic, movement_to: Int, vehicles: Int, marked: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return for each vehicle whether a marked link lies before it on its route."""
-    hit = np.zeros(len(vehicles), np.bool_)
+@kernel
+def passes(
+    traffic: Traffic, movement_to: Int, vehicles: Int, marked: npt.NDArray[np.bool_], hit: npt.NDArray[np.bool_]
+) -> None:
+    """Set ``hit`` for each vehicle with a marked link before it on its route."""
     for k in range(len(vehicles)):
         step = traffic.vehicle[vehicles[k]].step
         while traffic.path[step] >= 0 and not hit[k]:
             hit[k] = marked[movement_to[traffic.path[step]]]
             step += 1
-    return hit
 
 
-@njit(cache=True)
-def compact(path: Int, used: int, step: Long, alive: Long, out: Int) -> int:
-    """Copy what lies before the vehicles ``alive`` to ``out``, set their ``step``, and return how much it is.
+@inner
+def _keep(traffic: Traffic, vehicle: int) -> None:
+    """Mark the cells of the path that lie before a vehicle."""
+    path, step = traffic.path, traffic.vehicle[vehicle].step
+    while path[step] >= 0:
+        path[step] = -2 - path[step]
+        step += 1
+    if path[step] == -1:
+        path[step] = LAST_KEPT
 
-    Vehicles share routes, one further on than the other: each cell is copied once. ``path`` is used up: cells that are
-    kept are marked first, then hold their new place.
+
+@kernel
+def compact(roads: Roads, traffic: Traffic, vehicles: Int, used: int, out: Int) -> int:
+    """Copy what lies before ``vehicles``, those under way, and those at origins to ``out``; return how much it is.
+
+    Vehicles share routes, one further on than the other: each cell is copied once. ``traffic.path`` is used up: cells
+    that are kept are marked first, then hold their new place.
     """
-    for vehicle in alive:
-        k = step[vehicle]
-        while path[k] >= 0:
-            path[k] = -2 - path[k]
-            k += 1
-        if path[k] == -1:
-            path[k] = LAST_KEPT
+    path = traffic.path
+    for k in range(len(vehicles)):
+        _keep(traffic, vehicles[k])
+    for origin in range(len(traffic.origin)):
+        vehicle = whole(traffic.origin[origin].head)
+        while vehicle >= 0:
+            _keep(traffic, vehicle)
+            vehicle = whole(traffic.vehicle[vehicle].behind)
     kept = 0
     for k in range(used):
         cell = path[k]
@@ -75,6 +86,11 @@ def compact(path: Int, used: int, step: Long, alive: Long, out: Int) -> int:
             out[kept] = -1 if cell == LAST_KEPT else -2 - cell
             path[k] = kept
             kept += 1
-    for vehicle in alive:
-        step[vehicle] = path[step[vehicle]]
+    for k in range(len(vehicles)):
+        traffic.vehicle[vehicles[k]].step = path[traffic.vehicle[vehicles[k]].step]
+    for origin in range(len(traffic.origin)):
+        vehicle = whole(traffic.origin[origin].head)
+        while vehicle >= 0:
+            traffic.vehicle[vehicle].step = path[traffic.vehicle[vehicle].step]
+            vehicle = whole(traffic.vehicle[vehicle].behind)
     return kept

@@ -9,7 +9,7 @@ import numpy as np
 import simpy
 
 from sensors import InputError
-from simulation.adaptive import process_of
+from simulation.adaptive import processes_of
 from simulation.conflicts import Junctions
 from simulation.demand import Demand
 from simulation.departures import Trips
@@ -111,10 +111,10 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand, *, label: st
             faults.append(f"{where}: has no plan in the network, give its stages as [[signal.stage]]")
         if control.node_id in controlled[: number - 1]:
             faults.append(f"{where}: has a controller already, a node has one")
-        try:
-            process_of(control)
-        except InputError as error:
-            faults += [f"{where}: {fault}" for fault in error.faults]
+    try:
+        processes_of(scenario.control)
+    except InputError as error:
+        faults += [f"{label}: {fault}" for fault in error.faults]
     for number, emergency in enumerate(scenario.emergency, 1):
         faults += emergency_faults(emergency, roads, f"{label}: [[emergency]] {number}")
     for number, failure in enumerate(scenario.asset_failure, 1):
@@ -137,11 +137,10 @@ def route_faults(roads: CompiledNetwork, demand: Demand, trips: Trips) -> list[s
     """Return a sentence for each turn of a fixed route that is not allowed."""
     faults = []
     for cell in np.flatnonzero(trips.routes.movements(roads) == FORBIDDEN).tolist():
-        place = int(np.searchsorted(trips.routes.start, cell, side="right")) - 1
-        row = int(trips.key[place, 0])
-        who = demand.place(row) if row >= 0 else f"trip {trips.trip_id(place)}"
+        row = int(np.searchsorted(trips.routes.start, cell, side="right")) - 1
         a, b = (roads.link_ids[link] for link in trips.routes.link[cell : cell + 2])
-        faults.append(f"{who}: link_ids: {a} > {b} is not an allowed movement")
+        place = demand.place(int(trips.key[row, 0]))
+        faults.append(f"{place}: link_ids: {a} > {b} is not an allowed movement")
     return faults
 
 
@@ -185,8 +184,7 @@ def start(simulation: "Simulation", *, began_s: float | None = None, settled: bo
             speed = limit.speed_kmh / 3.6
             begin, end = (partial(control.limit, position[name], speed, add=add) for add in (True, False))
             lasting(limit.from_s, limit.until_s, begin, end)
-    for one in scenario.control:
-        todo.append(process_of(one, lights))
+    todo += processes_of(scenario.control, lights)
     for number, emergency in enumerate(scenario.emergency):
         todo.append(priority(number, emergency))
     signalised = {*simulation.network.signals, *(plan.node_id for plan in scenario.signal)}

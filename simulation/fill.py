@@ -137,10 +137,11 @@ def _weights(
         gap = np.minimum(gap % repeat_s, repeat_s - gap % repeat_s)
     rows = np.flatnonzero(gap <= AROUND_S)
     rows = rows if len(rows) else np.arange(len(trips))
-    given = trips.routes.given[rows]
-    free, fixed = rows[~given], rows[given]
+    free = (
+        np.array([int(row) not in trips.routes for row in rows], np.bool_) if trips.routes else np.ones(len(rows), bool)
+    )
     pairs, volume = np.unique(
-        trips.origin[free].astype(np.int64) * city.n_nodes + trips.destination[free], return_counts=True
+        trips.origin[rows[free]].astype(np.int64) * city.n_nodes + trips.destination[rows[free]], return_counts=True
     )
     start, node = (pairs // city.n_nodes).astype(np.int32), (pairs % city.n_nodes).astype(np.int32)
     cost = city.length / city.free_speed
@@ -150,25 +151,27 @@ def _weights(
     link, to, pair = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
     _crossings(routes.first, routes.step, node, routes.path, city.movement_out, link, to, pair)
     amount = volume[pair].astype(np.float64)
-    cells, length = trips.routes.cells(fixed)
-    more, ends = trips.routes.link[cells].astype(np.int64), np.repeat(trips.destination[fixed], length).astype(np.int64)
+    fixed = [int(row) for row in rows[~free]]
+    more = np.array([on for row in fixed for on in trips.routes[row]], np.int64)
+    ends = np.repeat(trips.destination[fixed], [len(trips.routes[row]) for row in fixed]).astype(np.int64)
     keys = np.concatenate([link, more]) * city.n_nodes + np.concatenate([to, ends])
     found, group = np.unique(keys, return_inverse=True)
     total = np.bincount(group.ravel(), np.concatenate([amount, np.ones(len(more))]), len(found))
     return (found // city.n_nodes).astype(np.int64), (found % city.n_nodes).astype(np.int64), total.astype(np.float64)
 
 
-def _nearest(city: CompiledNetwork, forbidden: Int, exits: Long) -> Long:
+def _nearest(city: CompiledNetwork, chart: routing.Map, exits: Long) -> Long:
     """Return by link the destination that is nearest from it, its own end where none can be reached."""
     nearest = city.to_node.astype(np.int64)
     ends = np.flatnonzero(np.isin(city.to_node, exits))
     if not len(ends):
         return nearest
     cost = city.length / city.free_speed
-    first = np.repeat(np.arange(city.n_links), np.diff(city.movement_start))
-    allowed = np.setdiff1d(np.arange(len(first)), forbidden)
-    first, second = first[allowed], city.movement_out[allowed]
-    back = sp.csr_matrix((cost[first], (second, first)), shape=(city.n_links, city.n_links))
+    into = chart.allowed
+    back = sp.csr_matrix(
+        (cost[chart.movement_from[into]], (chart.movement_to[into], chart.movement_from[into])),
+        shape=(city.n_links, city.n_links),
+    )
     _, _, source = dijkstra(back, indices=ends, min_only=True, return_predecessors=True)
     return np.where(source >= 0, city.to_node[np.maximum(source, 0)], nearest)
 
@@ -176,7 +179,6 @@ def _nearest(city: CompiledNetwork, forbidden: Int, exits: Long) -> Long:
 def filling(
     city: CompiledNetwork,
     chart: routing.Map,
-    forbidden: Int,
     trips: Trips,
     densities: Mapping[str, float],
     *,
@@ -188,7 +190,7 @@ def filling(
     link, place, standing = places_of(city, count)
     at, to, volume = _weights(city, chart, trips, start_s, repeat_s)
     exits = np.unique(trips.destination) if len(trips) else np.flatnonzero(np.diff(city.out_start) == 0)
-    destination = _nearest(city, forbidden, exits.astype(np.int64))[link]
+    destination = _nearest(city, chart, exits.astype(np.int64))[link]
     low, high = np.searchsorted(at, link), np.searchsorted(at, link, side="right")
     rank = np.arange(len(link)) - np.repeat(np.cumsum(count) - count, count)
     total = np.concatenate([[0.0], np.cumsum(volume)])

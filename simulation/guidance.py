@@ -28,18 +28,15 @@ class Guidance:
     ----------
     cost : (n_links,) s
         What a link costs now, closures left out.
-    next_s
-        When the vehicles of the next interval are sent off.
-    used
-        How much of the store is in use.
     """
 
     def __init__(self, simulation: "Simulation") -> None:
         self._simulation = simulation
         self._routing = simulation.scenario.routing
         self._map = simulation.chart
-        self.used = 0
-        self.next_s = simulation.time_s
+        self.used = 0  # of the store of routes
+        self.next_dispatch = simulation.time_s
+        self._moved = False  # routes in the store, or vehicles to other ones, since the kernel last looked
         self._costed: Cumulative | None = None
         self.cost: Float = simulation.roads.link["free_time"].copy()
         self.assign(simulation.trips.routes)
@@ -58,41 +55,28 @@ class Guidance:
         """Send off the vehicles of each interval on routes that are good now."""
         env = self._simulation.env
         while True:
-            yield env.timeout(until(env, self.next_s))
+            yield env.timeout(until(env, self.next_dispatch))
             yield Late(env, 0.0)
             self._refresh_costs()
-            self._make_room()
-            riders = self._choosing_riders() if self._routing.update == "periodic" else None
-            self.send_due(self.next_s, self.next_s + self._routing.interval_s, riders)
+            riders = self._routing.update == "periodic"
+            now = self._simulation.time_s
+            self.dispatch(now, now + self._routing.interval_s, riders=riders)
 
-    def send_due(self, begin_s: float, end_s: float, riders: tuple[Int, Int] | None = None) -> None:
-        """Send off the vehicles due in ``[begin_s, end_s)``, and give riders their way."""
-        simulation = self._simulation
-        vehicles = simulation.admit(*simulation.roster.due(begin_s, end_s), self._routing.share)
-        self._plan_and_send(vehicles, riders)
-        self.next_s = end_s
-
-    def lead(self, vehicles: Int, links: Long, node: Int) -> Int:
-        """Give vehicles on links free-flow routes to nodes, else to the ends of their links; return where they go."""
-        simulation, cost = self._simulation, self._simulation.roads.link["free_time"]
-        start, threads = (-1 - links).astype(np.int32), simulation.threads
-        for _ in range(2):
-            path = simulation.traffic.path
-            routes = routing.plan_routes(self._map, cost, start, node, path, self.used, threads=threads)
-            node = np.where(routes.first < 0, simulation.city.to_node[links], node).astype(np.int32)
-        self.keep_path(routes.path, routes.used)
-        simulation.traffic.vehicle["step"][vehicles] = routes.step
-        return node
+    def dispatch(self, begin_s: float, end_s: float, *, riders: bool = False) -> None:
+        """Send off the vehicles due in ``[begin_s, end_s)``; with ``riders`` the informed under way choose again."""
+        self._make_room()
+        choosing = self._choosing_riders() if riders else None
+        self._plan_and_send(self._simulation.admit(begin_s, end_s, self._routing.share), choosing)
+        self.next_dispatch = end_s
 
     def state(self) -> dict[str, object]:
-        """Return what changes while it runs."""
-        return {"used": self.used, "next_s": self.next_s, "cost": self.cost, "_costed": self._costed}
+        """Return what a saved state holds; the routes are among the kernel's arrays."""
+        return {"cost": self.cost, "costed": self._costed, "used": self.used, "next_dispatch": self.next_dispatch}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state` gave."""
-        for name, value in state.items():
-            setattr(self, name, value)
-        self.roads_changed()
+        """Go on from a saved state."""
+        self.cost, self._costed = state["cost"], state["costed"]
+        self.used, self.next_dispatch = state["used"], state["next_dispatch"]
 
     def closures_changed(self, reroute: Sequence[int] = ()) -> None:
         """Plan anew those who have not left yet; with ``reroute`` also those with one of these links before them."""
@@ -105,7 +89,8 @@ class Guidance:
             marked = np.zeros(simulation.city.n_links, np.bool_)
             marked[list(reroute)] = True
             vehicles, queues = engine_riders.riders(simulation.roads, traffic)
-            hit = engine_guidance.passes(traffic, self._map.movement_to, vehicles, marked)
+            hit = np.zeros(len(vehicles), np.bool_)
+            engine_guidance.passes(traffic, self._map.movement_to, vehicles, marked, hit)
             riders = self._free(vehicles[hit], queues[hit])
         pending = np.flatnonzero(held & (vehicle["depart"] >= since)).astype(np.int32)
         pending = pending[np.argsort(vehicle["depart"][pending], kind="stable")]
@@ -118,6 +103,8 @@ class Guidance:
 
     def _free(self, vehicles: Int, queues: Int) -> tuple[Int, Int]:
         """Return those of the vehicles, with their queues, that may choose."""
+        if not len(self.fixed.link):
+            return vehicles, queues
         free = ~self._given[self._simulation.roster.trip[vehicles]]
         return vehicles[free], queues[free]
 
@@ -125,8 +112,10 @@ class Guidance:
         """Return the informed drivers under way, who choose again from the end of the link they are on."""
         simulation = self._simulation
         vehicles, queues = engine_riders.riders(simulation.roads, simulation.traffic)
-        choose = simulation.roster.informed[vehicles]
-        return self._free(vehicles[choose], queues[choose])
+        if self._routing.share < 1.0:
+            choose = simulation.roster.informed[vehicles]
+            vehicles, queues = vehicles[choose], queues[choose]
+        return self._free(vehicles, queues)
 
     def _plan_and_send(self, vehicles: Int, riders: tuple[Int, Int] | None) -> None:
         """Give routes to vehicles that set off, in order of departure, and to riders: one tree per destination."""
@@ -150,7 +139,10 @@ class Guidance:
             new, total = routes.step[:n_riders], routes.total[:n_riders]
             limit = routing.CLOSED_S
             engine_guidance.adopt(simulation.roads, traffic, *riders, new, total, limit, simulation.time_s)
-            engine_riders.look_again(simulation.roads, traffic)
+            self._moved = True
+        if self._moved:
+            engine_riders.look_again(simulation.roads, simulation.traffic)
+            self._moved = False
         if len(vehicles):
             first = np.empty(len(vehicles), np.int32)
             first[free] = routes.first[n_riders:]
@@ -174,7 +166,7 @@ class Guidance:
     # --- store ------------------------------------------------------------------------------------------------------
 
     def keep_path(self, path: Int, used: int) -> None:
-        """Go on with a store of routes, ``used`` of it."""
+        """Go on with this store of routes."""
         self.used = used
         if path is not self._simulation.traffic.path:
             self._simulation.use(self._simulation.traffic._replace(path=path))
@@ -182,20 +174,25 @@ class Guidance:
     def _make_room(self) -> None:
         """Forget old routes once they may be half of the store."""
         if self.used > len(self._simulation.traffic.path) // 2:
-            self.forget_routes()
+            self._forget_routes()
 
     def forget_routes(self) -> None:
         """Keep only what is left of the routes of vehicles that have not arrived."""
-        traffic = self._simulation.traffic
-        alive = self._simulation.roster.under_way_or_waiting(traffic.vehicle)
-        step, size = traffic.vehicle["step"].copy(), len(traffic.path)
+        self._forget_routes()
+        engine_riders.look_again(self._simulation.roads, self._simulation.traffic)
+        self._moved = False
+
+    def _forget_routes(self) -> None:
+        """Keep only what is left of the routes of vehicles that have not arrived."""
+        simulation, traffic = self._simulation, self._simulation.traffic
+        size = len(traffic.path)
         path = np.full(size, -1, np.int32)
-        used = engine_guidance.compact(traffic.path, self.used, step, alive, path)
+        vehicles, _ = engine_riders.riders(simulation.roads, traffic)
+        used = engine_guidance.compact(simulation.roads, traffic, vehicles, self.used, path)
         if used > size // 2:
             path = np.concatenate([path, np.full(size, -1, np.int32)])
-        traffic.vehicle["step"][alive] = step[alive]
         self.keep_path(path, used)
-        engine_riders.look_again(self._simulation.roads, self._simulation.traffic)
+        self._moved = True
 
     # --- costs ------------------------------------------------------------------------------------------------------
 

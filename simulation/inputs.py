@@ -15,6 +15,7 @@ from simulation.places import Places, densities_of
 from simulation.reach import reachable
 from simulation.scenario import Scenario
 from simulation.signals import green_table, never_green, sound_plans
+from simulation.threads import usable_processors
 from twin import Network
 
 
@@ -138,7 +139,8 @@ def _check_trips(
     chart = routing.draw_map(city, never_green(city, green_table(junctions, plans)))
     trips = demand.trips(until_s=math.inf if horizon_s is None else horizon_s)
     allowed = allow_unreachable or demand.assumed
-    reachable(city, chart, demand, trips, allowed=allowed, faults=list(dict.fromkeys(faults)))
+    found = list(dict.fromkeys(faults))
+    reachable(city, chart, demand, trips, allowed=allowed, threads=usable_processors(), faults=found)
 
 
 def _unknown_names(scenario: Scenario, places: Places, label: str) -> list[str]:

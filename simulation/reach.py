@@ -18,7 +18,7 @@ def reachable(
     trips: Trips,
     *,
     allowed: bool,
-    threads: int = 1,
+    threads: int,
     faults: Sequence[str] = (),
 ) -> tuple[Trips, int]:
     """Return the trips that have a path in the open network, and how many have none.

@@ -75,12 +75,16 @@ class Roster:
         ``share`` of the drivers re-route under way; who they are depends on seed, trip and period alone.
         """
         places, vehicles = self._take(traffic.vehicle, len(rows))
-        vehicles[places] = no_vehicles(len(rows))
+        if self.repeat_s is not None:
+            vehicles[places] = no_vehicles(len(rows))
         vehicles["depart"][places] = times
         self.trip[places] = rows
         period = 0 if self.repeat_s is None or not len(times) else math.floor(times[0] / self.repeat_s)
-        draw = uniform(self._seed, INFORMED, self._number[rows] + len(self.trips) * (period % 2**20))
-        self.informed[places] = draw < share
+        if share >= 1.0:
+            self.informed[places] = True
+        else:
+            draw = uniform(self._seed, INFORMED, self._number[rows] + len(self.trips) * (period % 2**20))
+            self.informed[places] = draw < share
         return places, vehicles
 
     def _take(self, vehicles: Records, n: int) -> tuple[Int, Records]:
@@ -116,7 +120,3 @@ class Roster:
         """Return the place of the newest vehicle of a trip, -1 when it has none yet."""
         places = np.flatnonzero(self.trip == trip)
         return int(places[-1]) if len(places) else -1
-
-    def under_way_or_waiting(self, vehicles: Records) -> Long:
-        """Return the places of vehicles that have not arrived."""
-        return np.flatnonzero((self.trip >= 0) & ~np.isfinite(vehicles["arrive"]))

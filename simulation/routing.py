@@ -15,12 +15,13 @@ Source: Dijkstra (1959), A note on two problems in connexion with graphs, Numeri
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from simulation.engine_kernel import inner, kernel, part_of_kernel
+from simulation.street import whole
 from simulation.threads import in_order
 from twin.compiled import CompiledNetwork, Float, Int
 
@@ -33,9 +34,6 @@ BITS = 60  # in-links that one word has room for
 SET_OFF = np.int64(1 << 61)  # the bit of those who start at the node: any out-link will do
 TASKS_PER_THREAD = 8  # so that none waits long for the last
 FEW = 64  # requests that are not worth a second thread
-
-# No reference counting: the kernels make no arrays, and counting those they are given would take most of the time.
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
 
 
 class Map(NamedTuple):
@@ -61,6 +59,7 @@ class Map(NamedTuple):
     movement_start: Int
     movement_from: Int
     movement_to: Int
+    allowed: Int  # rows of the movements that may be taken
 
 
 def draw_map(network: CompiledNetwork, forbidden: Int) -> Map:
@@ -102,6 +101,7 @@ def draw_map(network: CompiledNetwork, forbidden: Int) -> Map:
         movement_start=network.movement_start,
         movement_from=movement_from,
         movement_to=network.movement_out,
+        allowed=allowed.astype(np.int32),
     )
 
 
@@ -151,7 +151,7 @@ def scratch(chart: Map) -> Scratch:
     )
 
 
-@njit(**OPTIONS)
+@inner
 def _push(heap: Long, n: int, key: int) -> int:
     k = n
     while k > 0:
@@ -164,7 +164,7 @@ def _push(heap: Long, n: int, key: int) -> int:
     return n + 1
 
 
-@njit(**OPTIONS)
+@inner
 def _pop(heap: Long, n: int) -> int:
     """Take out the first of ``n`` numbers; the three behind the last are LARGEST, so that all have four children.
 
@@ -186,16 +186,16 @@ def _pop(heap: Long, n: int) -> int:
     return n
 
 
-@njit(**OPTIONS)
+@inner
 def _open(chart: Map, unreached: Long, node: int) -> bool:
     """Return whether any in-link of ``node`` is not reached, or somebody still waits to start there."""
-    for word in range(chart.word_start[node], chart.word_start[node + 1]):  # noqa: SIM110 numba has no any()
-        if unreached[word] != 0:
-            return True
-    return False
+    bits = np.int64(0)
+    for word in range(chart.word_start[node], chart.word_start[node + 1]):
+        bits |= unreached[word]
+    return bool(bits != 0)
 
 
-@njit(**OPTIONS)
+@part_of_kernel
 def _matters(chart: Map, node: int, s: Scratch) -> bool:
     """Return whether somebody needs the in-links of ``node`` that are not reached yet; mostly they lead back."""
     for word in range(chart.word_start[node], chart.word_start[node + 1]):
@@ -211,7 +211,7 @@ def _matters(chart: Map, node: int, s: Scratch) -> bool:
     return False
 
 
-@njit(**OPTIONS)
+@inner
 def is_reached(chart: Map, place: int, s: Scratch) -> bool:
     """Return whether the link at ``place`` is reached."""
     node = chart.end_node[place]
@@ -219,7 +219,7 @@ def is_reached(chart: Map, place: int, s: Scratch) -> bool:
     return bool((s.unreached[chart.word_start[node] + number // BITS] >> (number % BITS)) & 1 == 0)
 
 
-@njit(**OPTIONS)
+@part_of_kernel
 def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s: Scratch) -> int:
     """Fill ``s`` with the tree of ``node`` until ``remaining`` starts are settled; return how many are.
 
@@ -237,7 +237,7 @@ def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s
         bits = s.unreached[word] & ~SET_OFF
         s.unreached[word] ^= bits
         asked = s.asked[word]
-        place = np.int64(chart.in_start[node] + BITS * (word - chart.word_start[node]))
+        place = whole(chart.in_start[node] + BITS * (word - chart.word_start[node]))
         while bits != 0:
             s.distance[place] = cost[place]
             s.next[place] = ENDS
@@ -265,7 +265,7 @@ def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s
                     s.settled[n_settled] = here
                     n_settled += 1
                 asked = s.asked[word]
-                place = np.int64(chart.in_start[here] + BITS * (word - first_word))
+                place = whole(chart.in_start[here] + BITS * (word - first_word))
                 while bits != 0:
                     if bits & 1:
                         away = so_far + cost[place]
@@ -290,7 +290,7 @@ def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s
         elif s.best[here] < math.inf:  # what was not worth a place in the heap so far is now
             s.best[here] = math.inf
             for k in range(chart.out_start[here], chart.out_start[here + 1]):
-                place = np.int64(chart.out_place[k])
+                place = whole(chart.out_place[k])
                 if place != taken and is_reached(chart, place, s):
                     n = _push(s.heap, n, (np.float64(s.distance[place]).view(np.int64) & ~mask) | place)
     for k in range(n):
@@ -298,7 +298,7 @@ def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s
     return n_settled
 
 
-@njit(**OPTIONS)
+@part_of_kernel
 def clear(chart: Map, s: Scratch) -> None:
     """Forget the tree."""
     for word in range(len(chart.unreached)):
@@ -307,7 +307,7 @@ def clear(chart: Map, s: Scratch) -> None:
         s.best[node] = math.inf
 
 
-@njit(**OPTIONS)
+@inner
 def movement_between(chart: Map, link: int, after: int) -> int:
     """Return the movement from one link to another."""
     for movement in range(chart.movement_start[link], chart.movement_start[link + 1]):
@@ -316,7 +316,7 @@ def movement_between(chart: Map, link: int, after: int) -> int:
     return FORBIDDEN
 
 
-@njit(**OPTIONS)
+@part_of_kernel
 def _write(chart: Map, place: int, path: Int, used: int, s: Scratch) -> int:
     """Write the path from the end of a link behind ``path[:used]`` and return how much is used then, -1: too much."""
     while used < len(path):
@@ -332,15 +332,15 @@ def _write(chart: Map, place: int, path: Int, used: int, s: Scratch) -> int:
     return -1
 
 
-@njit(**OPTIONS)
+@inner
 def _ask(chart: Map, begin: int, s: Scratch) -> int:
     """Let the tree look for a start; return 1, or 0 when somebody has asked for it already."""
     if begin >= 0:
-        word, bit = np.int64(chart.word_start[begin]), SET_OFF
+        word, bit = whole(chart.word_start[begin]), SET_OFF
         asked = s.unreached
     else:
         place, node = -1 - begin, chart.end_node[-1 - begin]
-        number = np.int64(place - chart.in_start[node])
+        number = whole(place - chart.in_start[node])
         word, bit = chart.word_start[node] + number // BITS, np.int64(1) << (number % BITS)
         asked = s.asked
     if asked[word] & bit:
@@ -349,7 +349,7 @@ def _ask(chart: Map, begin: int, s: Scratch) -> int:
     return 1
 
 
-@njit(**OPTIONS)
+@inner
 def _forget(chart: Map, begin: int, s: Scratch) -> None:
     """Forget a start, and the steps of its path."""
     if begin >= 0:
@@ -362,10 +362,10 @@ def _forget(chart: Map, begin: int, s: Scratch) -> None:
             s.asked[word] = 0
     while place >= 0 and s.step[place] >= 0:
         s.step[place] = -1
-        place = int(s.next[place])
+        place = whole(s.next[place])
 
 
-@njit(**OPTIONS)
+@kernel
 def _plan(
     chart: Map,
     cost: Float,
@@ -395,16 +395,16 @@ def _plan(
         n_settled = tree(chart, cost, node[order[groups[group]]], remaining, False, s)
         now = used
         for k in range(n_settled - 1, -1, -1):
-            begin = np.int64(s.settled[k])
-            place = np.int64(s.setting_off[begin]) if begin >= 0 else -1 - begin
+            begin = whole(s.settled[k])
+            place = whole(s.setting_off[begin]) if begin >= 0 else -1 - begin
             if s.step[place] < 0:
                 now = _write(chart, place, path, now, s)
                 if now < 0:
                     break
         for k in range(groups[group], groups[group + 1]):
             row = order[k]
-            begin = np.int64(start[row])
-            place = np.int64(s.setting_off[begin]) if begin >= 0 else -1 - begin
+            begin = whole(start[row])
+            place = whole(s.setting_off[begin]) if begin >= 0 else -1 - begin
             first[row], step[row], total[row] = -1, 0, math.inf
             if now < 0 or place < 0 or s.step[place] < 0:
                 continue
@@ -420,26 +420,44 @@ def _plan(
     return end, used
 
 
-@njit(**OPTIONS)
-def _sort(node: Int, count: Long, order: Long) -> int:
-    """Sort requests by node into ``order``, and end each node's in ``count``; return how many nodes there are."""
+@kernel
+def _sort(chart: Map, start: Int, node: Int, begin: Int, target: Int, count: Long, order: Long) -> None:
+    """Translate requests to the map and sort them by destination into ``order``, which ``count`` says the ends of."""
     for k in range(len(node)):
-        count[node[k] + 1] += 1
-    found = 0
+        begin[k] = chart.rank[start[k]] if start[k] >= 0 else -1 - chart.place[-1 - start[k]]
+        target[k] = chart.rank[node[k]]
+        count[target[k] + 1] += 1
     for k in range(1, len(count)):
-        found += count[k] > 0
         count[k] += count[k - 1]
     for k in range(len(node)):
-        order[count[node[k]]] = k
-        count[node[k]] += 1
-    return found
+        order[count[target[k]]] = k
+        count[target[k]] += 1
 
 
-def by_destination(node: Int, n_nodes: int) -> tuple[Long, Long]:
-    """Return requests sorted by destination, those of each in the order given, and where each destination begins."""
-    count, order = np.zeros(n_nodes + 1, np.int64), np.empty(len(node), np.int64)
-    _sort(node, count, order)
-    return order, np.unique(np.concatenate([np.zeros(1, np.int64), count]))
+class Requests(NamedTuple):
+    """Who wants to go where, on the map; the rows of destination g are ``order[groups[g]:groups[g + 1]]``."""
+
+    begin: Int
+    target: Int
+    order: Long
+    groups: Long
+
+
+def by_destination(chart: Map, start: Int, node: Int) -> Requests:
+    """Return requests from ``start`` (node, or -1 - link under way) to ``node``, sorted by destination."""
+    n = len(start)
+    begin, target = np.empty(n, np.int32), np.empty(n, np.int32)
+    count, order = np.zeros(len(chart.rank) + 1, np.int64), np.empty(n, np.int64)
+    start, node = np.ascontiguousarray(start, np.int32), np.ascontiguousarray(node, np.int32)
+    _sort(chart, start, node, begin, target, count, order)
+    return Requests(begin, target, order, np.unique(np.concatenate([np.zeros(1, np.int64), count])))
+
+
+@kernel
+def _move_steps(order: Long, first_row: int, end_row: int, by: int, first: Int, step: Long) -> None:
+    for k in range(first_row, end_row):
+        if first[order[k]] >= 0:
+            step[order[k]] += by
 
 
 def shares(groups: Long, threads: int) -> Long:
@@ -480,25 +498,28 @@ def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used:
     first, step, total = np.empty(n, np.int32), np.empty(n, np.int64), np.empty(n)
     if not n:
         return Routes(first, step, total, path, used)
-    at_node = start >= 0
-    begin = np.where(at_node, chart.rank[np.maximum(start, 0)], -1 - chart.place[np.maximum(-1 - start, 0)])
-    node = chart.rank[node]
     cost = np.asarray(cost, np.float64)[chart.link]
-    order, groups = by_destination(node, len(chart.rank))
+    begin, target, order, groups = by_destination(chart, start, node)
     cuts = shares(groups, threads if n > FEW else 1)
     idle: list[Scratch] = []
+    per_request = [2.0]  # cells of path; a guess of what is needed, which nothing but speed depends on
 
     def work(task: int) -> Int:
         s = idle.pop() if idle else scratch(chart)
         done, end, filled = int(cuts[task]), int(cuts[task + 1]), 0
-        chunk = np.empty(1024 + 16 * int(groups[end] - groups[done]), np.int32)
+        n_requests = int(groups[end] - groups[done])
+        chunk = np.empty(1024 + int(per_request[0] * n_requests), np.int32)
         while True:
             done, filled = _plan(
-                chart, cost, begin, node, order, groups, done, end, first, step, total, chunk, filled, s
+                chart, cost, begin, target, order, groups, done, end, first, step, total, chunk, filled, s
             )
             if done == end:
                 break
-            chunk = np.concatenate([chunk, np.empty(len(chunk) + len(cost), np.int32)])
+            more = len(chunk) + len(cost)
+            if filled:
+                more = max(more, int(1.3 * filled / (groups[done] - groups[cuts[task]]) * n_requests) - len(chunk))
+            chunk = np.concatenate([chunk, np.empty(more, np.int32)])
+        per_request[0] = max(per_request[0], 1.3 * filled / n_requests)
         idle.append(s)
         return chunk[:filled]
 
@@ -509,6 +530,6 @@ def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used:
         path = np.concatenate([path, np.full(max(end - len(path), len(path)), -1, np.int32)])
     for chunk, place in zip(chunks, begins.tolist(), strict=False):
         path[place : place + len(chunk)] = chunk
-    step[order] += np.repeat(begins[:-1], np.diff(groups[cuts]))
-    step[first < 0] = 0
+    for task, by in enumerate(begins[:-1].tolist()):
+        _move_steps(order, int(groups[cuts[task]]), int(groups[cuts[task + 1]]), by, first, step)
     return Routes(first, step, total, path, end)

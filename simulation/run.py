@@ -13,6 +13,7 @@ from sensors import InputError
 from simulation import engine_riders
 from simulation.demand import Demand
 from simulation.detectors import DetectorLog, DetectorTable
+from simulation.engine_counts import vehicles_by_movement
 from simulation.instants import Late, until
 from simulation.measure import Cumulative
 from simulation.progress import CancelError, Progress, bar
@@ -289,5 +290,6 @@ def _warm_up() -> None:
     engine_riders.change_queue(
         simulation.roads, simulation.traffic, int(riders[0]), int(queues[0]), int(queues[0]), 3.0
     )
+    vehicles_by_movement(simulation.roads, simulation.traffic, math.inf)
     simulation.note_gridlock()
     simulation.guidance.forget_routes()

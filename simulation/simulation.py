@@ -36,13 +36,12 @@ from simulation.signals import GreenTable, green_table, never_green, sound_plans
 from simulation.street import Roads, Traffic, empty_traffic, no_vehicles
 from simulation.threads import usable_processors
 from twin import Network
-from twin.compiled import Float, Int
+from twin.compiled import Int
 
 DAY_S = 86400.0
 WARM_UP_S = 3600.0  # a city's trips are shorter: after an hour the street is as loaded as if it had always run
 NEAR_M = 5.0  # an incident this near to a former one stands at its place: cuts then do not multiply over the days
 
-Long = npt.NDArray[np.int64]
 Process = Callable[[simpy.Environment, "Simulation"], Generator[simpy.Event, object, None]]
 
 
@@ -87,7 +86,7 @@ class Simulation:
     state
         What `load` has read.
     threads
-        As many as there are processors by default; the result does not depend on it.
+        That serve the street and look for routes; by default as many as processors. The result does not depend on it.
     window_s
         Upper bound of the window for which threads work without waiting for each other. Nor on this.
 
@@ -142,9 +141,9 @@ class Simulation:
         self._junctions = Junctions(network)
         self._plans, plan_notes = sound_plans(self._junctions, network.signals, sound.signal)
         self._greens: GreenTable = green_table(self._junctions, self._plans)
-        self._never = never_green(self.city, self._greens)
-        self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, self._never))
-        self.chart = routing.draw_map(self.city, self._never)
+        never = never_green(self.city, self._greens)
+        self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
+        self.chart = routing.draw_map(self.city, never)
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(sound.demand, until_s=horizon)
@@ -167,6 +166,7 @@ class Simulation:
         self._time = self._start
         self._last_event = self._settled = -math.inf
         self.rings: dict[tuple[int, ...], None] = {}
+        self.filled = 0
         self.kept: dict[str, npt.NDArray[np.float64]] = {}  # what is saved for others: a detector's last look
         if densities is not None:
             self._begin_full(trips, densities)
@@ -183,19 +183,18 @@ class Simulation:
 
     def _begin(self, trips: Trips, *, ahead: int = 0) -> None:
         """Lay out the traffic of an empty street; the first ``ahead`` trips are about to be put on it."""
-        self.trips, self.filled = trips, ahead
+        self.trips = trips
         self.roster = Roster(trips, self.repeat_s, self.seed, ahead=ahead)
         self.traffic: Traffic = empty_traffic(self.roads, len(self.roster.trip))
         self.control = Control(self.city, self.roads, self.traffic)
         self.lights = Lights(self._junctions, self._plans, self._greens, self.control.stop)
         self.use(self.traffic)
         self.guidance = Guidance(self)
+        self.filled = ahead
 
     def _begin_full(self, trips: Trips, densities: Mapping[str, float]) -> None:
         """Begin with vehicles on the street; those for whom their lane has no room are left out, and that is said."""
-        made = fill.filling(
-            self.city, self.chart, self._never, trips, densities, start_s=self._start, repeat_s=self.repeat_s
-        )
+        made = fill.filling(self.city, self.chart, trips, densities, start_s=self._start, repeat_s=self.repeat_s)
         wanted = len(made)
         while True:
             origin = self.city.from_node[made.link]
@@ -209,13 +208,21 @@ class Simulation:
 
     def _put(self, made: fill.Filling) -> npt.NDArray[np.bool_]:
         """Put vehicles on their links, and return which have found room."""
-        n, guidance = len(made), self.guidance
-        vehicles = self.admit(np.arange(n), np.full(n, self._start), self.scenario.routing.share)
-        destination = guidance.lead(vehicles, made.link, made.destination)
-        step = self.traffic.vehicle["step"][vehicles]
-        ways = fill.other_ways(self.city, self.roads, made.link, step, destination, self.traffic.path, guidance.used)
-        guidance.keep_path(ways.path, ways.used)
-        fill.put(self.roads, self.traffic, vehicles, made, destination, ways, self._start)
+        n, roads = len(made), self.roads
+        times = np.full(n, self._start)
+        vehicles, records = self.roster.admit(self.traffic, np.arange(n), times, self.scenario.routing.share)
+        self.use(self.traffic._replace(vehicle=records))
+        cost, start = roads.link["free_time"], (-1 - made.link).astype(np.int32)
+        destination = made.destination.copy()
+        for _ in range(2):
+            path, used = self.traffic.path, self.guidance.used
+            routes = routing.plan_routes(self.chart, cost, start, destination, path, used, threads=self.threads)
+            destination = np.where(routes.first < 0, self.city.to_node[made.link], destination).astype(np.int32)
+        self.guidance.keep_path(routes.path, routes.used)
+        self.traffic.vehicle["step"][vehicles] = routes.step
+        ways = fill.other_ways(self.city, roads, made.link, routes.step, destination, self.traffic.path, routes.used)
+        self.guidance.keep_path(ways.path, ways.used)
+        fill.put(roads, self.traffic, vehicles, made, destination, ways, self._start)
         self.trips.destination[:n] = destination
         self.traffic.wake[:] = self._start  # everyone looks: a bound that is too early does no harm
         return destination >= 0
@@ -247,23 +254,23 @@ class Simulation:
         return engine_blocks.divide(roads, self.city.node_xy, n_blocks, least_blocks=least, longest_s=longest)
 
     def _run(self, until: float) -> None:
-        engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
-        self._time = until
-
-    # --- vehicles -------------------------------------------------------------------------------------------------
-
-    def admit(self, rows: Long, times: Float, share: float) -> Int:
-        """Return the places of the vehicles of trips, given with their times of departure, in that order."""
-        places, vehicles = self.roster.admit(self.traffic, rows, times, share)
-        if vehicles is not self.traffic.vehicle:
-            self.use(self.traffic._replace(vehicle=vehicles))
-        return places
+        if until > self._time:
+            engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
+            self._time = until
 
     def use(self, traffic: Traffic) -> None:
         """Go on with these arrays."""
         self.traffic = traffic
         self.control.bind(self.roads, traffic)
         self.lights.bind(self.roads, traffic)
+
+    def admit(self, begin_s: float, end_s: float, share: float) -> Int:
+        """Return the places of the vehicles due in ``[begin_s, end_s)``, in order of departure."""
+        rows, times = self.roster.due(begin_s, end_s)
+        places, vehicles = self.roster.admit(self.traffic, rows, times, share)
+        if vehicles is not self.traffic.vehicle:
+            self.use(self.traffic._replace(vehicle=vehicles))
+        return places
 
     # --- what can be seen -------------------------------------------------------------------------------------------
 
@@ -378,10 +385,6 @@ class Simulation:
         """
         if self._own_processes:
             raise InputError("a run with processes of its own cannot be saved: no file can hold what they will do")
-        if self.guidance.fixed is not self.trips.routes:
-            raise InputError(
-                "a run whose trips were given other routes cannot be saved, save one that follows its demand"
-            )
         if why := events.why_unsaved(self.scenario, self._time):
             raise InputError(f"a run cannot be saved with {why}: no file can hold what it is about to do")
         if self._last_event == self._time != self._settled:
@@ -393,8 +396,8 @@ class Simulation:
         parts = {
             **{name: value for name, value in vars(self).items() if name not in MADE_ANEW},
             "control": self.control.state(),
-            "guidance": self.guidance.state(),
             "lights": self.lights.state(),
+            "guidance": self.guidance.state(),
             "roster": self.roster.state(),
             "ahead": (self.trips.origin[: self.filled], self.trips.destination[: self.filled]),
         }
@@ -489,16 +492,15 @@ class Simulation:
         heap = np.lexsort((traffic["wake"], self.roads.node["block"])).astype(np.int32)
         self.traffic.heap[:] = heap
         self.traffic.heap_place[heap] = np.arange(len(heap))
-        self.traffic = self.traffic._replace(**traffic)
         self.roster.restore(state.value("roster"))
         self.control.restore(state.value("control"))
         self.lights.restore(state.value("lights"))
-        self.use(self.traffic)
         self.guidance.restore(state.value("guidance"))
+        self.use(self.traffic._replace(**traffic))
         # Vehicles of the interval that is under way which the saved run did not look for: its horizon came first.
         known = unpack(state.header["until_s"], {})
-        if self.repeat_s is None and known < self.guidance.next_s:
-            self.guidance.send_due(math.nextafter(known, math.inf), self.guidance.next_s)
+        if self.repeat_s is None and known < self.guidance.next_dispatch:
+            self.guidance.dispatch(math.nextafter(known, math.inf), self.guidance.next_dispatch)
 
 
 # How the threads of a machine share the street: another machine shares it otherwise.
@@ -506,7 +508,7 @@ BLOCKS = ("block_start", "meeting", "meeting_start", "heap", "heap_place", "cros
 # What a saved state does not hold: it is made anew from the inputs, or saved in a form of its own.
 MADE_ANEW = frozenset(
     (
-        *("network", "scenario", "seed", "_demand", "city", "notes", "chart", "_never", "_greens", "repeat_s", "trips"),
+        *("network", "scenario", "seed", "_demand", "city", "notes", "chart", "_greens", "repeat_s", "trips"),
         *("unreachable", "guidance", "env", "roster", "control", "roads", "traffic", "_until", "_own_processes"),
         *("lights", "threads", "_window_s", "window_s", "inlink", "_junctions", "_plans"),
     )
