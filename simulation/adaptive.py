@@ -66,7 +66,7 @@ def actuated(node_id: str, *, min_green_s: float = 7.0, max_green_s: float = 50.
             while True:
                 after = _next_call(simulation, node, stage, env.now)
                 if after is None:
-                    yield env.timeout(LOOK_S)
+                    yield env.timeout(LOOK_S - env.now % LOOK_S)  # all signals look at once: the street stops once
                     continue
                 if math.isinf(limit):
                     limit = (begin if env.now <= begin + min_green_s else env.now) + max_green_s
@@ -167,7 +167,7 @@ def _change(env: simpy.Environment, simulation: "Simulation", node: int, stage: 
 def movement_pressure(simulation: "Simulation") -> Float:
     """Return the pressure of every movement, (n_movements,) veh^2/s; 0 where the link ahead is full."""
     roads, traffic, city = simulation.roads, simulation.traffic, simulation.city
-    waiting = vehicles_by_movement(roads, traffic, simulation.env.now).astype(float)
+    waiting = vehicles_by_movement(roads, traffic, float(simulation.env.now)).astype(float)
     inlink = np.repeat(np.arange(city.n_links), np.diff(city.movement_start))
     left = traffic.movement["left"] + 1.0  # of each movement once: shares before anyone has passed
     share = left / np.bincount(inlink, left, city.n_links)[inlink]
@@ -217,7 +217,7 @@ def webster(
 
 def _come(simulation: "Simulation") -> Float:
     """Return the vehicles of every movement that have come onto its link so far."""
-    waiting = vehicles_by_movement(simulation.roads, simulation.traffic)
+    waiting = vehicles_by_movement(simulation.roads, simulation.traffic, math.inf)
     return np.asarray(simulation.traffic.movement["left"] + waiting, dtype=np.float64)
 
 
@@ -240,24 +240,33 @@ def _flow_ratios(simulation: "Simulation", node: int, flow: Float) -> list[float
     return ratios
 
 
-CONTROLS: dict[str, Callable[..., "Process"]] = {
-    "actuated": actuated,
-    "max_pressure": max_pressure,
-    "webster": webster,
-}
+CONTROLS: dict[str, Callable[..., "Process"]] = {"actuated": actuated, "webster": webster}
 
 
-def process_of(control: SignalControl, lights: Lights | None = None) -> "Process":
-    """Return the process of a controller of a scenario.
+def processes_of(controls: Sequence[SignalControl], lights: Lights | None = None) -> list["Process"]:
+    """Return the processes of the controllers of a scenario; max-pressure signals of equal slots share one.
 
     Raises
     ------
     InputError
-        When one of its settings is out of range, by itself or for its node's plan among ``lights``.
+        With every setting that is out of range, by itself or for its node's plan among ``lights``.
     """
-    if lights is not None and control.kind == "max_pressure":
-        slot_s = dict(control.settings).get("slot_s", SLOT_S)
-        faults = slot_faults(lights, control.node_id, slot_s)
-        if faults:
-            raise InputError(f"[[signal]] of node {control.node_id!r}: {fault}" for fault in faults)
-    return CONTROLS[control.kind](control.node_id, **dict(control.settings))
+    faults: list[str] = []
+    processes: list[Process] = []
+    together: dict[float, list[str]] = {}
+    for control in controls:
+        try:
+            if control.kind == "max_pressure":
+                slot_s = dict(control.settings).get("slot_s", SLOT_S)
+                max_pressure(control.node_id, slot_s=slot_s)
+                together.setdefault(slot_s, []).append(control.node_id)
+                found = slot_faults(lights, control.node_id, slot_s) if lights is not None else []
+            else:
+                processes.append(CONTROLS[control.kind](control.node_id, **dict(control.settings)))
+                found = []
+        except InputError as error:
+            found = list(error.faults)
+        faults += [f"[[signal]] of node {control.node_id!r}: {fault}" for fault in found]
+    if faults:
+        raise InputError(faults)
+    return [*processes, *(max_pressure(*nodes, slot_s=slot_s) for slot_s, nodes in together.items())]

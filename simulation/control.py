@@ -5,7 +5,7 @@ came is worked off at the new rate.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,16 @@ class Control:
         self._end = np.concatenate([self._first[1:], [len(roads.part)]])
         for link in self._narrowed:
             self._fit(link)
+
+    def state(self) -> dict[str, object]:
+        """Return what changes while it runs."""
+        made_anew = {"_network", "roads", "traffic", "_first", "_end"}
+        return {name: value for name, value in vars(self).items() if name not in made_anew}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` gave."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def move(self, part: Long, queue: Long) -> None:
         """Follow parts and queues to new positions."""

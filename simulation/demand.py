@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from sensors import InputError
 from sensors.daily_profile import day_share
-from simulation.departures import Flow, Int, Surge, Trips, choose_nodes, spread
-from simulation.fixed_routes import FixedRoutes
+from simulation.demand_file import read_flows, read_trips
+from simulation.departures import START, Flow, Surge, Trips, choose_nodes, in_order, spread
 from simulation.gravity import gravity_flows
+from simulation.places import Places
 from twin import Network
-from twin.tables import Table
+from twin.gmns import is_there
 
 HOUR_S = 3600.0
 
@@ -38,6 +39,8 @@ class Demand:
         Whether no one has given it: a gravity model.
     notes
         What people should know about it.
+    path, lines
+        Where it was read: the file and the line of each row; None and empty when it was made in memory.
     """
 
     flows: tuple[Flow, ...] = ()
@@ -46,6 +49,8 @@ class Demand:
     node_ids: tuple[str, ...] = field(default=(), repr=False)
     assumed: bool = False
     notes: tuple[str, ...] = ()
+    path: Path | None = field(default=None, repr=False)
+    lines: tuple[int, ...] = field(default=(), repr=False)
 
     @classmethod
     def read(cls, network: Network, *, demand: Path | str | None = None, trips: Path | str | None = None) -> "Demand":
@@ -60,15 +65,22 @@ class Demand:
             raise InputError("both a demand and a trips file are given, give one")
         folder = network.folder
         if demand is None and trips is None and folder is not None:
-            if (folder / "demand.csv").is_file():
-                demand = folder / "demand.csv"
-            elif (folder / "trips.csv").is_file():
-                trips = folder / "trips.csv"
-        if demand is not None:
-            return cls._read_flows(network, Path(demand))
-        if trips is not None:
-            return cls._read_trips(network, Path(trips))
-        return cls.gravity(network)
+            demand, trips = beside(folder)
+        if demand is None and trips is None:
+            return cls.gravity(network)
+        faults: list[str] = []
+        places, path = Places.of(network), Path(demand if demand is not None else trips or "")
+        if demand is None:
+            fixed, lines = read_trips(path, places, faults)
+            read = cls((), fixed, {}, places.node_ids, path=path.absolute(), lines=lines)
+        else:
+            flows, lines = read_flows(path, places, faults)
+            zones = dict(network.zones)
+            notes = tuple(_notes(flows, zones, path.name))
+            read = cls(flows, None, zones, places.node_ids, False, notes, path.absolute(), lines)
+        if faults:
+            raise InputError(faults)
+        return read
 
     @classmethod
     def of_flows(cls, network: Network, flows: Iterable[Flow]) -> "Demand":
@@ -94,7 +106,7 @@ class Demand:
         origin, destination = (np.array([nodes[i] for i in ids], np.int64) for ids in (from_node_id, to_node_id))
         names = tuple(str(k + 1) for k in range(n))
         depart = np.asarray(depart_s, dtype=np.float64)
-        return cls((), _in_order(names, depart, origin, destination, routes), {}, roads.node_ids)
+        return cls((), in_order(names, depart, origin, destination, routes), {}, roads.node_ids)
 
     def over_a_day(self) -> "Demand":
         """Return the demand of a whole day: an assumed hour is that of the peak, and every hour has its share of it.
@@ -124,78 +136,43 @@ class Demand:
         note = "demand is assumed: no demand or trips were given, one hour of a gravity model is used"
         return cls(flows, None, zones, network.compile().node_ids, True, (note,))
 
-    @classmethod
-    def _read_flows(cls, network: Network, path: Path) -> "Demand":
-        faults: list[str] = []
-        table = Table.read(path, faults)
-        known = {zone: k for k, zone in enumerate(network.zones)}
-        if faults or not table.requires("o_zone_id", "d_zone_id", "volume", "start_s", "end_s"):
-            raise InputError([_named(fault, table.name, path) for fault in faults])
-        origin = table.references("o_zone_id", known, "the zones of the network")
-        destination = table.references("d_zone_id", known, "the zones of the network")
-        volume = table.numbers("volume", least=0.0, required=True)
-        start = table.numbers("start_s", least=0.0, required=True)
-        end = table.numbers("end_s", least=0.0, required=True)
-        for row in np.flatnonzero(end <= start).tolist():
-            table.fault(row, f"end_s is {end[row]:g}, must be > start_s, which is {start[row]:g}")
-        zones = network.zones
-        names = list(zones)
-        for row, zone in [(r, z) for ends in (origin, destination) for r, z in enumerate(ends.tolist()) if z >= 0]:
-            if not zones[names[zone]]:
-                table.fault(row, f"zone {names[zone]} has no node with a share > 0")
-        if faults:
-            raise InputError([_named(fault, table.name, path) for fault in dict.fromkeys(faults)])
-        rows = zip(origin, destination, volume.tolist(), start.tolist(), end.tolist(), strict=True)
-        flows = tuple(Flow(names[o], names[d], v, a, b) for o, d, v, a, b in rows)
-        inside = sum(f.volume for f in flows if f.origin == f.destination and len(zones[f.origin]) == 1)
-        note = f"{inside:g} vehicles start and end at the only node of their zone and are left out"
-        return cls(flows, None, dict(zones), network.compile().node_ids, False, (note,) if inside else ())
-
-    @classmethod
-    def _read_trips(cls, network: Network, path: Path) -> "Demand":
-        faults: list[str] = []
-        table = Table.read(path, faults)
-        if faults or not table.requires("trip_id", "depart_s"):
-            raise InputError([_named(fault, table.name, path) for fault in faults])
-        table = Table("trip", table.rows, table.lines, faults, table.columns)
-        roads = network.compile()
-        nodes = {name: k for k, name in enumerate(roads.node_ids)}
-        links = {name: k for k, name in enumerate(roads.link_ids)}
-        routes = table.lists("link_ids")
-        ids = tuple(table.ids("trip_id")) if len(table) else ()
-        depart = table.numbers("depart_s", least=0.0, required=True)
-        origin = table.references("from_node_id", nodes, "node.csv", optional=True)
-        destination = table.references("to_node_id", nodes, "node.csv", optional=True)
-        fixed: dict[int, tuple[int, ...]] = {}
-        for row, route in enumerate(routes):
-            if not route:
-                continue
-            unknown = [name for name in route if name not in links]
-            for name in unknown:
-                table.fault(row, f"link_ids: link {name!r} is not in link.csv")
-            if not unknown:
-                fixed[row] = tuple(links[name] for name in route)
-        _check_ends(table, fixed, roads.from_node, roads.to_node, origin, destination, roads.node_ids)
-        if faults:
-            raise InputError([_named(fault, "trip", path) for fault in dict.fromkeys(faults)])
-        return cls((), _in_order(ids, depart, origin, destination, fixed), {}, roads.node_ids)
+    def place(self, row: int) -> str:
+        """Return how a message names a row: file, line, and trip or zones."""
+        where = f"{self.path.name}: line {self.lines[row]}: " if self.path is not None and self.lines else ""
+        if self.fixed is not None:
+            return f"{where}trip {self.fixed.names[row]}"
+        flow = self.flows[row]
+        return f"{where}demand row {row + 1}: {flow.origin} to {flow.destination}"
 
     def lost_trips(self, trips: Trips, lost: npt.NDArray[np.bool_]) -> list[str]:
         """Return one sentence for each trip, or row of flows, that has no path."""
         advice = "add a link or movement, or leave them out with --allow-unreachable"
-        found: dict[str, list[int]] = {}
+        found: dict[int, list[int]] = {}
         for place in np.flatnonzero(lost).tolist():
-            row = int(trips.key[place, 0])
-            who = f"trip {trips.trip_id(place)}"
-            if self.fixed is None and row >= 0:
-                who = f"demand row {row + 1}: {self.flows[row].origin} to {self.flows[row].destination}"
-            found.setdefault(who, []).append(place)
+            found.setdefault(int(trips.key[place, 0]), []).append(place)
         faults = []
-        for who, places in found.items():
+        for row, places in found.items():
             start, end = (self.node_ids[ends[places[0]]] for ends in (trips.origin, trips.destination))
-            many = f" ({len(places)} vehicles)" if who.startswith("demand row") else ""
+            many = f" ({len(places)} vehicles)" if self.fixed is None and row >= 0 else ""
+            who = self.place(row) if row >= 0 else f"trip {trips.trip_id(places[0])}"
             faults.append(f"{who}: no path from node {start} to node {end}{many}, {advice}")
         return faults
+
+    def ends(self, trips: Trips) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return ids of zones (or nodes, for single trips) and the positions among them at which trips begin and end.
+
+        A vehicle that was under way at the start has no origin, -1; with flows between zones it has no destination
+        either, and neither end has an emergency vehicle.
+        """
+        if self.fixed is not None:
+            origin = np.where(trips.key[:, 0] == START, -1, trips.origin)
+            return self.node_ids, origin.astype(np.int64), trips.destination.astype(np.int64)
+        names = tuple(dict.fromkeys(name for flow in self.flows for name in (flow.origin, flow.destination)))
+        place = {name: k for k, name in enumerate(names)}
+        of_row = [[place[getattr(flow, end)] for flow in self.flows] + [-1] for end in ("origin", "destination")]
+        row = np.where(trips.key[:, 0] < 0, -1, trips.key[:, 0])
+        origin, destination = (np.array(places, np.int64)[row] for places in of_row)
+        return names, origin, destination
 
     def sha256(self) -> str:
         """Hash of the flows or trips, whatever file they came from."""
@@ -228,51 +205,17 @@ class Demand:
         return trips.subset(~stays) if stays.any() else trips
 
 
-def _in_order(
-    names: tuple[str, ...],
-    depart: npt.NDArray[np.float64],
-    origin: npt.NDArray[np.int64],
-    destination: npt.NDArray[np.int64],
-    routes: dict[int, tuple[int, ...]],
-) -> Trips:
-    """Return single trips in order of departure."""
-    order = np.argsort(depart, kind="stable")
-    return Trips(
-        np.stack([order, np.zeros(len(order), np.int64)], axis=1),
-        depart[order],
-        origin[order].astype(np.int32),
-        destination[order].astype(np.int32),
-        FixedRoutes.of(len(order), routes).take(order),
-        names,
-    )
+def beside(folder: Path) -> tuple[Path | None, Path | None]:
+    """Return the demand or trips file of a network folder; an entry that is no file is returned too, and then told."""
+    for name, answer in (("demand", 0), ("trips", 1)):
+        if is_there(path := folder / f"{name}.csv"):
+            return (path, None) if answer == 0 else (None, path)
+    return None, None
 
 
-def _named(fault: str, name: str, path: Path) -> str:
-    """Return a fault with the name of the file as the user gave it."""
-    return fault.replace(f"{name}.csv", path.name, 1) if fault.startswith(f"{name}.csv") else fault
-
-
-def _check_ends(
-    table: Table,
-    routes: dict[int, tuple[int, ...]],
-    from_node: Int,
-    to_node: Int,
-    origin: npt.NDArray[np.int64],
-    destination: npt.NDArray[np.int64],
-    node_ids: tuple[str, ...],
-) -> None:
-    """Fill origins and destinations that a fixed route gives, and note those that are missing or contradict it."""
-    from_ids, to_ids = table.text("from_node_id"), table.text("to_node_id")
-    for row in range(len(table)):
-        ends = [("from_node_id", origin, from_ids), ("to_node_id", destination, to_ids)]
-        for column, position, given in ends:
-            if row in routes:
-                link = routes[row][0] if column == "from_node_id" else routes[row][-1]
-                node = int((from_node if column == "from_node_id" else to_node)[link])
-                if position[row] >= 0 and position[row] != node:
-                    table.fault(row, f"{column} is {given[row]!r}, but link_ids has {node_ids[node]!r} there")
-                position[row] = node
-            elif not given[row]:
-                table.fault(row, f"{column} is empty, must be an id of node.csv")
-        if row not in routes and origin[row] == destination[row] >= 0:
-            table.fault(row, f"to_node_id is {to_ids[row]!r}, must differ from from_node_id")
+def _notes(flows: Sequence[Flow], zones: Mapping[str, Sequence[object]], name: str) -> Iterator[str]:
+    if not flows:
+        yield f"{name} has no rows: nobody travels"
+    inside = sum(f.volume for f in flows if f.origin == f.destination and len(zones[f.origin]) == 1)
+    if inside:
+        yield f"{inside:g} vehicles start and end at the only node of their zone and are left out"

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from sensors import InputError
 from simulation.fixed_routes import FixedRoutes
 
 Float = npt.NDArray[np.float64]
@@ -15,6 +16,8 @@ Int = npt.NDArray[np.int32]
 Long = npt.NDArray[np.int64]
 
 GOLDEN = 0.618034  # spreads the first departures of the rows, so that they do not all leave at the full second
+MOST_VEHICLES = 1e8  # of one run; more is a slip of the pen, and more than a machine has room for
+START = -(1 << 40)  # instead of a row of the demand: under way at the start
 PLASTIC = (0.7548776662466927, 0.5698402909980532)  # Roberts (2018): the two-dimensional golden ratio
 
 
@@ -54,7 +57,8 @@ class Trips:
     ----------
     key : (n, 2)
         Row of the demand and number within it; the id of a trip is made of them, unless ``names`` has one by row. Row
-        -1 - k is the emergency vehicle k of the scenario.
+        `START` are vehicles that are under way at the start; they come first; row -1 - k is the emergency vehicle k of
+        the scenario.
     depart : (n,) s
     origin, destination : (n,)
         Positions of nodes.
@@ -83,19 +87,54 @@ class Trips:
         """Return the id of one trip."""
         row, number = self.key[place].tolist()
         if row < 0:
-            return f"emergency-{-row}"
+            return f"start-{number + 1}" if row == START else f"emergency-{-row}"
         return self.names[row] if self.names else f"{row + 1}-{number + 1}"
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The id of every trip."""
-        return tuple(self.trip_id(place) for place in range(len(self)))
+        rows, numbers = self.key[:, 0].tolist(), self.key[:, 1].tolist()
+        if self.names:
+            ids = [self.names[row] if row >= 0 else "" for row in rows]
+        else:
+            ids = [f"{row + 1}-{number + 1}" for row, number in zip(rows, numbers, strict=True)]
+        for place in np.flatnonzero(self.key[:, 0] < 0).tolist():
+            ids[place] = self.trip_id(place)
+        return tuple(ids)
 
-    def subset(self, keep: npt.NDArray[np.bool_]) -> "Trips":
-        """Return the trips at which ``keep`` is true."""
-        rows = np.flatnonzero(keep)
+    def behind(self, link_from: Int, destination: Int, start_s: float) -> "Trips":
+        """Return these trips behind vehicles that are under way at ``start_s``."""
+        n = len(destination)
+        key = np.stack([np.full(n, START, np.int64), np.arange(n)], axis=1)
+        return Trips(
+            np.concatenate([key, self.key]),
+            np.concatenate([np.full(n, start_s), self.depart]),
+            np.concatenate([link_from, self.origin]).astype(np.int32),
+            np.concatenate([destination, self.destination]).astype(np.int32),
+            FixedRoutes(np.concatenate([np.zeros(n, np.int64), self.routes.start]), self.routes.link),
+            self.names,
+        )
+
+    def subset(self, keep: npt.NDArray[np.bool_] | slice) -> "Trips":
+        """Return the trips at which ``keep`` is true, or those of a slice."""
+        rows = np.arange(len(self))[keep]
         routes = self.routes.take(rows)
         return Trips(self.key[rows], self.depart[rows], self.origin[rows], self.destination[rows], routes, self.names)
+
+
+def in_order(
+    names: tuple[str, ...], depart: Float, origin: Long, destination: Long, routes: Mapping[int, tuple[int, ...]]
+) -> Trips:
+    """Return single trips in order of departure; ``routes`` by row."""
+    order = np.argsort(depart, kind="stable")
+    return Trips(
+        np.stack([order, np.zeros(len(order), np.int64)], axis=1),
+        depart[order],
+        origin[order].astype(np.int32),
+        destination[order].astype(np.int32),
+        FixedRoutes.of(len(order), routes).take(order),
+        names,
+    )
 
 
 def spread(flows: Sequence[Flow], surges: Sequence[Surge]) -> tuple[Long, Float]:
@@ -112,6 +151,8 @@ def spread(flows: Sequence[Flow], surges: Sequence[Surge]) -> tuple[Long, Float]
         if mine:
             curves[k] = _curve(flow, mine)
             volume[k] = curves[k][1][-1]
+    if volume.sum() > MOST_VEHICLES:
+        raise InputError(f"the demand is {volume.sum():g} vehicles, a run holds at most {MOST_VEHICLES:g}")
     count = np.maximum(0, np.ceil(volume - phase - 1e-9)).astype(np.int64)
     row = np.repeat(np.arange(n), count)
     number = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)

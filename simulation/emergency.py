@@ -11,6 +11,7 @@ import simpy
 
 from simulation.departures import Trips
 from simulation.fixed_routes import FixedRoutes
+from simulation.instants import until
 from simulation.lights import Showing
 from simulation.scenario import Emergency
 from twin.compiled import CompiledNetwork
@@ -72,8 +73,8 @@ def priority(number: int, emergency: Emergency) -> "Process":
         places = np.flatnonzero(simulation.trips.key[:, 0] == -1 - number)
         if not len(places):
             return
-        if emergency.depart_s > env.now:
-            yield env.timeout(emergency.depart_s - env.now)
+        if emergency.depart_s >= env.now:
+            yield env.timeout(until(env, emergency.depart_s))
         held: dict[int, tuple[int, Showing]] = {}
         while True:
             vehicle = simulation.roster.place_of(int(places[0]))

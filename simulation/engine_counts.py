@@ -10,10 +10,10 @@ from simulation.street import Roads, Traffic
 
 
 @njit(cache=True)
-def vehicles_by_movement(roads: Roads, traffic: Traffic, ready: float = math.inf) -> npt.NDArray[np.int64]:
+def vehicles_by_movement(roads: Roads, traffic: Traffic, ready: float) -> npt.NDArray[np.int64]:
     """Return the vehicles that will take each movement at the end of the link they are on, (n_movements,).
 
-    With ``ready`` (s of the run) only those that, but for red and those before them, could have left until then.
+    Only those that, but for red and those before them, could have left until ``ready`` (s of the run); infinite: all.
     """
     count = np.zeros(len(roads.movement), np.int64)
     for queue in range(len(roads.queue)):

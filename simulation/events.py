@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import simpy
 
 from sensors import InputError
-from simulation.adaptive import process_of
+from simulation.adaptive import processes_of
 from simulation.conflicts import Junctions
 from simulation.demand import Demand
 from simulation.departures import Trips
@@ -17,6 +17,7 @@ from simulation.emergency import faults_of as emergency_faults
 from simulation.emergency import priority
 from simulation.failures import failed_signals
 from simulation.fixed_routes import FORBIDDEN
+from simulation.instants import until
 from simulation.scenario import Scenario
 from simulation.signals import faults_of as signal_faults
 from simulation.signals import movement_rows, settle
@@ -29,15 +30,7 @@ if TYPE_CHECKING:
 
 
 Change = Callable[[float], None]  # what happens at a time
-
-
-class Late(simpy.Event):
-    """An event that comes after all ordinary events of its instant; ``rank`` orders late events among each other."""
-
-    def __init__(self, env: simpy.Environment, delay: float, rank: int = 0) -> None:
-        super().__init__(env)
-        self._ok, self._value = True, None
-        env.schedule(self, priority=cast(Any, 2 + rank), delay=delay)  # SimPy names only 0 and 1
+Steps = Generator[simpy.Event, object, None]
 
 
 def cuts_of(scenario: Scenario, roads: CompiledNetwork) -> dict[int, list[float]]:
@@ -51,8 +44,8 @@ def cuts_of(scenario: Scenario, roads: CompiledNetwork) -> dict[int, list[float]
     return {link: sorted(points) for link, points in cuts.items()}
 
 
-def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]:
-    """Return every fault that a scenario has on a network, one sentence each."""
+def faults_of(scenario: Scenario, network: Network, demand: Demand, *, label: str = "") -> list[str]:
+    """Return every fault that a scenario has on a network, one sentence each; ``label`` names its file."""
     roads = network.compile()
     position = {name: k for k, name in enumerate(roads.link_ids)}
     faults: list[str] = []
@@ -60,7 +53,7 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]
     def check_links(where: str, names: Iterable[str]) -> None:
         faults.extend(f"{where}: link {name!r} is not in link.csv" for name in names if name not in position)
 
-    label = scenario.name or "scenario"
+    label = label or scenario.name or "scenario"
     with_links = (
         ("close", [entry.links for entry in scenario.close]),
         ("capacity", [entry.links for entry in scenario.capacity]),
@@ -118,10 +111,10 @@ def faults_of(scenario: Scenario, network: Network, demand: Demand) -> list[str]
             faults.append(f"{where}: has no plan in the network, give its stages as [[signal.stage]]")
         if control.node_id in controlled[: number - 1]:
             faults.append(f"{where}: has a controller already, a node has one")
-        try:
-            process_of(control)
-        except InputError as error:
-            faults += [f"{where}: {fault}" for fault in error.faults]
+    try:
+        processes_of(scenario.control)
+    except InputError as error:
+        faults += [f"{label}: {fault}" for fault in error.faults]
     for number, emergency in enumerate(scenario.emergency, 1):
         faults += emergency_faults(emergency, roads, f"{label}: [[emergency]] {number}")
     for number, failure in enumerate(scenario.asset_failure, 1):
@@ -140,24 +133,35 @@ def never_green_notes(roads: CompiledNetwork, rows: Int) -> list[str]:
     ]
 
 
-def route_faults(roads: CompiledNetwork, trips: Trips) -> list[str]:
+def route_faults(roads: CompiledNetwork, demand: Demand, trips: Trips) -> list[str]:
     """Return a sentence for each turn of a fixed route that is not allowed."""
     faults = []
     for cell in np.flatnonzero(trips.routes.movements(roads) == FORBIDDEN).tolist():
         row = int(np.searchsorted(trips.routes.start, cell, side="right")) - 1
         a, b = (roads.link_ids[link] for link in trips.routes.link[cell : cell + 2])
-        faults.append(f"trip {trips.trip_id(row)}: link_ids: {a} > {b} is not an allowed movement")
+        place = demand.place(int(trips.key[row, 0]))
+        faults.append(f"{place}: link_ids: {a} > {b} is not an allowed movement")
     return faults
 
 
-def start(simulation: "Simulation") -> None:
-    """Start the process of everything that the scenario holds."""
+def start(simulation: "Simulation", *, began_s: float | None = None, settled: bool = False) -> None:
+    """Start the process of everything that the scenario holds.
+
+    Parameters
+    ----------
+    began_s
+        When the run began, for one that goes on from a saved state: what began before now only has to end.
+    settled
+        Whether what happens at this very instant is done already.
+    """
     scenario, roads, control, lights = simulation.scenario, simulation.city, simulation.control, simulation.lights
     position = {name: k for k, name in enumerate(roads.link_ids)}
     env = simulation.env
 
+    todo: list[tuple[float, float, Change, Change] | Callable[[simpy.Environment, Simulation], Steps]] = []
+
     def lasting(from_s: float, until_s: float, begin: Change, end: Change) -> None:
-        env.process(_lasting(env, from_s, until_s, begin, end))
+        todo.append((from_s, until_s, begin, end))
 
     for closure in scenario.close:
         links = [position[name] for name in dict.fromkeys(closure.links)]
@@ -180,29 +184,61 @@ def start(simulation: "Simulation") -> None:
             speed = limit.speed_kmh / 3.6
             begin, end = (partial(control.limit, position[name], speed, add=add) for add in (True, False))
             lasting(limit.from_s, limit.until_s, begin, end)
-    for one in scenario.control:
-        env.process(process_of(one, lights)(env, simulation))
+    todo += processes_of(scenario.control, lights)
     for number, emergency in enumerate(scenario.emergency):
-        env.process(priority(number, emergency)(env, simulation))
+        todo.append(priority(number, emergency))
     signalised = {*simulation.network.signals, *(plan.node_id for plan in scenario.signal)}
     for failure in scenario.asset_failure:
         for node_id, mode, from_s, until_s in failed_signals(simulation.network, failure, signalised):
             node = lights.node(node_id)
             lasting(from_s, until_s, partial(lights.fail, node, mode), partial(lights.mend, node, mode))
+    if began_s is None:
+        for entry in todo:
+            env.process(entry(env, simulation) if callable(entry) else _lasting(env, *entry))
+        return
+    # What happens at one instant keeps the order in which a run without a break would have planned it: all beginnings
+    # at its start, each end at its beginning.
+    pending: list[tuple[float, int, Steps]] = []
+    for number, entry in enumerate(todo):
+        if callable(entry):  # not yet begun: `why_unsaved` sees to that
+            pending.append((began_s, number, entry(env, simulation)))
+            continue
+        from_s, until_s, first, last = entry
+        begun = max(from_s, began_s)
+        if until_s <= began_s:
+            continue
+        if begun > env.now or (begun == env.now and not settled):
+            pending.append((began_s, number, _lasting(env, from_s, until_s, first, last, resumed=True)))
+        elif (env.now < until_s or (env.now == until_s and not settled)) and until_s < math.inf:
+            pending.append((begun, number, _ending(env, until_s, last)))
+    for _, _, process in sorted(pending, key=lambda entry: entry[:2]):
+        env.process(process)
+
+
+def why_unsaved(scenario: Scenario, now: float) -> str:
+    """Return which process of a scenario keeps a run from being saved, empty when none does."""
+    if scenario.control:
+        return f"the {scenario.control[0].kind} signal of node {scenario.control[0].node_id}"
+    begun = [number for number, one in enumerate(scenario.emergency, 1) if one.depart_s < now]
+    return f"emergency vehicle {begun[0]}, which has left," if begun else ""
 
 
 def _lasting(
-    env: simpy.Environment, from_s: float, until_s: float, begin: Change, end: Change
+    env: simpy.Environment, from_s: float, until_s: float, begin: Change, end: Change, *, resumed: bool = False
 ) -> Generator[simpy.Event, object, None]:
     """Begin something at its instant and, when it ends, end it at that instant."""
     if until_s <= env.now:
         return
-    if from_s > env.now:
-        yield env.timeout(from_s - env.now)
+    if from_s > env.now or resumed:
+        yield env.timeout(until(env, from_s))
     begin(env.now)
     if math.isfinite(until_s):
-        yield env.timeout(until_s - env.now)
-        end(env.now)
+        yield from _ending(env, until_s, end)
+
+
+def _ending(env: simpy.Environment, until_s: float, end: Change) -> Generator[simpy.Event, object, None]:
+    yield env.timeout(until(env, until_s))
+    end(env.now)
 
 
 def close(simulation: "Simulation", links: list[int], reroute: bool, now: float) -> None:

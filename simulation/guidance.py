@@ -1,14 +1,15 @@
 """Which way vehicles go: routes at departure, on the way, and when links close."""
 
 import math
-from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
-from simulation import engine, engine_guidance, engine_paths, engine_riders, events, routing
+from simulation import engine, engine_guidance, engine_paths, engine_riders, routing
 from simulation.fixed_routes import FixedRoutes
+from simulation.instants import Late, until
 from simulation.link_times import LinkTimes
 from simulation.measure import Cumulative
 from simulation.roster import ROUTE
@@ -39,7 +40,8 @@ class Guidance:
         self._simulation = simulation
         self._routing = simulation.scenario.routing
         self._map = simulation.chart
-        self._used = 0
+        self.used = 0  # of the store of routes
+        self.next_dispatch = simulation.time_s
         self._moved = False  # routes in the store, or vehicles to other ones, since the kernel last looked
         self._costed: Cumulative | None = None
         self.cost: Float = simulation.roads.link["free_time"].copy()
@@ -73,14 +75,30 @@ class Guidance:
 
     def dispatching(self) -> Generator[simpy.Event, object, None]:
         """Send off the vehicles of each interval on routes that are good now."""
-        interval_s = self._routing.interval_s
+        env = self._simulation.env
         while True:
-            yield events.Late(self._simulation.env, 0.0)
+            yield env.timeout(until(env, self.next_dispatch))
+            yield Late(env, 0.0)
             self._refresh_costs()
-            self._make_room()
-            riders = self._choosing_riders() if self._routing.update == "periodic" else NOBODY
-            self._plan_and_send(self._simulation.admit(interval_s, self._routing.share), riders)
-            yield self._simulation.env.timeout(interval_s)
+            riders = self._routing.update == "periodic"
+            now = self._simulation.time_s
+            self.dispatch(now, now + self._routing.interval_s, riders=riders)
+
+    def dispatch(self, begin_s: float, end_s: float, *, riders: bool = False) -> None:
+        """Send off the vehicles due in ``[begin_s, end_s)``; with ``riders`` the informed under way choose again."""
+        self._make_room()
+        choosing = self._choosing_riders() if riders else NOBODY
+        self._plan_and_send(self._simulation.admit(begin_s, end_s, self._routing.share), choosing)
+        self.next_dispatch = end_s
+
+    def state(self) -> dict[str, object]:
+        """Return what a saved state holds; the routes are among the kernel's arrays."""
+        return {"cost": self.cost, "costed": self._costed, "used": self.used, "next_dispatch": self.next_dispatch}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.cost, self._costed = state["cost"], state["costed"]
+        self.used, self.next_dispatch = state["used"], state["next_dispatch"]
 
     def closures_changed(self, reroute: Sequence[int] = ()) -> None:
         """Plan anew those who have not left yet; with ``reroute`` also those with one of these links before them."""
@@ -138,9 +156,9 @@ class Guidance:
             start = np.concatenate([start, trips.origin[rows[free]]])
             node = np.concatenate([node, trips.destination[rows[free]]])
         routes = routing.plan_routes(
-            self._map, cost, start, node, simulation.traffic.path, self._used, threads=simulation.threads
+            self._map, cost, start, node, simulation.traffic.path, self.used, threads=simulation.threads
         )
-        self._keep_path(routes.path, routes.used)
+        self.keep_path(routes.path, routes.used)
         traffic = simulation.traffic
         if self._routing.update != "logit":
             first[free] = routes.first[n_riders:]
@@ -172,10 +190,10 @@ class Guidance:
             *ends,
             self._routing.paths,
             simulation.traffic.path,
-            self._used,
+            self.used,
             threads=simulation.threads,
         )
-        self._keep_path(found.path, found.used)
+        self.keep_path(found.path, found.used)
         total = found.total
         if self.times is not None:
             total = self.times.along(found, self._map.movement_to, simulation.time_s + 0.5 * self._routing.interval_s)
@@ -189,26 +207,27 @@ class Guidance:
     def _follow(self, vehicles: Int, rows: Long) -> Int:
         """Give vehicles their fixed routes and return their first links."""
         cells, length = self.routes.cells(rows)
-        path, used = self._simulation.traffic.path, self._used
+        path, used = self._simulation.traffic.path, self.used
         if not len(cells):
             return np.zeros(0, np.int32)
         if used + len(cells) > len(path):
             path = np.concatenate([path, np.full(max(len(path), len(cells)), -1, np.int32)])
         path[used : used + len(cells)] = self._movement[cells]
         self._simulation.traffic.vehicle["step"][vehicles] = used + np.cumsum(length) - length
-        self._keep_path(path, used + len(cells))
+        self.keep_path(path, used + len(cells))
         return self.routes.link[self.routes.start[rows]]
 
     # --- store ------------------------------------------------------------------------------------------------------
 
-    def _keep_path(self, path: Int, used: int) -> None:
-        self._used = used
+    def keep_path(self, path: Int, used: int) -> None:
+        """Go on with this store of routes."""
+        self.used = used
         if path is not self._simulation.traffic.path:
             self._simulation.use(self._simulation.traffic._replace(path=path))
 
     def _make_room(self) -> None:
         """Forget old routes once they may be half of the store."""
-        if self._used > len(self._simulation.traffic.path) // 2:
+        if self.used > len(self._simulation.traffic.path) // 2:
             self._forget_routes()
 
     def forget_routes(self) -> None:
@@ -223,17 +242,17 @@ class Guidance:
         size = len(traffic.path)
         path = np.full(size, -1, np.int32)
         vehicles, _ = engine_riders.riders(simulation.roads, traffic)
-        used = engine_guidance.compact(simulation.roads, traffic, vehicles, self._used, path)
+        used = engine_guidance.compact(simulation.roads, traffic, vehicles, self.used, path)
         if used > size // 2:
             path = np.concatenate([path, np.full(size, -1, np.int32)])
-        self._keep_path(path, used)
+        self.keep_path(path, used)
         self._moved = True
 
     # --- costs ------------------------------------------------------------------------------------------------------
 
     def _refresh_costs(self) -> None:
         """Set link costs to the travel times of the last interval: vehicle-seconds per vehicle that passed."""
-        if self._routing.update == "fixed":
+        if self._routing.update in ("fixed", "equilibrium"):
             return
         now = self._simulation.cumulative()
         if self._costed is not None:

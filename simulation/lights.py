@@ -72,6 +72,16 @@ class Lights:
         """Work on these arrays from now on."""
         self._roads, self._traffic = roads, traffic
 
+    def state(self) -> dict[int, tuple[Showing | None, list[Showing], list[str], bool]]:
+        """Return what stands in for the fixed plans."""
+        return {node: (s.controlled, s.held, s.failures, s.dark) for node, s in self._signals.items()}
+
+    def restore(self, state: Mapping[int, tuple[Showing | None, list[Showing], list[str], bool]]) -> None:
+        """Take up what `state` gave; the kernel's arrays hold it already."""
+        for node, (controlled, held, failures, dark) in state.items():
+            signal = self._signals[node]
+            signal.controlled, signal.held, signal.failures, signal.dark = controlled, held, failures, dark
+
     # --- what there is ----------------------------------------------------------------------------------------------
 
     def node(self, node_id: str) -> int:

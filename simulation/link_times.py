@@ -10,8 +10,9 @@ import simpy
 
 from simulation import engine_times
 from simulation.departures import Trips
-from simulation.events import Late
+from simulation.engine_paths import Alternatives
 from simulation.fixed_routes import FixedRoutes
+from simulation.instants import Late, until
 from simulation.routing import BITS, Map, shares
 from simulation.street import Long
 from simulation.threads import in_order
@@ -142,6 +143,18 @@ def allowed_movements(chart: Map) -> npt.NDArray[np.bool_]:
     return allowed
 
 
+class Experienced:
+    """Lets the drivers of a run choose by the link times of another: a process that does nothing later."""
+
+    def __init__(self, times: LinkTimes) -> None:
+        self.times = times
+
+    def __call__(self, env: simpy.Environment, simulation: "Simulation") -> Generator[simpy.Event, object, None]:
+        """Hand them over."""
+        simulation.guidance.use_times(self.times)
+        yield env.timeout(0.0)
+
+
 class Recorder:
     """Records the link times of a run; a process that `simulation.simulate` starts: ``processes=[recorder]``.
 
@@ -167,7 +180,7 @@ class Recorder:
     def _recording(self, env: simpy.Environment) -> Generator[simpy.Event, object, None]:
         self._record()
         while True:
-            yield Late(env, self.step_s)
+            yield Late(env, until(env, self.start_s + len(self._rows) * self.step_s))
             self._record()
 
     def _record(self) -> None:

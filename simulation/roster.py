@@ -1,12 +1,15 @@
 """Who is due when, and at which place of the vehicle array each is kept."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from simulation.chance import uniform
 from simulation.departures import Trips
+from simulation.saved import restored
 from simulation.street import Records, Traffic, no_vehicles
 from twin.compiled import Float, Int
 
@@ -27,6 +30,8 @@ class Roster:
         In order of departure.
     repeat_s
         Period after which they are due again, None for never.
+    ahead
+        How many of the first trips are under way at the start: they are never due.
 
     Attributes
     ----------
@@ -38,27 +43,29 @@ class Roster:
         Vehicles that have arrived and whose places are free again.
     """
 
-    def __init__(self, trips: Trips, repeat_s: float | None, seed: int) -> None:
+    def __init__(self, trips: Trips, repeat_s: float | None, seed: int, *, ahead: int = 0) -> None:
         self.trips, self.repeat_s = trips, repeat_s
-        self._seed = seed
+        self._seed, self._ahead = seed, ahead
         n = len(trips) if repeat_s is None else 1024
         self.trip = np.full(n, -1, np.int64)
         self.informed = np.zeros(n, np.bool_)
         self.gone = 0
         self._used = 0
-        self._number = np.cumsum(trips.key[:, 0] >= 0) - 1  # emergency vehicles leave the chances of all others alone
+        # Emergency vehicles, and those under way at the start, leave the chances of all others alone.
+        self._number = np.cumsum(trips.key[:, 0] >= 0) - 1
+        self._number[:ahead] = -2 - trips.key[:ahead, 1]
 
     def due(self, begin: float, end: float) -> tuple[Long, Float]:
         """Return the trips due in ``[begin, end)`` and their times of departure, in order."""
-        depart = self.trips.depart
+        depart, ahead = self.trips.depart[self._ahead :], self._ahead
         if self.repeat_s is None:
             low, high = np.searchsorted(depart, [begin, end])
-            return np.arange(low, high), depart[low:high]
+            return np.arange(low, high) + ahead, depart[low:high]
         rows, times = [], []
         for period in range(math.floor(begin / self.repeat_s), math.floor(end / self.repeat_s) + 1):
             shift = period * self.repeat_s
             low, high = np.searchsorted(depart, [begin - shift, end - shift])
-            rows.append(np.arange(low, high))
+            rows.append(np.arange(low, high) + ahead)
             times.append(depart[low:high] + shift)
         return np.concatenate(rows), np.concatenate(times)
 
@@ -96,6 +103,18 @@ class Roster:
             self.informed = np.concatenate([self.informed, np.zeros(more, np.bool_)])
             free = np.concatenate([free, np.arange(size, size + more)])
         return free[:n].astype(np.int32), vehicles
+
+    def state(self) -> dict[str, object]:
+        """Return what changes while it runs."""
+        made_anew = {"trips", "repeat_s", "_seed", "_ahead", "_number"}
+        return {name: value for name, value in vars(self).items() if name not in made_anew}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state` gave; the trips may have become more."""
+        for name, value in state.items():
+            if isinstance(value, np.ndarray):
+                value = restored(getattr(self, name), value, name, longer=self.repeat_s is None)
+            setattr(self, name, value)
 
     def place_of(self, trip: int) -> int:
         """Return the place of the newest vehicle of a trip, -1 when it has none yet."""

@@ -59,6 +59,7 @@ class Map(NamedTuple):
     movement_start: Int
     movement_from: Int
     movement_to: Int
+    allowed: Int  # rows of the movements that may be taken
 
 
 def draw_map(network: CompiledNetwork, forbidden: Int) -> Map:
@@ -100,6 +101,7 @@ def draw_map(network: CompiledNetwork, forbidden: Int) -> Map:
         movement_start=network.movement_start,
         movement_from=movement_from,
         movement_to=network.movement_out,
+        allowed=allowed.astype(np.int32),
     )
 
 

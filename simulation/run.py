@@ -1,9 +1,11 @@
-"""``simulate``: one run from an empty street, sampled, to its result."""
+"""``simulate``: one run, sampled, to its result."""
 
+import contextlib
 import math
 import time
-from collections.abc import Generator, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +14,22 @@ import simpy
 from sensors import InputError
 from simulation import engine_riders
 from simulation.demand import Demand
-from simulation.events import Late
+from simulation.detectors import DetectorLog, DetectorTable
+from simulation.engine_counts import vehicles_by_movement
+from simulation.instants import Late, until
+from simulation.link_times import Experienced, LinkTimes, Recorder
 from simulation.measure import Cumulative
+from simulation.progress import CancelError, Progress, bar
+from simulation.recipe import recipe, version_of
 from simulation.result import LinkTable, Result, TripTable
 from simulation.scenario import Scenario
 from simulation.simulation import Process, Simulation
+from simulation.user_equilibrium import Equilibrium, settle
 from twin import Network
 
 PATIENCE_S = 86400.0  # without a horizon: how long after the last departure a run may last
+LONGEST_STEP_S = 60.0  # of recorded link times
+MOST_ROWS = 1e8  # of links.csv: 5 GB
 
 
 def simulate(
@@ -32,8 +42,16 @@ def simulate(
     sample_every_s: float = 60.0,
     processes: Sequence[Process] = (),
     allow_unreachable: bool = False,
+    densities: Mapping[str, float] | None = None,
+    state: Path | str | None = None,
+    save_state: Path | str | None = None,
+    progress: Callable[[Progress], object] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    threads: int | None = None,
+    times: LinkTimes | None = None,
+    on_iteration: Callable[[int, float], object] | None = None,
 ) -> Result:
-    """Return the result of one run.
+    """Return the result of one run; of the last of several where routes depend on what vehicles met before.
 
     Parameters
     ----------
@@ -45,11 +63,30 @@ def simulate(
         Interval of ``result.links``.
     processes
         SimPy processes of your own, called as ``process(env, simulation)``.
+    densities : veh/m
+        By link: the street is that full at the start, see `simulation.fill`.
+    state
+        File of `Simulation.save`: the run goes on from there.
+    save_state
+        File to which the state at the end is saved.
+    progress
+        Called after every sample; what it raises ends the run. By default a bar on standard error, if that is a
+        terminal.
+    cancelled
+        Asked between events; once it is true the run ends.
+    threads
+        As many as there are processors by default; the result does not depend on it.
+    times
+        Of another run, for routes on experienced times; by default a run on instantaneous ones is made before.
+    on_iteration
+        Called with number, from 1, and relative gap of every run towards an equilibrium.
 
     Raises
     ------
     InputError
         With every fault of demand and scenario, before anything runs.
+    CancelError
+        When ``cancelled`` said so.
     """
     for name, value in (("horizon_s", horizon_s), ("sample_every_s", sample_every_s)):
         if value is not None and not 0 < value < math.inf:
@@ -57,27 +94,196 @@ def simulate(
     scenario = scenario or Scenario()
     demand = Demand.read(network) if demand is None else demand
     compile_kernels()
+    if state is not None and densities is not None:
+        raise InputError("both densities and a state are given to start from, give one")
+    routing = scenario.routing
+    if save_state is not None and (routing.update == "equilibrium" or routing.times == "experienced"):
+        raise InputError("a run whose routes depend on a run before it cannot be saved: no file holds that one")
+    if state is not None and routing.update == "equilibrium":
+        raise InputError("an equilibrium cannot go on from a saved state, whose vehicles have chosen; leave one out")
+    options: dict[str, Any] = {
+        "demand": demand,
+        "scenario": scenario,
+        "seed": seed,
+        "horizon_s": horizon_s,
+        "sample_every_s": sample_every_s,
+        "processes": processes,
+        "allow_unreachable": allow_unreachable,
+        "densities": densities,
+        "state": state,
+        "progress": progress,
+        "cancelled": cancelled,
+        "threads": threads,
+    }
+    if routing.update == "equilibrium":
+        return _settle(network, options, on_iteration).result
+    if routing.times == "experienced" and times is None:
+        recorder = Recorder(step_s=min(routing.interval_s, LONGEST_STEP_S))
+        _once(network, **options, drivers=(recorder,))
+        times = recorder.times()
+    drivers = () if times is None else (Experienced(times),)
+    result, simulation = _once(network, **options, drivers=drivers)
+    if save_state is not None:
+        simulation.save(save_state)
+    return result
+
+
+def equilibrium(
+    network: Network,
+    demand: Demand | None = None,
+    *,
+    iterations: int = 20,
+    gap: float = 0.01,
+    scenario: Scenario | None = None,
+    seed: int = 0,
+    horizon_s: float | None = None,
+    sample_every_s: float = 60.0,
+    threads: int | None = None,
+    on_iteration: Callable[[int, float], object] | None = None,
+) -> Equilibrium:
+    """Return routes by which hardly any vehicle would arrive earlier on another one, and the run that shows it.
+
+    Parameters
+    ----------
+    demand, seed, horizon_s, sample_every_s, threads
+        As for `simulate`. Without a horizon, runs end when everyone has arrived.
+    iterations, gap
+        At most so many runs, fewer once the relative gap is no larger.
+    scenario
+        Its ``[routing]`` counts for ``interval_s`` alone.
+    on_iteration
+        Called after every run with its number, from 1, and its gap.
+
+    Raises
+    ------
+    InputError
+        With every fault of demand and scenario, before anything runs.
+
+    Notes
+    -----
+    See `simulation.user_equilibrium`.
+    """
+    if not iterations >= 1:
+        raise InputError(f"iterations is {iterations}, must be at least 1")
+    scenario = scenario or Scenario()
+    routing = replace(scenario.routing, update="equilibrium", times="instantaneous", iterations=iterations, gap=gap)
+    compile_kernels()
+    options = {
+        "demand": Demand.read(network) if demand is None else demand,
+        "scenario": replace(scenario, routing=routing),
+        "seed": seed,
+        "horizon_s": horizon_s,
+        "sample_every_s": sample_every_s,
+        "processes": (),
+        "allow_unreachable": False,
+        "densities": None,
+        "state": None,
+        "progress": None,
+        "cancelled": None,
+        "threads": threads,
+    }
+    return _settle(network, options, on_iteration)
+
+
+def _settle(
+    network: Network, options: Mapping[str, Any], on_iteration: Callable[[int, float], object] | None
+) -> Equilibrium:
+    """Make runs that approach an equilibrium; the wall time is that of all."""
+    begin, routing = time.perf_counter(), options["scenario"].routing
+    found = settle(
+        lambda commuters: _once(network, **options, drivers=(commuters,))[0],
+        iterations=routing.iterations,
+        gap=routing.gap,
+        step_s=min(routing.interval_s, LONGEST_STEP_S),
+        on_iteration=on_iteration,
+    )
+    totals = {**found.result.totals, "engine_wall_s": round(time.perf_counter() - begin, 6)}
+    return replace(found, result=replace(found.result, totals=totals))
+
+
+def _once(
+    network: Network,
+    *,
+    demand: Demand,
+    scenario: Scenario,
+    seed: int,
+    horizon_s: float | None,
+    sample_every_s: float,
+    processes: Sequence[Process],
+    allow_unreachable: bool,
+    densities: Mapping[str, float] | None,
+    state: Path | str | None,
+    progress: Callable[[Progress], object] | None,
+    cancelled: Callable[[], bool] | None,
+    threads: int | None,
+    drivers: Sequence[Process],
+) -> tuple[Result, Simulation]:
+    """Make one run, ``drivers`` being processes of ours."""
     begin = time.perf_counter()
-    simulation = Simulation(
+    end = math.inf if horizon_s is None else horizon_s
+    common: dict[str, Any] = {
+        "scenario": scenario,
+        "seed": seed,
+        "until_s": end,
+        "processes": (*processes, *drivers),
+        "allow_unreachable": allow_unreachable,
+        "threads": threads,
+    }
+    if state is None:
+        simulation = Simulation(network, demand, densities=densities, **common)
+    else:
+        simulation = Simulation.load(state, network, demand, **common)
+    detectors = DetectorLog(simulation)
+    samples = _run(simulation, horizon_s, sample_every_s, progress, cancelled)
+    wall = time.perf_counter() - begin
+    made = recipe(
         network,
         demand,
-        scenario=scenario,
-        seed=seed,
-        until_s=math.inf if horizon_s is None else horizon_s,
+        scenario,
+        horizon_s=horizon_s,
+        sample_every_s=sample_every_s,
         processes=processes,
         allow_unreachable=allow_unreachable,
+        densities=densities,
+        state=state,
     )
+    return _result(simulation, demand, samples, wall, made, detectors.table()), simulation
+
+
+def _run(
+    simulation: Simulation,
+    horizon_s: float | None,
+    sample_every_s: float,
+    progress: Callable[[Progress], object] | None,
+    cancelled: Callable[[], bool] | None,
+) -> list[Cumulative]:
+    """Advance to the end, and return the samples on the way."""
+    start, n_trips, n_links = simulation.time_s, len(simulation.trips), simulation.city.n_links
+    last = float(simulation.trips.depart[-1]) if n_trips else 0.0
+    if horizon_s is not None and horizon_s <= start:
+        raise InputError(f"horizon_s is {horizon_s:g}, must be > {start:g}, the time at which the run begins")
+    rows = ((last if horizon_s is None else horizon_s) - start) / sample_every_s * n_links
+    if rows > MOST_ROWS:
+        raise InputError(
+            f"sample_every_s is {sample_every_s:g}: links.csv would have {rows:.2g} rows, must be at most {MOST_ROWS:g}"
+        )
     samples = [simulation.cumulative()]
-    depart = simulation.trips.depart
-    latest = horizon_s if horizon_s is not None else (float(depart[-1]) if len(depart) else 0.0) + PATIENCE_S
+    latest = horizon_s if horizon_s is not None else max(start, last) + PATIENCE_S
     done = simulation.env.event()
     simulation.env.process(
         _sampling(simulation, samples, sample_every_s, latest, done, stop_when_empty=horizon_s is None)
     )
-    while not done.triggered:
-        simulation.advance_to_event()
-    wall = time.perf_counter() - begin
-    return _result(simulation, demand, samples, wall, sample_every_s)
+    with contextlib.ExitStack() as stack:
+        shown = stack.enter_context(bar(start, horizon_s, n_trips)) if progress is None else progress
+        told = 1
+        while not done.triggered:
+            if cancelled is not None and cancelled():
+                raise CancelError(f"the run was cancelled at {simulation.time_s:g} s")
+            simulation.advance_to_event()
+            if shown is not None and len(samples) > told:
+                told = len(samples)
+                shown(Progress(samples[-1].time_s, horizon_s, simulation.counts().arrived, n_trips))
+    return samples
 
 
 def _sampling(
@@ -93,12 +299,13 @@ def _sampling(
 
     A sample at t holds what happened before t: nothing has entered a link that is closed until t.
     """
-    number = 0
+    number = math.floor(simulation.time_s / every_s)
     while True:
         number += 1
         at = min(number * every_s, latest)
-        yield Late(simulation.env, at - simulation.env.now, rank=1)
+        yield Late(simulation.env, until(simulation.env, at), rank=2)  # after detectors
         samples.append(simulation.cumulative())
+        simulation.settle()
         simulation.note_gridlock()
         counts = simulation.counts()
         everyone = counts.arrived == len(simulation.trips)
@@ -107,30 +314,41 @@ def _sampling(
             return
 
 
-def _trip_table(simulation: Simulation, horizon: float) -> tuple[TripTable, float]:
-    """Return the trips, and the free-flow time of all vehicles so far (s)."""
-    traffic, n = simulation.traffic, len(simulation.trips)
-    depart, enter = traffic.vehicle["depart"][:n], traffic.vehicle["enter"][:n]
-    arrive = traffic.vehicle["arrive"][:n]
-    free = traffic.vehicle["free_time"][:n].copy()
-    vehicles, queues = engine_riders.riders(simulation.roads, traffic)
+def _trip_table(simulation: Simulation, demand: Demand, horizon: float) -> tuple[TripTable, float]:
+    """Return the trips due until the horizon, and the free-flow time of all vehicles so far (s)."""
+    trips = simulation.trips
+    n = int(np.searchsorted(trips.depart, horizon, side="right"))
+    vehicle = simulation.traffic.vehicle
+    depart, enter, arrive = vehicle["depart"][:n], vehicle["enter"][:n], vehicle["arrive"][:n]
+    free = vehicle["free_time"][:n].copy()
+    vehicles, queues = engine_riders.riders(simulation.roads, simulation.traffic)
     links = simulation.roads.part["link"][simulation.roads.queue["part"][queues]]
-    spent = horizon - traffic.vehicle["link_enter"][vehicles]
+    spent = horizon - vehicle["link_enter"][vehicles]
     delay = arrive - depart - free
     delay = np.where(np.abs(delay) < 1e-6, 0.0, delay)  # rounding of sums, far below any headway
     free[vehicles] += np.minimum(spent, simulation.roads.link["free_time"][links])
-    table = TripTable(simulation.trips.ids, depart, enter, arrive, traffic.vehicle["distance"][:n], delay)
+    places, origin, destination = demand.ends(trips.subset(slice(0, n)))
+    distance = np.maximum(0.0, vehicle["distance"][:n])  # below 0 on the link on which a vehicle began under way
+    table = TripTable(trips.ids[:n], depart, enter, arrive, distance, delay, origin, destination, places)
     return table, float(free.sum())
 
 
 def _result(
-    simulation: Simulation, demand: Demand, samples: list[Cumulative], wall: float, sample_every_s: float
+    simulation: Simulation,
+    demand: Demand,
+    samples: list[Cumulative],
+    wall: float,
+    made: dict[str, object],
+    detectors: DetectorTable | None,
 ) -> Result:
     city, counts = simulation.city, simulation.counts()
     horizon = samples[-1].time_s
-    links = LinkTable.of(city.link_ids, samples, city.length)
-    trips, free = _trip_table(simulation, horizon)
+    links = LinkTable(city.link_ids, city.length, samples)
+    trips, free = _trip_table(simulation, demand, horizon)
     spent = float((np.where(np.isnan(trips.arrive), horizon, trips.arrive) - trips.depart).sum())
+    distance = float((samples[-1].left * city.length).sum())
+    if simulation.filled:
+        distance = float(trips.distance.sum())  # those under way at the start had driven a part of their link
     vehicles = {
         "demanded": counts.demanded,
         "entered": counts.entered,
@@ -139,40 +357,27 @@ def _result(
         "waiting": counts.waiting,
         "unreachable": simulation.unreachable,
     }
-    totals: dict[str, Any] = {
-        "vehicles": vehicles,
-        "total_time_spent_s": round(spent, 6),
-        "total_distance_m": round(float((links.left[-1] * city.length).sum()), 6),
-        "total_delay_s": round(max(0.0, spent - free), 6),
-        "link_crossings": int(links.entered[-1].sum()),
-        "stops": int(simulation.traffic.exit["stops"].sum()),
-        "gridlock": [[city.link_ids[link] for link in ring] for ring in simulation.rings],
+    known = {
         "horizon_s": horizon,
         "seed": simulation.seed,
         "engine_wall_s": round(wall, 6),
         "network_sha256": simulation.network.sha256,
         "demand_sha256": demand.sha256(),
         "scenario_sha256": simulation.scenario.sha256(),
-        "version": _version(),
+        "version": version_of("citytwin"),
     }
-    recipe = {
-        "scenario": repr(simulation.scenario),
-        "sample_every_s": sample_every_s,
-        "notes": list(simulation.notes),
-        **{
-            key: value
-            for key, value in totals.items()
-            if key.endswith(("sha256", "version", "seed", "horizon_s", "wall_s"))
-        },
+    totals = {
+        "vehicles": vehicles,
+        "total_time_spent_s": round(spent, 6),
+        "total_distance_m": round(distance, 6),
+        "total_delay_s": round(max(0.0, spent - free), 6),
+        "link_crossings": int(samples[-1].entered.sum()) - simulation.filled,
+        "stops": int(simulation.traffic.exit["stops"].sum()),
+        "gridlock": [[city.link_ids[link] for link in ring] for ring in simulation.rings],
+        **known,
     }
-    return Result(links, trips, totals, simulation.notes, recipe)
-
-
-def _version() -> str:
-    try:
-        return version("citytwin")
-    except PackageNotFoundError:
-        return "unknown"
+    made |= known | {"notes": list(simulation.notes)}
+    return Result(links, trips, totals, simulation.notes, made, detectors, simulation.network)
 
 
 def compile_kernels() -> None:
@@ -210,5 +415,6 @@ def _warm_up() -> None:
     engine_riders.change_queue(
         simulation.roads, simulation.traffic, int(riders[0]), int(queues[0]), int(queues[0]), 3.0
     )
+    vehicles_by_movement(simulation.roads, simulation.traffic, math.inf)
     simulation.note_gridlock()
     simulation.guidance.forget_routes()

@@ -2,10 +2,11 @@
 
 import difflib
 import hashlib
+import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ class Scenario:
         """
         path = Path(path)
         try:
-            text = path.read_text("utf-8-sig")
+            text = path.read_text("utf-8-sig")  # which also makes CRLF and CR line feeds
         except UnicodeDecodeError as error:
             raise InputError(f"{path.name}: byte {error.start} is not UTF-8, save the file as UTF-8") from None
         except OSError as error:
@@ -200,11 +201,60 @@ class Scenario:
             routing=other.routing if other.routing != Routing() else self.routing,
         )
 
+    def to_toml(self) -> str:
+        r"""Return the scenario as a TOML text that reads back as the same scenario; defaults are left out.
+
+        Examples
+        --------
+        >>> print(Scenario.parse('[[close]]\nlinks = ["L12"]\nuntil_s = 600').to_toml(), end="")
+        [[close]]
+        links = ["L12"]
+        until_s = 600.0
+        """
+        lines = _toml_lines(replace(self, control=()), "")
+        for control in self.control:  # tables of their own: those of the plans say all of them
+            settings = (("node", control.node_id), ("control", control.kind), *control.settings)
+            lines += ["[[signal]]", *(f"{key} = {_toml_value(value)}" for key, value in settings)]
+        return "\n".join(lines) + "\n"
+
     def sha256(self) -> str:
         """Hash of what happens; the name does not count."""
         return hashlib.sha256(repr(replace(self, name="")).encode()).hexdigest()
 
 
+_KEY_OF = {"node_id": "node", "stages": "stage"}  # where the key of the file is not the name of the field
+
+
+def _toml_lines(record: Any, path: str) -> list[str]:
+    """Return the lines of a record: its plain values first, then its tables."""
+    plain, tables = [], []
+    for entry in fields(record):
+        value, key = getattr(record, entry.name), _KEY_OF.get(entry.name, entry.name)
+        default = entry.default if entry.default_factory is MISSING else entry.default_factory()
+        if value == default:
+            continue
+        below = f"{path}.{key}" if path else key
+        if is_dataclass(value):
+            tables += [f"[{below}]", *_toml_lines(value, below)]
+        elif isinstance(value, tuple) and value and is_dataclass(value[0]):
+            for item in value:
+                tables += [f"[[{below}]]", *_toml_lines(item, below)]
+        else:
+            plain.append(f"{key} = {_toml_value(value)}")
+    return plain + tables
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return repr(value)
+
+
+LARGEST = 1e12  # of any number: beyond it, adding a second to a time changes nothing
 _TIMES = {"from_s", "until_s"}
 KEYS = {
     "close": {"links", "reroute"} | _TIMES,
@@ -238,14 +288,15 @@ class _Reader:
     def number(
         self, where: str, table: Mapping[str, Any], key: str, default: float | None = None, rule: str = ">= 0"
     ) -> float:
-        """Return a number that is ``>= 0`` or ``> 0``; a missing one without default is a fault."""
+        """Return a number that keeps ``rule``; a missing one without default is a fault."""
         if key not in table:
             if default is None:
                 self.fault(where, f"{key} is missing, must be a number {rule}".rstrip())
             return math.nan if default is None else default
         value = table[key]
-        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not right or (rule == ">= 0" and value < 0) or (rule == "> 0" and value <= 0):
+        right = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+        least = {">= 0": value >= 0, ">= 1": value >= 1, "> 0": value > 0} if right else {}
+        if not right or not least.get(rule, True):
             self.fault(where, f"{key} is {value!r}, must be a number {rule}".rstrip())
             return math.nan
         return float(value)
@@ -383,7 +434,7 @@ class _Reader:
             self.fault(where, f"times is {times!r}, must be instantaneous or experienced")
         return Routing(
             update,
-            self.number(where, table, "interval_s", default.interval_s, rule="> 0"),
+            self.number(where, table, "interval_s", default.interval_s, rule=">= 1"),
             share,
             str(times),
             self.whole(where, table, "paths", default.paths, 20),

@@ -7,27 +7,33 @@ run up to the event's time.
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import simpy
 
 from sensors import InputError
-from simulation import engine, engine_blocks, events, gridlock, routing
+from simulation import engine, engine_blocks, events, fill, gridlock, routing
 from simulation.conflicts import Junctions
 from simulation.control import Control
 from simulation.demand import Demand
+from simulation.departures import Trips
 from simulation.emergency import with_emergencies
 from simulation.engine_cache import forget_stale_kernels
 from simulation.guidance import Guidance
 from simulation.lights import Lights
 from simulation.measure import Cumulative, LinkMeasure
 from simulation.paving import lay_roads
+from simulation.places import density_faults
 from simulation.reach import reachable
+from simulation.recipe import version_of
 from simulation.recut import recut
 from simulation.roster import Roster
+from simulation.saved import Arrays, SavedState, check, pack, read_state, restored, unpack, write_state
 from simulation.scenario import Incident, Scenario
 from simulation.signals import GreenTable, green_table, never_green, sound_plans
-from simulation.street import Roads, Traffic, empty_traffic
+from simulation.street import Roads, Traffic, empty_traffic, no_vehicles
 from simulation.threads import usable_processors
 from twin import Network
 from twin.compiled import Int
@@ -74,10 +80,20 @@ class Simulation:
         Called as ``process(env, simulation)``; each returns a generator, an ordinary SimPy process.
     allow_unreachable
         Leave out trips without any path instead of refusing them.
+    densities : veh/m
+        By link id, over all lanes: the street is that full at the start, see `simulation.fill`. With a repeating demand
+        the unobserved hour is left out then.
+    state
+        What `load` has read.
     threads
         That serve the street and look for routes; by default as many as processors. The result does not depend on it.
     window_s
         Upper bound of the window for which threads work without waiting for each other. Nor on this.
+
+    Raises
+    ------
+    InputError
+        With every fault of scenario, trips and densities.
 
     Examples
     --------
@@ -109,6 +125,8 @@ class Simulation:
         environment: simpy.Environment | None = None,
         processes: Sequence[Process] = (),
         allow_unreachable: bool = False,
+        densities: Mapping[str, float] | None = None,
+        state: SavedState | None = None,
         threads: int | None = None,
         window_s: float | None = None,
     ) -> None:
@@ -118,44 +136,96 @@ class Simulation:
         self._demand = demand
         self.city = network.compile()
         faults = events.faults_of(self.scenario, network, demand)
-        if faults:
-            raise InputError(faults)
-        junctions = Junctions(network)
-        plans, plan_notes = sound_plans(junctions, network.signals, self.scenario.signal)
-        self._greens: GreenTable = green_table(junctions, plans)
+        faults += density_faults(self.city, densities or {}, "densities")
+        sound = Scenario() if faults else self.scenario  # the trips are checked all the same
+        self._junctions = Junctions(network)
+        self._plans, plan_notes = sound_plans(self._junctions, network.signals, sound.signal)
+        self._greens: GreenTable = green_table(self._junctions, self._plans)
         never = never_green(self.city, self._greens)
         self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
         self.chart = routing.draw_map(self.city, never)
-        self._cuts = events.cuts_of(self.scenario, self.city)
-        self._window_s = window_s
-        self.roads, self.window_s = self._lay_roads(self._cuts)
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
-        trips = demand.trips(self.scenario.demand, until_s=horizon)
-        trips = with_emergencies(trips, self.scenario.emergency, self.city, until_s=horizon)
-        self.inlink = junctions.inlink
+        trips = demand.trips(sound.demand, until_s=horizon)
+        trips = with_emergencies(trips, sound.emergency, self.city, until_s=horizon)
+        self.inlink = self._junctions.inlink
         allowed = allow_unreachable or demand.assumed
-        self.trips, self.unreachable = reachable(
-            self.city, self.chart, demand, trips, allowed=allowed, threads=self.threads
+        trips, self.unreachable = reachable(
+            self.city, self.chart, demand, trips, allowed=allowed, threads=self.threads, faults=faults
         )
         if self.unreachable:
             self.notes += (f"{self.unreachable} trips without any path are left out",)
-        self._start = start_s - (WARM_UP_S if repeat_s is not None else 0.0)
+        self._cuts = events.cuts_of(self.scenario, self.city) if state is None else state.value("_cuts")
+        self._window_s = window_s
+        self.roads, self.window_s = self._lay_roads(self._cuts)
+        self._until, self._own_processes = until_s, bool(processes)
+        self._start = start_s
+        if repeat_s is not None and densities is None and state is None:
+            self._start -= WARM_UP_S
         self.env = environment or simpy.Environment(initial_time=self._start)
-        self.roster = Roster(self.trips, repeat_s, seed)
-        self.traffic: Traffic = empty_traffic(self.roads, len(self.roster.trip))
-        self.control = Control(self.city, self.roads, self.traffic)
-        self.lights = Lights(junctions, plans, self._greens, self.control.stop)
-        self.use(self.traffic)
         self._time = self._start
-        self.guidance = Guidance(self)
+        self._last_event = self._settled = -math.inf
         self.rings: dict[tuple[int, ...], None] = {}
-        events.start(self)
+        self.filled = 0
+        self.kept: dict[str, npt.NDArray[np.float64]] = {}  # what is saved for others: a detector's last look
+        if densities is not None:
+            self._begin_full(trips, densities)
+        elif state is not None:
+            self._take_up(trips, state)
+        else:
+            self._begin(trips)
+        events.start(self, began_s=None if state is None else self._start, settled=self._settled == self._time)
         self.env.process(self.guidance.dispatching())
         for process in processes:
             self.env.process(process(self.env, self))
-        if self._start < start_s:
+        if self._time < start_s:
             self.advance(start_s)
+
+    def _begin(self, trips: Trips, *, ahead: int = 0) -> None:
+        """Lay out the traffic of an empty street; the first ``ahead`` trips are about to be put on it."""
+        self.trips = trips
+        self.roster = Roster(trips, self.repeat_s, self.seed, ahead=ahead)
+        self.traffic: Traffic = empty_traffic(self.roads, len(self.roster.trip))
+        self.control = Control(self.city, self.roads, self.traffic)
+        self.lights = Lights(self._junctions, self._plans, self._greens, self.control.stop)
+        self.use(self.traffic)
+        self.guidance = Guidance(self)
+        self.filled = ahead
+
+    def _begin_full(self, trips: Trips, densities: Mapping[str, float]) -> None:
+        """Begin with vehicles on the street; those for whom their lane has no room are left out, and that is said."""
+        made = fill.filling(self.city, self.chart, trips, densities, start_s=self._start, repeat_s=self.repeat_s)
+        wanted = len(made)
+        while True:
+            origin = self.city.from_node[made.link]
+            self._begin(trips.behind(origin, made.destination, self._start), ahead=len(made))
+            placed = self._put(made)
+            if placed.all():
+                break
+            made = made.subset(placed)
+        if len(made) < wanted:
+            self.notes += (f"{wanted - len(made)} vehicles of the densities have no room in the lanes of their link",)
+
+    def _put(self, made: fill.Filling) -> npt.NDArray[np.bool_]:
+        """Put vehicles on their links, and return which have found room."""
+        n, roads = len(made), self.roads
+        times = np.full(n, self._start)
+        vehicles, records = self.roster.admit(self.traffic, np.arange(n), times, self.scenario.routing.share)
+        self.use(self.traffic._replace(vehicle=records))
+        cost, start = roads.link["free_time"], (-1 - made.link).astype(np.int32)
+        destination = made.destination.copy()
+        for _ in range(2):
+            path, used = self.traffic.path, self.guidance.used
+            routes = routing.plan_routes(self.chart, cost, start, destination, path, used, threads=self.threads)
+            destination = np.where(routes.first < 0, self.city.to_node[made.link], destination).astype(np.int32)
+        self.guidance.keep_path(routes.path, routes.used)
+        self.traffic.vehicle["step"][vehicles] = routes.step
+        ways = fill.other_ways(self.city, roads, made.link, routes.step, destination, self.traffic.path, routes.used)
+        self.guidance.keep_path(ways.path, ways.used)
+        fill.put(roads, self.traffic, vehicles, made, destination, ways, self._start)
+        self.trips.destination[:n] = destination
+        self.traffic.wake[:] = self._start  # everyone looks: a bound that is too early does no harm
+        return destination >= 0
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -174,6 +244,7 @@ class Simulation:
         """Make all that happens before SimPy's next event, and the event."""
         self._run(self.env.peek())
         self.env.step()
+        self._last_event = self._time
 
     def _lay_roads(self, cuts: Mapping[int, Sequence[float]]) -> tuple[Roads, float]:
         roads = lay_roads(self.city, self._greens, cuts)
@@ -183,24 +254,23 @@ class Simulation:
         return engine_blocks.divide(roads, self.city.node_xy, n_blocks, least_blocks=least, longest_s=longest)
 
     def _run(self, until: float) -> None:
-        engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
-        self._time = until
-
-    # --- vehicles -------------------------------------------------------------------------------------------------
-
-    def admit(self, interval_s: float, share: float) -> Int:
-        """Return the places of the vehicles due in the next ``interval_s``, in order of departure."""
-        rows, times = self.roster.due(self._time, self._time + interval_s)
-        places, vehicles = self.roster.admit(self.traffic, rows, times, share)
-        if vehicles is not self.traffic.vehicle:
-            self.use(self.traffic._replace(vehicle=vehicles))
-        return places
+        if until > self._time:
+            engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
+            self._time = until
 
     def use(self, traffic: Traffic) -> None:
         """Go on with these arrays."""
         self.traffic = traffic
         self.control.bind(self.roads, traffic)
         self.lights.bind(self.roads, traffic)
+
+    def admit(self, begin_s: float, end_s: float, share: float) -> Int:
+        """Return the places of the vehicles due in ``[begin_s, end_s)``, in order of departure."""
+        rows, times = self.roster.due(begin_s, end_s)
+        places, vehicles = self.roster.admit(self.traffic, rows, times, share)
+        if vehicles is not self.traffic.vehicle:
+            self.use(self.traffic._replace(vehicle=vehicles))
+        return places
 
     # --- what can be seen -------------------------------------------------------------------------------------------
 
@@ -291,7 +361,166 @@ class Simulation:
         self.guidance.roads_changed()
         return position_m
 
+    def settle(self) -> None:
+        """Note that everything the scenario does at this instant is done; called by what comes last in it."""
+        self._settled = self._time
+
     def note_gridlock(self) -> None:
         """Remember the rings of links that wait for each other now."""
         for ring in gridlock.rings(self.roads, self.traffic):
             self.rings.setdefault(ring)
+
+    # --- saved ------------------------------------------------------------------------------------------------------
+
+    def save(self, path: Path | str) -> None:
+        """Write the state to a file, from which `load` goes on exactly.
+
+        Raises
+        ------
+        InputError
+            When the run has processes of the user's own, signal controllers or an emergency vehicle under way: what
+            they are about to do is known to themselves alone.
+        WorkError
+            When the disk refuses.
+        """
+        if self._own_processes:
+            raise InputError("a run with processes of its own cannot be saved: no file can hold what they will do")
+        if why := events.why_unsaved(self.scenario, self._time):
+            raise InputError(f"a run cannot be saved with {why}: no file can hold what it is about to do")
+        if self._last_event == self._time != self._settled:
+            raise InputError(f"the run stands between two events of {self._time:g} s, advance it a little to save it")
+        arrays: Arrays = {}
+        kernel = (("roads", self.roads), ("traffic", self.traffic))
+        for name, group in kernel:
+            arrays |= {f"{name}.{field}": array for field, array in group._asdict().items()}
+        parts = {
+            **{name: value for name, value in vars(self).items() if name not in MADE_ANEW},
+            "control": self.control.state(),
+            "lights": self.lights.state(),
+            "guidance": self.guidance.state(),
+            "roster": self.roster.state(),
+            "ahead": (self.trips.origin[: self.filled], self.trips.destination[: self.filled]),
+        }
+        header = self._identity() | {"time_s": self._time, "repeat_s": self.repeat_s}
+        header["values"] = {name: pack(value, name, arrays) for name, value in parts.items()}
+        header["until_s"] = pack(self._until, "until_s", arrays)
+        write_state(Path(path), header, arrays)
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str,
+        network: Network,
+        demand: Demand,
+        *,
+        scenario: Scenario | None = None,
+        seed: int = 0,
+        until_s: float = math.inf,
+        environment: simpy.Environment | None = None,
+        processes: Sequence[Process] = (),
+        allow_unreachable: bool = False,
+        threads: int | None = None,
+        window_s: float | None = None,
+    ) -> "Simulation":
+        """Return the simulation of a file that `save` wrote, as if it had never been interrupted.
+
+        Parameters
+        ----------
+        network, demand, scenario, seed
+            Those of the saved run; others are refused.
+        until_s
+            Vehicles due later are not demanded; those that the saved run had let in stay.
+        environment
+            A clock that stands at the time of the state.
+        processes
+            Start now.
+        threads, window_s
+            Need not be those of the saved run.
+
+        Raises
+        ------
+        InputError
+            When the file is torn, or was saved with other inputs or by another version.
+        """
+        state = read_state(path)
+        wanted = identity(network, demand, scenario or Scenario(), seed)
+        check(state, wanted)
+        return cls(
+            network,
+            demand,
+            scenario=scenario,
+            seed=seed,
+            start_s=state.header["time_s"],
+            repeat_s=state.header["repeat_s"],
+            until_s=max(until_s, unpack(state.header["until_s"], {})),
+            environment=environment,
+            processes=processes,
+            allow_unreachable=allow_unreachable,
+            threads=threads,
+            window_s=window_s,
+            state=state,
+        )
+
+    def _identity(self) -> dict[str, object]:
+        wanted = identity(self.network, self._demand, self.scenario, self.seed)
+        return {key: value for key, (value, _) in wanted.items()}
+
+    def _take_up(self, trips: Trips, state: SavedState) -> None:
+        """Go on from a saved state."""
+        origin, destination = state.value("ahead")
+        began = state.value("_start")
+        self._begin(trips.behind(origin, destination, began) if len(origin) else trips, ahead=len(origin))
+        anew = state.header["values"].keys() - {"control", "guidance", "lights", "roster", "ahead"}
+        for name in sorted(anew):
+            setattr(self, name, state.value(name))
+        self.roads = self.roads._replace(
+            **{
+                name: restored(array, state.arrays[f"roads.{name}"], name, keep=BLOCKS)
+                for name, array in self.roads._asdict().items()
+                if name not in BLOCKS
+            }
+        )
+        traffic = {
+            name: restored(array, state.arrays[f"traffic.{name}"], name)
+            for name, array in self.traffic._asdict().items()
+            if name not in (*BLOCKS, "vehicle")
+        }
+        saved = state.arrays["traffic.vehicle"]
+        vehicles = no_vehicles(max(len(saved), len(self.traffic.vehicle)))
+        traffic["vehicle"] = restored(vehicles, saved, "vehicle", into=True)
+        # In order of time nodes are a heap, whatever the blocks in which the threads of this machine share them.
+        heap = np.lexsort((traffic["wake"], self.roads.node["block"])).astype(np.int32)
+        self.traffic.heap[:] = heap
+        self.traffic.heap_place[heap] = np.arange(len(heap))
+        self.roster.restore(state.value("roster"))
+        self.control.restore(state.value("control"))
+        self.lights.restore(state.value("lights"))
+        self.guidance.restore(state.value("guidance"))
+        self.use(self.traffic._replace(**traffic))
+        # Vehicles of the interval that is under way which the saved run did not look for: its horizon came first.
+        known = unpack(state.header["until_s"], {})
+        if self.repeat_s is None and known < self.guidance.next_dispatch:
+            self.guidance.dispatch(math.nextafter(known, math.inf), self.guidance.next_dispatch)
+
+
+# How the threads of a machine share the street: another machine shares it otherwise.
+BLOCKS = ("block_start", "meeting", "meeting_start", "heap", "heap_place", "crosses", "block")
+# What a saved state does not hold: it is made anew from the inputs, or saved in a form of its own.
+MADE_ANEW = frozenset(
+    (
+        *("network", "scenario", "seed", "_demand", "city", "notes", "chart", "_greens", "repeat_s", "trips"),
+        *("unreachable", "guidance", "env", "roster", "control", "roads", "traffic", "_until", "_own_processes"),
+        *("lights", "threads", "_window_s", "window_s", "inlink", "_junctions", "_plans"),
+    )
+)
+
+
+def identity(network: Network, demand: Demand, scenario: Scenario, seed: int) -> dict[str, tuple[object, str]]:
+    """Return what has to be the same for a state to fit, and what each is called."""
+    return {
+        "network_sha256": (network.sha256, "network"),
+        "demand_sha256": (demand.sha256(), "demand"),
+        "scenario_sha256": (scenario.sha256(), "scenario"),
+        "seed": (seed, "seed"),
+        "version": (version_of("citytwin"), "version of citytwin"),
+    }

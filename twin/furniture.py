@@ -9,7 +9,7 @@ import numpy as np
 from sensors import QUANTITIES, Sensor
 from twin.geometry import Float, parse_polygon
 from twin.links import Links
-from twin.nodes import Nodes
+from twin.nodes import Nodes, to_degrees
 from twin.tables import Table
 from twin.units import Units
 
@@ -17,6 +17,7 @@ Zones = dict[str, tuple[tuple[str, float], ...]]
 AREA_KINDS = ("water", "park")
 # A building whose height nobody states: three storeys of three metres.
 DEFAULT_HEIGHT_M = 9.0
+SHORTEST_INTERVAL_S = 0.1  # of a sensor; no traffic detector reports more often
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,9 @@ def read_sensors(table: Table, links: Links, units: Units, *, link_ids: Mapping[
     table.references("link_id", link_ids, "link.csv", optional=True)
     position = table.numbers("position_m", least=0)
     lanes = table.numbers("lanes", least=1, whole=True)
-    interval = table.numbers("interval_s", default=60.0, above=0)
+    interval = table.numbers("interval_s", default=60.0, least=SHORTEST_INTERVAL_S)
     x, y = table.numbers("x_coord"), table.numbers("y_coord")
+    to_degrees(table, x, y, units)
     quantities = table.lists("quantities")
     default = Sensor("")
     found = []
@@ -133,7 +135,7 @@ def _deviations(table: Table, index: int, wanted: int) -> tuple[float, ...]:
     values = []
     for text in texts:
         try:
-            value = float(text)
+            value = -1.0 if "_" in text else float(text)
         except ValueError:
             value = -1.0
         if not (np.isfinite(value) and value >= 0):

@@ -76,13 +76,18 @@ def read_folder(folder: Path, faults: list[str]) -> dict[str, Table]:
             f"{folder}: is a file, a network is a folder with node.csv and link.csv; "
             "make one with 'citytwin network import'"
         )
-    missing = [name for name in ("node.csv", "link.csv") if not (folder / name).is_file()]
+    missing = [name for name in ("node.csv", "link.csv") if not is_there(folder / name)]
     if missing:
         raise InputError(f"{folder}: has no {' and no '.join(missing)}, a network folder needs both")
     return {
-        name: Table.read(path, faults) if (path := folder / f"{name}.csv").is_file() else Table(name, faults=faults)
+        name: Table.read(path, faults) if is_there(path := folder / f"{name}.csv") else Table(name, faults=faults)
         for name in COLUMNS
     }
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a folder has an entry of that name, be it one that cannot be read: that is then told."""
+    return os.path.lexists(path)
 
 
 def make_tables(tables: Tables, faults: list[str]) -> dict[str, Table]:

@@ -28,6 +28,11 @@ DEFAULT_JAM_DENSITY_VEH_KM = 150.0
 DEFAULT_WAVE_SPEED_KMH = 18.0
 # A shorter link than this is a point: hardly longer than the rounding of coordinates.
 SHORTEST_LINK_M = 0.1
+# Beyond these a number is a slip of the unit or of the pen, and would cost the engine more room than a machine has.
+LONGEST_LINK_M = 10_000_000.0
+MOST_LANES = 100
+FASTEST_M_S = 300.0
+DENSEST_VEH_KM = 1000.0  # a vehicle every metre
 
 _CLASS_WORDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (MOTORWAY, ("motorway", "freeway", "expressway", "interstate", "trunk", "ring", "highway_motorway", "快速路")),
@@ -142,11 +147,11 @@ def motor_rows(table: Table) -> list[bool]:
 def _complete(table: Table, units: Units) -> _Columns:
     """Read the attribute columns, and put the default of its class where a cell is empty."""
     c = _Columns(
-        length=table.numbers("length", above=0) * units.long_length_m,
-        lanes=table.numbers("lanes", least=1, whole=True),
-        speed=table.numbers("free_speed", above=0) * units.speed_m_s,
-        wave=table.numbers("wave_speed", above=0, default=DEFAULT_WAVE_SPEED_KMH) * KMH,
-        jam=table.numbers("jam_density", above=0, default=DEFAULT_JAM_DENSITY_VEH_KM) / 1000,
+        length=table.numbers("length", above=0, most=LONGEST_LINK_M / units.long_length_m) * units.long_length_m,
+        lanes=table.numbers("lanes", least=1, most=MOST_LANES, whole=True),
+        speed=table.numbers("free_speed", above=0, most=FASTEST_M_S / units.speed_m_s) * units.speed_m_s,
+        wave=table.numbers("wave_speed", above=0, most=FASTEST_M_S / KMH, default=DEFAULT_WAVE_SPEED_KMH) * KMH,
+        jam=table.numbers("jam_density", above=0, most=DENSEST_VEH_KM, default=DEFAULT_JAM_DENSITY_VEH_KM) / 1000,
         capacity=table.numbers("capacity", above=0) / 3600,
         priority=table.numbers("priority", above=0) / 3600,
         classes=np.zeros(len(table), np.int32),
@@ -174,7 +179,8 @@ def _shapes(
 ) -> list[Float | None]:
     """Return the geometry of each row in degrees, from its from-node to its to-node; a straight line without one."""
     lines: list[Float | None] = []
-    backwards = [text.strip() in {"-1", "-1.0"} for text in table.text("dir_flag")]
+    flags = table.numbers("dir_flag", least=-1, most=1, whole=True, default=1)
+    backwards = [flag == -1 for flag in flags.tolist()]
     keys, texts = table.text("geometry_id"), table.text("geometry")
     for index, text in enumerate(texts):
         start, end = int(ends[0][index]), int(ends[1][index])
@@ -207,6 +213,7 @@ def read_links(table: Table, geometry: Table, nodes: Nodes, units: Units) -> Lin
         [line for line, keep in zip(table.lines, kept, strict=False) if keep],
         table.faults,
         table.columns,
+        table.readable,
     )
     rows = np.flatnonzero(kept)
     if not table.requires("link_id", "from_node_id", "to_node_id"):

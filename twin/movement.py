@@ -80,7 +80,7 @@ def _pockets(segment: Table, links: Links, nodes: Nodes, units: Units) -> dict[i
     best: dict[tuple[int, int], tuple[float, float]] = {}
     for index, name in enumerate(segment.text("link_id")):
         link = links.position.get(name)
-        if link is None or not end[index] > start[index]:
+        if link is None or not end[index] > start[index] or links.from_node[link] < 0:
             continue
         from_upstream = reference[index] == nodes.ids[links.from_node[link]]
         gap = abs(links.length[link] - end[index]) if from_upstream else start[index]
@@ -113,7 +113,9 @@ def _lane_range(table: Table, index: int, first: float, last: float, lanes: int)
     low = first if np.isfinite(first) else last
     high = last if np.isfinite(last) else first
     if low > high or low == 0 or high == 0 or high - low > 50:
-        table.fault(index, f"lanes {low:g} to {high:g} are no range, must run from left to right, 1 is leftmost")
+        table.fault(
+            index, f"start_ib_lane to end_ib_lane is {low:g} to {high:g}, must run from left to right, 1 is leftmost"
+        )
         return frozenset()
     return frozenset(lane for lane in range(int(low), int(high) + 1) if lane)
 
@@ -130,7 +132,7 @@ class _Reader:
         self.listed: set[int] = set()
         self.assumed: list[str] = []
 
-    def read(self, all_link_ids: set[str]) -> None:
+    def read(self, all_link_ids: Mapping[str, int]) -> None:
         table, links = self.table, self.links
         if not len(table) or not table.requires("node_id", "ib_link_id", "ob_link_id"):
             return
@@ -228,7 +230,13 @@ def _groups(rules: list[_Rule]) -> tuple[list[set[int]], list[int], bool]:
 
 
 def read_movements(
-    table: Table, extra: Mapping[str, Table], links: Links, nodes: Nodes, units: Units, *, all_link_ids: set[str]
+    table: Table,
+    extra: Mapping[str, Table],
+    links: Links,
+    nodes: Nodes,
+    units: Units,
+    *,
+    all_link_ids: Mapping[str, int],
 ) -> Movements:
     """Return the movements of ``movement.csv``; every fault is noted in the table.
 

@@ -23,7 +23,7 @@ from twin.links import Links, read_links
 from twin.movement import Movements, adjacency, read_movements
 from twin.nodes import Nodes, read_nodes
 from twin.signal import SignalPlan
-from twin.tables import Table
+from twin.tables import Table, Unreadable
 from twin.timing import read_signals
 from twin.units import Units
 from twin.validate import Fault, validate
@@ -114,10 +114,11 @@ class Network:
         units = Units.of(config, faults)
         nodes = read_nodes(tables["node"], units)
         links = read_links(tables["link"], tables["geometry"], nodes, units)
-        link_ids = {name: i for i, name in enumerate(dict.fromkeys([*links.ids, *tables["link"].text("link_id")]))}
+        names = dict.fromkeys([*links.ids, *tables["link"].text("link_id")])
+        link_ids = {name: i for i, name in enumerate(names)} if len(links) else Unreadable()
         if faults and len(links.ids) != len(links):
             raise InputError(faults)  # ids that stand twice: positions below would mean nothing
-        movements = read_movements(tables["movement"], tables, links, nodes, units, all_link_ids=set(link_ids))
+        movements = read_movements(tables["movement"], tables, links, nodes, units, all_link_ids=link_ids)
         signals, timing_notes = read_signals(tables, links, nodes, movements)
         zones = read_zones(tables["zone"], tables["zone_node"], nodes)
         sensors = read_sensors(tables["sensor"], links, units, link_ids=link_ids)

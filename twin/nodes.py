@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from twin.tables import Table
+from twin.tables import Table, Unreadable
 from twin.units import Units
 
 Float = npt.NDArray[np.float64]
@@ -85,9 +85,10 @@ def to_degrees(table: Table, x: Float, y: Float, units: Units) -> Float:
 def read_nodes(table: Table, units: Units) -> Nodes:
     """Return the nodes of ``node.csv``; every fault is noted in the table."""
     if not table.requires("node_id", "x_coord", "y_coord"):
-        return Nodes((), {}, np.zeros((0, 2)), (), (), (), ())
+        return Nodes((), Unreadable(), np.zeros((0, 2)), (), (), (), ())
     if not len(table):
         table.faults.append("node.csv: has no rows, a network needs nodes")
+        return Nodes((), Unreadable(), np.zeros((0, 2)), (), (), (), ())
     x, y = table.numbers("x_coord", required=True), table.numbers("y_coord", required=True)
     position = table.ids("node_id")
     return Nodes(

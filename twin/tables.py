@@ -34,6 +34,8 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[int], list[str]]:
         raise InputError(f"{path.name}: byte {error.start} is not UTF-8, save the file as UTF-8") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if "\0" in text:
+        raise InputError(f"{path.name}: byte {len(text[: text.index(chr(0))].encode())} is 0, which no text file holds")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[dict[str, str]] = []
     lines: list[int] = []
@@ -99,6 +101,22 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None
         writer.writerows([cell(row.get(name)) for name in columns] for row in rows)
 
 
+class Unreadable(dict[str, int]):
+    """The ids of a table that could not be read: any id might stand there, so that none of them is a fault.
+
+    Examples
+    --------
+    >>> "N1" in Unreadable(), Unreadable()["N1"]
+    (True, -1)
+    """
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> int:
+        return -1
+
+
 @dataclass(frozen=True)
 class Table:
     """One table of a network folder, whose columns are read with every fault noted and none raised.
@@ -115,6 +133,8 @@ class Table:
         Where the faults of all tables of a folder gather, one sentence each.
     columns
         The header.
+    readable
+        False for a file that is no table at all: that is its one fault.
     """
 
     name: str
@@ -122,6 +142,7 @@ class Table:
     lines: Sequence[int] = ()
     faults: list[str] = field(default_factory=list)
     columns: Sequence[str] = ()
+    readable: bool = True
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -133,7 +154,7 @@ class Table:
             rows, lines, columns = _rows(path)
         except InputError as error:
             faults.extend(error.faults)
-            return cls(path.stem, faults=faults)
+            return cls(path.stem, faults=faults, readable=False)
         return cls(path.stem, rows, lines, faults, columns)
 
     @classmethod
@@ -162,6 +183,8 @@ class Table:
 
     def requires(self, *columns: str) -> bool:
         """Return whether all columns are there; each missing one is a fault."""
+        if not self.readable:
+            return False
         missing = [name for name in columns if name not in self.columns]
         for name in missing:
             near = get_close_matches(name, self.columns, 1)
@@ -214,10 +237,12 @@ class Table:
         above, least, most
             The open lower, closed lower and closed upper limit of what is right.
         """
-        values = np.full(len(self.rows), default)
+        values = np.full(len(self.rows), default, np.float64)
         rule = "a whole number" if whole else "a number"
         limits = [(above, ">"), (least, ">="), (most, "<=")]
-        rule += "".join(f" {sign} {limit:g}" for limit, sign in limits if math.isfinite(limit))
+        rule += "".join(f" and {sign} {limit:g}" for limit, sign in limits if math.isfinite(limit)).replace(
+            " and", "", 1
+        )
         for index, text in enumerate(self.text(column)):
             if not text:
                 if required:

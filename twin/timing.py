@@ -13,7 +13,7 @@ from twin.links import Links
 from twin.movement import Movements
 from twin.nodes import Nodes
 from twin.signal import SignalPlan, Stage
-from twin.tables import Table
+from twin.tables import Table, Unreadable
 
 Pair = tuple[str, str]
 
@@ -168,7 +168,8 @@ def read_signals(
         plan_table.references("controller_id", controllers, "signal_controller.csv")
     cycles = plan_table.numbers("cycle_length", above=0)
     at_phase = link_table.references("timing_phase_id", phases, "signal_timing_phase.csv")
-    known_movements = set(tables["movement"].text("mvmt_id"))
+    named = dict.fromkeys(tables["movement"].text("mvmt_id"), 0)
+    known_movements = named if tables["movement"].readable else Unreadable()
     by_node: dict[str, dict[int, set[Pair]]] = defaultdict(lambda: defaultdict(set))
     yielding: set[tuple[int, Pair]] = set()
     unknown: list[str] = []

@@ -2,10 +2,11 @@
 
 import argparse
 import json
+import signal
+import sys
 from typing import Any
 
 from hub.commands.simulate import add_run_arguments, clock
-from sensors import InputError
 
 BASIS = "one run of each scenario, no interval"
 MEASURES = (
@@ -27,8 +28,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``citytwin compare``."""
-    from simulation import Demand, Scenario, simulate
-    from twin import Network
+    try:
+        return _run(args)
+    except KeyboardInterrupt:
+        print("citytwin compare: cancelled", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _run(args: argparse.Namespace) -> int:
+    from simulation import simulate
+    from simulation.inputs import Inputs
 
     faults: list[str] = []
     if len(args.scenario) != 2:
@@ -38,22 +47,21 @@ def run(args: argparse.Namespace) -> int:
             f"--replications is {args.replications}, only 1 is possible: every run of this version is the same, "
             "so that more of them would make an interval that means nothing"
         )
-    if faults:
-        raise InputError(faults)
-    scenarios = []
-    for path in args.scenario:
-        try:
-            scenarios.append(Scenario.read(path))
-        except InputError as error:
-            faults += error.faults
-    if faults:
-        raise InputError(faults)
-    network = Network.read(args.network)
-    demand = Demand.read(network, demand=args.demand, trips=args.trips)
+    inputs = Inputs.read(
+        args.network,
+        demand=args.demand,
+        trips=args.trips,
+        scenarios=args.scenario,
+        horizon_s=args.horizon,
+        allow_unreachable=args.allow_unreachable,
+        together=False,
+        faults=faults,
+    )
+    network, scenarios = inputs.network, inputs.scenarios
     runs = [
         simulate(
             network,
-            demand,
+            inputs.demand,
             scenario=scenario,
             seed=args.seed,
             horizon_s=args.horizon,

@@ -19,7 +19,13 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 # A comparison asserts by itself that both sides did the same: a small input shows that it still holds.
 @pytest.mark.parametrize(
-    "words", [("payload", "--messages", "200"), ("estimate", "--repeats", "1"), ("ingest", "--messages", "200")]
+    "words",
+    [
+        ("payload", "--messages", "200"),
+        ("estimate", "--repeats", "1"),
+        ("ingest", "--messages", "200"),
+        ("results", "--rows", "2000"),
+    ],
 )
 def test_a_comparison_prints_its_ratio(words: tuple[str, ...]) -> None:
     done = run(*words)

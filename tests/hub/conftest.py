@@ -112,10 +112,10 @@ class Hub:
     def say(self, *readings: Reading) -> None:
         """Commit readings as the writer does: stored, then handed to the twin; returns when a snapshot has them."""
         batch = Batch.of(list(readings), received_at=self.app.clock.now())
-        before = self.app.board.snapshot
-        sequence = before.sequence if before is not None else 0
         self.app.store.write(batch)
         self.feed.put(batch)
+        before = self.app.board.snapshot  # read after the batch is there: a slow write lets many turns pass
+        sequence = before.sequence if before is not None else 0
         # One turn may have begun before the batch was there; the second one has taken it.
         wait_until(lambda: (s := self.app.board.snapshot) is not None and s.sequence >= sequence + 2, "a snapshot")
 

@@ -38,6 +38,11 @@ TABLES = {
 }
 
 
+@pytest.fixture(scope="session")
+def tables():
+    return TABLES
+
+
 @pytest.fixture
 def network():
     return Network.from_tables(TABLES)

@@ -74,7 +74,7 @@ def test_faults_of_the_other_tables_name_their_rows(tmp_path: Path) -> None:
         )
     )
     for sentence in (
-        "movement.csv: line 2: mvmt 1: lanes 2 to 1 are no range",
+        "movement.csv: line 2: mvmt 1: start_ib_lane to end_ib_lane is 2 to 1, must run from left to right",
         "movement.csv: line 3: mvmt 2: ib_link_id 'L1' does not end at node A, it ends at B",
         "movement.csv: line 4: mvmt 3: ob_link_id 'L7' is not in link.csv",
         "movement.csv: line 5: mvmt 4: lane 3 is beyond the 2 lanes of link 'L1'",
