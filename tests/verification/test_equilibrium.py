@@ -72,7 +72,7 @@ def test_three_routes_fill_one_after_the_other(parallel, every):
 
 
 def test_a_new_road_makes_everyone_slower(street, every):
-    # Braess (1968) with queues: O-A-D and O-B-D have a bottleneck of 0.3 veh/s each, on the first and on the last 1000 m.
+    # Braess (1968) with queues: O-A-D and O-B-D have a bottleneck of 0.3 veh/s each, on the first and the last 1000 m.
     # With 0.5 veh/s and no cut A-B nobody queues: 400 s. With the cut (20 s) both bottlenecks must queue for
     # 300 - 100 - 20 = 180 s until going round does not pay, so that everyone needs 580 s.
     links = [
