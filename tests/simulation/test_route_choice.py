@@ -233,9 +233,7 @@ FAULTS = {
     'update = "logit"\npaths = 2.5': "paths is 2.5, must be a whole number from 1 to 20",
     'update = "logit"\ntheta = -1': "theta is -1, must be a number >= 0",
     "theta = 0.1": "theta says nothing with update 'departure', it belongs to logit",
-    'update = "fixed"\ntimes = "experienced"': (
-        "times says nothing with update 'fixed', it belongs to departure and logit"
-    ),
+    'update = "fixed"\ntimes = "felt"': "times says nothing with update 'fixed', it belongs to departure and logit",
     'times = "felt"': "times is 'felt', must be instantaneous or experienced",
     'update = "equilibrium"\niterations = 0': "iterations is 0, must be a whole number from 1 to 1000",
     'update = "equilibrium"\ngap = "small"': "gap is 'small', must be a number >= 0",

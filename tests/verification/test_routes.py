@@ -1,4 +1,4 @@
-"""Routes against networkx: shortest paths with forbidden turns, k cheapest paths, fastest ways by link times."""
+"""Routes against networkx: shortest with forbidden turns, the k cheapest, and the fastest by link times."""
 
 import itertools
 
