@@ -385,6 +385,8 @@ class Simulation:
         """
         if self._own_processes:
             raise InputError("a run with processes of its own cannot be saved: no file can hold what they will do")
+        if self.guidance.routes is not self.trips.routes:
+            raise InputError("a run whose trips were given other routes than their demand's cannot be saved")
         if why := events.why_unsaved(self.scenario, self._time):
             raise InputError(f"a run cannot be saved with {why}: no file can hold what it is about to do")
         if self._last_event == self._time != self._settled:

@@ -141,6 +141,8 @@ def _walk(source: Path, net: _Net, readers: Mapping[str, _Reader], roots: tuple[
     except ElementTree.ParseError as error:
         line = error.position[0]
         raise InputError(f"{source.name}: line {line}: is not complete XML ({error}); the file is cut off") from None
+    except (LookupError, ValueError) as error:  # what expat says of encodings
+        raise InputError(f"{source.name}: cannot be read ({error}), must be XML in UTF-8") from None
     except (EOFError, OSError) as error:
         raise InputError(f"{source.name}: is a broken gzip file: {error}") from None
 
