@@ -94,7 +94,7 @@ def run(
         ports.write(state.path, http=url, mqtt=parts.mqtt_url, postgres=parts.database_url)
         server = create_server(app)
         app.on_failure = lambda: _stop(server)
-        app.on_serving = lambda: say(f"citytwin: {url}")
+        app.on_serving = lambda: _greet(url, street)
         with _until_signal(server), _stopped_after(server, for_s) as count_down:
             app.start()
             if street is not None:
@@ -113,6 +113,16 @@ def run(
         for line in outcome.lines:
             say(line)
     return 0 if outcome.good else 1
+
+
+def _greet(url: str, street: StreetChild | None) -> None:
+    say(f"citytwin: {url}")
+    if street is not None:
+        hour, minute = divmod(round(street.demo.hour * 60), 60)
+        say(
+            f"A simulated street, played from {hour:02d}:{minute:02d} of a typical day on, whatever time it is here, at "
+            f"{street.demo.speed:g} times real time. Ctrl-C stops it; the next start goes on from what was stored."
+        )
 
 
 def _url(address: tuple[str, int]) -> str:
