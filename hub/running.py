@@ -120,8 +120,8 @@ def _greet(url: str, street: StreetChild | None) -> None:
     if street is not None:
         hour, minute = divmod(round(street.demo.hour * 60), 60)
         say(
-            f"A simulated street, played from {hour:02d}:{minute:02d} of a typical day on, whatever time it is here, at "
-            f"{street.demo.speed:g} times real time. Ctrl-C stops it; the next start goes on from what was stored."
+            f"A simulated street, played from {hour:02d}:{minute:02d} of a typical day on, whatever time it is here, "
+            f"at {street.demo.speed:g} times real time. Ctrl-C stops it; the next start goes on from what was stored."
         )
 
 
