@@ -51,7 +51,7 @@ class Catalogue:
         self._generation = database.generation
         self._mutex = threading.Lock()
         self._strangers: list[str] = []
-        self._seldom = Seldom(log)
+        self._seldom = Seldom(log, level=logging.INFO)
 
     def resolve(self, keys: Iterable[Key]) -> Mapping[Key, Series | Reason]:
         """Return for each (sensor_id, quantity) its series, made when new, or the reason why it gets none."""
@@ -100,7 +100,7 @@ class Catalogue:
         strangers, self._strangers = self._strangers, []
         if strangers:
             last = strangers[-1]
-            self._seldom.warn("strangers", len(strangers), partial(_stranger, last))
+            self._seldom.say("strangers", len(strangers), partial(_stranger, last))
 
     def _refusal(self, key: Key) -> Reason | None:
         sensor_id, quantity = key

@@ -1,4 +1,4 @@
-"""Warnings that come at once and then seldom: what a broken sensor does every second is said once a minute."""
+"""Lines of the log that come at once and then seldom: what a broken sensor does every second is said once a minute."""
 
 import logging
 import threading
@@ -16,6 +16,8 @@ class Seldom:
     ----------
     log
         Where it is said.
+    level
+        Of its lines.
     every_s
         How long a kind is silent after it was said.
     clock
@@ -25,18 +27,24 @@ class Seldom:
     --------
     >>> times = iter([0.0, 1.0, 61.0])
     >>> log = logging.getLogger("of this example")
-    >>> log.warning = print
+    >>> log.log = lambda level, form, line: print(line)
     >>> seldom = Seldom(log, clock=lambda: next(times))
     >>> for name in ("A", "B", "C"):
-    ...     seldom.warn("silent", 1, lambda n: f"{n} silent, the last {name}")
+    ...     seldom.say("silent", 1, lambda n: f"{n} silent, the last {name}")
     1 silent, the last A
     2 silent, the last C
     """
 
     def __init__(
-        self, log: logging.Logger, *, every_s: float = EVERY_S, clock: Callable[[], float] = time.monotonic
+        self,
+        log: logging.Logger,
+        *,
+        level: int = logging.WARNING,
+        every_s: float = EVERY_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log = log
+        self._level = level
         self._every_s = every_s
         self._clock = clock
         self._due: dict[str, float] = {}
@@ -44,7 +52,7 @@ class Seldom:
         self._text: dict[str, Callable[[int], str]] = {}
         self._mutex = threading.Lock()
 
-    def warn(self, kind: str, n: int, text: Callable[[int], str]) -> None:
+    def say(self, kind: str, n: int, text: Callable[[int], str]) -> None:
         """Count ``n`` more of a kind, and say how many there are when the last line is old enough.
 
         Parameters
@@ -59,15 +67,15 @@ class Seldom:
             if now < self._due.get(kind, now):
                 return
             self._due[kind] = now + self._every_s
-        self._say(kind)
+        self._tell(kind)
 
     def flush(self) -> None:
         """Say what was counted and not said."""
         for kind in list(self._waiting):
-            self._say(kind)
+            self._tell(kind)
 
-    def _say(self, kind: str) -> None:
+    def _tell(self, kind: str) -> None:
         with self._mutex:
             n = self._waiting.pop(kind, 0)
         if n:
-            self._log.warning(self._text[kind](n))
+            self._log.log(self._level, "%s", self._text[kind](n))

@@ -130,7 +130,7 @@ class Worker(Generic[M]):
             log.info("the database is back after %.1f s", time.monotonic() - away_since)
         reasons = Counter(str(item.reason) for item in settled.rejected)
         for item in {str(item.reason): item for item in settled.rejected}.values():  # the last of each reason
-            self._seldom.warn(str(item.reason), reasons[str(item.reason)], partial(_refusal, item))
+            self._seldom.say(str(item.reason), reasons[str(item.reason)], partial(_refusal, item))
         self.metrics.settle(settled.counts, reasons, seconds=time.monotonic() - started)
         self._source.acknowledge(gathered.messages)
         if self._committed is not None:

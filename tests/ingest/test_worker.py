@@ -142,6 +142,7 @@ def test_what_the_store_refused_is_not_handed_to_the_twin(source: Source, databa
 def test_refused_readings_and_new_sensors_are_a_line_each_in_the_log_however_many_come(
     source: Source, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", logger="ingest")
     broken = [Message("D\0", str(i).encode()) for i in range(500)]
     source.publish(Message("D1", b"0"), *broken)
     running = Running(source, database)

@@ -45,9 +45,10 @@ def test_ctrl_c_stops_the_demo_in_order_with_its_last_words(start, until, city_f
 
 
 @pytest.mark.slow
-def test_ctrl_c_while_it_starts_leaves_nothing_behind(start, until, city_folder):
+@pytest.mark.parametrize("child", ["hub.street", "postgres", "ingest.broker"])
+def test_ctrl_c_while_it_starts_leaves_nothing_behind(start, until, city_folder, child):
     hub = start("demo", "--network", str(city_folder), "--port", "0")
-    until(lambda: hub.named("hub.street"), "the first child")
+    until(lambda: hub.named(child), "a child")
     hub.interrupt()
     assert hub.wait() in (0, 130)
     assert "Traceback" not in "\n".join(hub.err)
