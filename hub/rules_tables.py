@@ -1,9 +1,8 @@
 """The columns that rules see: links, sensors and the network as a whole, in SI units unless the name says otherwise.
 
 Speed, flow and density of a link are unknown while they are only guessed, and a sensor's values while it is silent: a
-rule never fires on the prior, nor on an old value. What a twin that has just started cannot know yet is unknown as well,
-so that a restart resolves no alert: the age of a sensor that may still report, and whether the value that it had before
-goes on repeating.
+rule never fires on the prior, nor on an old value. What a twin that has just started cannot know yet is unknown too, so
+that a restart resolves no alert: the age of a sensor that may still report, and whether its value goes on repeating.
 """
 
 from collections.abc import Callable, Mapping
