@@ -136,6 +136,19 @@ class AlertBook:
         return self._places.place(on, subject)
 
 
+def _said(value: Any) -> Any:
+    """Return a value as a sentence says it: no decimals but where they matter; evidence keeps them.
+
+    Examples
+    --------
+    >>> [_said(value) for value in (60.0, 17.4, 4.26, None)]
+    ['60', '17', '4.3', '?']
+    """
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 10 else f"{round(value, 1):g}"
+    return "?" if value is None else value
+
+
 class _Change:
     """One update: gathers transitions, and alerts that stay in their state."""
 
@@ -213,7 +226,7 @@ class _Change:
         summary = {}
         for language, text in rule.summary:
             names = {"name": place.where.get(language), "upstream_name": upstream_where.get(language)}
-            values = {key: "?" if value is None else value for key, value in {**evidence, **names}.items()}
+            values = {key: _said(value) for key, value in {**evidence, **names}.items()}
             summary[language] = text.format_map(values)
         fired = replace(
             alert,
