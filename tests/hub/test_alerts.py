@@ -280,3 +280,25 @@ def test_rows_may_come_back_with_json_text_and_seconds(network: Network) -> None
     book = AlertBook(city.rules)
     book.restore([row])
     assert book.alerts()[0] == city.book.alerts()[0]
+
+
+def test_alerts_of_another_city_end_when_this_one_takes_over(network: Network, tmp_path: Path) -> None:
+    city = City(network, rules())
+    city.drive(5.0, 5.0, 5.0, 5.0)
+    [alert] = city.book.alerts()
+    elsewhere = {
+        "node": NODES.replace("120.00", "121.00"),
+        "link": LINKS,
+        "sensor": SENSORS,
+    }
+    for name, text in elsewhere.items():
+        (tmp_path / f"{name}.csv").write_text(text, "utf-8")
+    book = AlertBook(city.rules, places=NetworkPlaces(Network.read(tmp_path)))
+    book.restore(city.rows)
+    [event] = book.reconcile(now=START + 300.0, recorded_at=START + 300.0)
+    assert (event.alert_id, event.event, event.comment) == (alert.alert_id, "resolved", "another network is served")
+    assert book.alerts() == []
+    same = AlertBook(city.rules, places=NetworkPlaces(network))
+    same.restore(city.rows)
+    assert same.reconcile(now=START + 300.0, recorded_at=START + 300.0) == []
+    assert len(same.alerts()) == 1

@@ -77,12 +77,22 @@ def test_an_unknown_sensor_appears_as_unverified(hub: Any) -> None:
 
 def test_the_summary_counts_the_sensors_that_report(hub: Any) -> None:
     before = hub.get("summary")
-    assert before["sensors_total"] == len(hub.get("sensors")["sensors"]) >= len(hub.app.network.sensors)
+    strangers = [row for row in hub.get("sensors")["sensors"] if not row["registered"] and not row["silent"]]
+    assert before["sensors_total"] == len(hub.app.network.sensors) + len(strangers)
     hub.drive(30.0)
     after = hub.get("summary")
     assert after["sensors_reporting"] == before["sensors_reporting"] + 1
     assert after["estimate_error"] is None
     assert after["typical"] is None
+
+
+def test_a_sensor_that_nobody_registered_counts_only_while_it_reports(hub: Any) -> None:
+    before = hub.get("summary")
+    now = hub.app.clock.now()
+    hub.say(Reading("BUS 1", "speed_kmh", round(now * 1000), 20.0))
+    assert hub.get("summary")["sensors_total"] == before["sensors_total"] + 1
+    hub.say(Reading("BUS 2", "speed_kmh", round((now - 3600.0) * 1000), 20.0))  # left an hour ago
+    assert hub.get("summary")["sensors_total"] == before["sensors_total"] + 1
 
 
 # --- readings
