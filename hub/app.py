@@ -25,6 +25,7 @@ from hub.summary import summarise
 from hub.truth import Truth
 from hub.whatif import Run, Runs
 from ingest.database import DatabaseAway
+from ingest.retention import Retention
 from ingest.store import Store
 from sensors import Batch
 from sensors.clock import CityClock
@@ -79,6 +80,7 @@ class App:
         self.board = Board()
         self.fan = Fan()
         self.truth = Truth()
+        self._retention = Retention(store, clock=clock, retention_s=settings.city.retention_s)
         self.on_serving: Callable[[], None] = lambda: None
         self._feed = feed
         self._twin: Twin | None = None
@@ -102,12 +104,14 @@ class App:
         self.desk.on_event = self.notifier.push
         self.notifier.start(self.desk.recorded(since=time.time() - 3600.0))
         self._thread.start()
+        self._retention.start()
         if self.intake is not None:
             self.intake.on_failure = lambda: self.on_failure()
             self.intake.start()
 
     def finish(self) -> None:
         """Take in what has arrived, make the last snapshot and stop; the street must have stopped before."""
+        self._retention.stop()
         if self.intake is not None:
             self.intake.stop()
         self._stop.set()
@@ -122,6 +126,7 @@ class App:
     def close(self) -> None:
         """Let go of everything; also of an app that never started."""
         self._stop.set()
+        self._retention.stop()
         self._feed.close()
         if self.intake is not None:
             self.intake.stop()
@@ -143,6 +148,7 @@ class App:
     def fail(self, error: BaseException) -> None:
         """Note that a part cannot go on, and have the hub stopped."""
         self.failure = error
+        self._feed.close()  # the writer of a replay may wait for a twin that takes nothing any more
         self.on_failure()
 
     def full_frame(self) -> bytes | None:

@@ -32,6 +32,6 @@ def uniform(seed: int, stream: int, counter: npt.NDArray[np.int64]) -> npt.NDArr
     >>> bool((uniform(1, 0, np.arange(5)) == uniform(1, 0, np.arange(9))[:5]).all())
     True
     """
-    key = _mix(np.array([seed % 2**64], np.uint64) + _STEP * np.uint64(stream + 1))
+    key = _mix(np.array([(seed + int(_STEP) * (stream + 1)) % 2**64], np.uint64))
     mixed = _mix(_mix(counter.astype(np.uint64) * _STEP + key))
     return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53

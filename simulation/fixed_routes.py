@@ -76,6 +76,20 @@ class FixedRoutes(Mapping[int, tuple[int, ...]]):
         cells, length = self.cells(rows)
         return FixedRoutes(np.concatenate([[0], np.cumsum(length)]).astype(np.int64), self.link[cells])
 
+    def replaced(self, rows: Long, routes: "FixedRoutes") -> "FixedRoutes":
+        """Return these routes with those of ``rows`` replaced by ``routes``, in the same order."""
+        length = np.diff(self.start)
+        length[rows] = np.diff(routes.start)
+        start = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+        link = np.empty(int(start[-1]), np.int32)
+        changed = FixedRoutes(start, link)
+        kept = np.ones(len(length), np.bool_)
+        kept[rows] = False
+        others = np.flatnonzero(kept)
+        link[changed.cells(others)[0]] = self.link[self.cells(others)[0]]
+        link[changed.cells(rows)[0]] = routes.link
+        return changed
+
     def movements(self, city: CompiledNetwork) -> Int:
         """Return the movement at the end of every link of every route, LAST or FORBIDDEN; as long as ``link``."""
         n = len(self.link)

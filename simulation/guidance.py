@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import simpy
 
-from simulation import engine, engine_guidance, engine_riders, routing
+from simulation import engine, engine_guidance, engine_paths, engine_riders, routing
 from simulation.fixed_routes import FixedRoutes
 from simulation.instants import Late, until
+from simulation.link_times import LinkTimes
 from simulation.measure import Cumulative
+from simulation.roster import ROUTE
+from simulation.route_choice import choose, logit_shares
 from simulation.street import Long
 from twin.compiled import Float, Int
 
 if TYPE_CHECKING:
     from simulation.simulation import Simulation
+
+
+NOBODY: tuple[Int, Int] = (np.zeros(0, np.int32), np.zeros(0, np.int32))
 
 
 class Guidance:
@@ -39,6 +45,9 @@ class Guidance:
         self._moved = False  # routes in the store, or vehicles to other ones, since the kernel last looked
         self._costed: Cumulative | None = None
         self.cost: Float = simulation.roads.link["free_time"].copy()
+        self.times: LinkTimes | None = None
+        self.first_links: Int | None = None
+        self._bound = simulation.trips.routes.given  # to their own route, whatever happens
         self.assign(simulation.trips.routes)
         self.roads_changed()
 
@@ -46,10 +55,23 @@ class Guidance:
         """Look up anew where links begin: one was cut."""
         self._first_part = np.flatnonzero(self._simulation.roads.part["first"]).astype(np.int32)
 
+    def note_first_links(self) -> None:
+        """Remember from now on by which link each vehicle sets off."""
+        self.first_links = np.full(len(self._simulation.roster.trip), -1, np.int32)
+
+    def use_times(self, times: LinkTimes) -> None:
+        """Choose by what vehicles met in another run; who leaves by the shortest way then has it from the start."""
+        self.times = times
+        if self._routing.update == "departure":
+            simulation = self._simulation
+            rows = np.flatnonzero(~self._bound)
+            found = times.fastest(simulation.city, self._map, simulation.trips, rows, threads=simulation.threads)
+            self.assign(self.routes.replaced(rows, found))
+
     def assign(self, routes: FixedRoutes) -> None:
-        """Let each trip take its route; those without one choose."""
-        self.fixed, self._given = routes, routes.given
-        self._fixed_movement = routes.movements(self._simulation.city)
+        """Let each trip set off on its route; those without one choose."""
+        self.routes, self._given = routes, routes.given
+        self._movement = routes.movements(self._simulation.city)
 
     def dispatching(self) -> Generator[simpy.Event, object, None]:
         """Send off the vehicles of each interval on routes that are good now."""
@@ -65,7 +87,7 @@ class Guidance:
     def dispatch(self, begin_s: float, end_s: float, *, riders: bool = False) -> None:
         """Send off the vehicles due in ``[begin_s, end_s)``; with ``riders`` the informed under way choose again."""
         self._make_room()
-        choosing = self._choosing_riders() if riders else None
+        choosing = self._choosing_riders() if riders else NOBODY
         self._plan_and_send(self._simulation.admit(begin_s, end_s, self._routing.share), choosing)
         self.next_dispatch = end_s
 
@@ -83,7 +105,7 @@ class Guidance:
         simulation, traffic = self._simulation, self._simulation.traffic
         now, vehicle = simulation.time_s, traffic.vehicle
         held = (simulation.roster.trip >= 0) & ~np.isfinite(vehicle["enter"])
-        since, riders = now, None
+        since, riders = now, NOBODY
         if reroute:
             since = -math.inf
             marked = np.zeros(simulation.city.n_links, np.bool_)
@@ -97,15 +119,13 @@ class Guidance:
         if len(pending):
             engine.withdraw(traffic, since)
         self._make_room()
-        self._plan_and_send(pending, riders)
+        self._plan_and_send(pending, riders, anew=bool(reroute))
 
     # --- routes -----------------------------------------------------------------------------------------------------
 
     def _free(self, vehicles: Int, queues: Int) -> tuple[Int, Int]:
-        """Return those of the vehicles, with their queues, that may choose."""
-        if not len(self.fixed.link):
-            return vehicles, queues
-        free = ~self._given[self._simulation.roster.trip[vehicles]]
+        """Return those of the vehicles, with their queues, that may leave their route."""
+        free = ~self._bound[self._simulation.roster.trip[vehicles]]
         return vehicles[free], queues[free]
 
     def _choosing_riders(self) -> tuple[Int, Int]:
@@ -117,51 +137,85 @@ class Guidance:
             vehicles, queues = vehicles[choose], queues[choose]
         return self._free(vehicles, queues)
 
-    def _plan_and_send(self, vehicles: Int, riders: tuple[Int, Int] | None) -> None:
-        """Give routes to vehicles that set off, in order of departure, and to riders: one tree per destination."""
-        simulation = self._simulation
+    def _plan_and_send(self, vehicles: Int, riders: tuple[Int, Int], *, anew: bool = False) -> None:
+        """Give routes to vehicles that set off, in order of departure, and to riders: one tree per destination.
+
+        ``anew``: those who set off do not keep the route that they were assigned.
+        """
+        simulation, trips = self._simulation, self._simulation.trips
         rows = simulation.roster.trip[vehicles]
-        free = np.flatnonzero(~self._given[rows])
-        start, node = simulation.trips.origin[rows[free]], simulation.trips.destination[rows[free]]
-        n_riders = 0
-        if riders is not None:
-            n_riders = len(riders[0])
-            links = simulation.roads.part["link"][simulation.roads.queue["part"][riders[1]]]
-            start = np.concatenate([(-1 - links).astype(np.int32), start])
-            node = np.concatenate([simulation.trips.destination[simulation.roster.trip[riders[0]]], node])
+        keeps = self._bound[rows] if anew else self._given[rows]
+        free, kept = np.flatnonzero(~keeps), np.flatnonzero(keeps)
+        first, n_riders = np.empty(len(vehicles), np.int32), len(riders[0])
+        links = simulation.roads.part["link"][simulation.roads.queue["part"][riders[1]]]
         cost = self.cost + routing.CLOSED_S * (simulation.control.closed > 0)
+        start, node = (-1 - links).astype(np.int32), trips.destination[simulation.roster.trip[riders[0]]]
+        if self._routing.update == "logit":
+            first[free] = self._draw(vehicles[free], cost)
+        else:
+            start = np.concatenate([start, trips.origin[rows[free]]])
+            node = np.concatenate([node, trips.destination[rows[free]]])
         routes = routing.plan_routes(
             self._map, cost, start, node, simulation.traffic.path, self.used, threads=simulation.threads
         )
         self.keep_path(routes.path, routes.used)
-        if riders is not None and n_riders:
-            traffic = simulation.traffic
+        traffic = simulation.traffic
+        if self._routing.update != "logit":
+            first[free] = routes.first[n_riders:]
+            traffic.vehicle["step"][vehicles[free]] = routes.step[n_riders:]
+        first[kept] = self._follow(vehicles[kept], rows[kept])
+        traffic = simulation.traffic
+        if n_riders:
             new, total = routes.step[:n_riders], routes.total[:n_riders]
             limit = routing.CLOSED_S
             engine_guidance.adopt(simulation.roads, traffic, *riders, new, total, limit, simulation.time_s)
             self._moved = True
         if self._moved:
-            engine_riders.look_again(simulation.roads, simulation.traffic)
+            engine_riders.look_again(simulation.roads, traffic)
             self._moved = False
-        if len(vehicles):
-            first = np.empty(len(vehicles), np.int32)
-            first[free] = routes.first[n_riders:]
-            simulation.traffic.vehicle["step"][vehicles[free]] = routes.step[n_riders:]
-            if len(free) < len(vehicles):
-                fixed = np.flatnonzero(self._given[rows])
-                first[fixed] = self._follow(vehicles[fixed], rows[fixed])
-            engine.join_origins(simulation.roads, simulation.traffic, vehicles, self._first_part[first])
+        if self.first_links is not None:
+            self.first_links[vehicles] = first
+        engine.join_origins(simulation.roads, traffic, vehicles, self._first_part[first])
+
+    def _draw(self, vehicles: Int, cost: Float) -> Int:
+        """Let vehicles draw one of the cheapest routes, and return their first links."""
+        simulation, trips, roster = self._simulation, self._simulation.trips, self._simulation.roster
+        rows, times = roster.trip[vehicles], simulation.traffic.vehicle["depart"][vehicles]
+        pair = trips.origin[rows].astype(np.int64) * simulation.city.n_nodes + trips.destination[rows]
+        pairs, of_vehicle = np.unique(pair, return_inverse=True)
+        ends = ((pairs // simulation.city.n_nodes).astype(np.int32), (pairs % simulation.city.n_nodes).astype(np.int32))
+        found = engine_paths.plan_alternatives(
+            self._map,
+            cost,
+            *ends,
+            self._routing.paths,
+            simulation.traffic.path,
+            self.used,
+            threads=simulation.threads,
+        )
+        self.keep_path(found.path, found.used)
+        total = found.total
+        if self.times is not None:
+            total = self.times.along(found, self._map.movement_to, simulation.time_s + 0.5 * self._routing.interval_s)
+            total = np.where(found.total < routing.CLOSED_S, total, found.total)
+        shares = logit_shares(total, self._routing.theta)
+        chosen = choose(shares[of_vehicle], roster.chance(ROUTE, rows, times))
+        simulation.traffic.vehicle["step"][vehicles] = found.step[of_vehicle, chosen]
+        first: Int = found.first[of_vehicle, chosen]
+        return first
 
     def _follow(self, vehicles: Int, rows: Long) -> Int:
         """Give vehicles their fixed routes and return their first links."""
-        cells, length = self.fixed.cells(rows)
+        cells, length = self.routes.cells(rows)
         path, used = self._simulation.traffic.path, self.used
+        if not len(cells):
+            return np.zeros(0, np.int32)
         if used + len(cells) > len(path):
             path = np.concatenate([path, np.full(max(len(path), len(cells)), -1, np.int32)])
-        path[used : used + len(cells)] = self._fixed_movement[cells]
+        path[used : used + len(cells)] = self._movement[cells]
         self._simulation.traffic.vehicle["step"][vehicles] = used + np.cumsum(length) - length
         self.keep_path(path, used + len(cells))
-        return self.fixed.link[self.fixed.start[rows]]
+        return self.routes.link[self.routes.start[rows]]
 
     # --- store ------------------------------------------------------------------------------------------------------
 
@@ -198,7 +252,7 @@ class Guidance:
 
     def _refresh_costs(self) -> None:
         """Set link costs to the travel times of the last interval: vehicle-seconds per vehicle that passed."""
-        if self._routing.update == "fixed":
+        if self._routing.update in ("fixed", "equilibrium"):
             return
         now = self._simulation.cumulative()
         if self._costed is not None:
@@ -206,3 +260,5 @@ class Guidance:
             spent = now.vehicle_seconds - self._costed.vehicle_seconds
             self.cost = np.maximum(self._simulation.roads.link["free_time"], spent / np.maximum(passed, 0.5))
         self._costed = now
+        if self.times is not None:
+            self.cost = self.times.at(now.time_s + 0.5 * self._routing.interval_s)

@@ -15,7 +15,7 @@ from twin.compiled import Float, Int
 
 Long = npt.NDArray[np.int64]
 
-INFORMED = 0  # stream of random numbers: who re-routes under way
+INFORMED, ROUTE = 0, 1  # streams of random numbers: who re-routes under way; which of several routes is taken
 
 
 class Roster:
@@ -79,13 +79,13 @@ class Roster:
             vehicles[places] = no_vehicles(len(rows))
         vehicles["depart"][places] = times
         self.trip[places] = rows
-        period = 0 if self.repeat_s is None or not len(times) else math.floor(times[0] / self.repeat_s)
-        if share >= 1.0:
-            self.informed[places] = True
-        else:
-            draw = uniform(self._seed, INFORMED, self._number[rows] + len(self.trips) * (period % 2**20))
-            self.informed[places] = draw < share
+        self.informed[places] = True if share >= 1.0 else self.chance(INFORMED, rows, times) < share
         return places, vehicles
+
+    def chance(self, stream: int, rows: Long, times: Float) -> Float:
+        """Return a number in [0, 1) for the vehicle of each trip that leaves at ``times``, the same in every run."""
+        period = 0 if self.repeat_s is None or not len(times) else math.floor(times[0] / self.repeat_s)
+        return uniform(self._seed, stream, self._number[rows] + len(self.trips) * (period % 2**20))
 
     def _take(self, vehicles: Records, n: int) -> tuple[Int, Records]:
         """Return ``n`` places for new vehicles and the array that has them."""

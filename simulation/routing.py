@@ -152,7 +152,8 @@ def scratch(chart: Map) -> Scratch:
 
 
 @inner
-def _push(heap: Long, n: int, key: int) -> int:
+def push(heap: Long, n: int, key: int) -> int:
+    """Put a number to ``n`` others, a heap in fours; return how many they are."""
     k = n
     while k > 0:
         parent = (k - 1) >> 2
@@ -165,7 +166,7 @@ def _push(heap: Long, n: int, key: int) -> int:
 
 
 @inner
-def _pop(heap: Long, n: int) -> int:
+def pop(heap: Long, n: int) -> int:
     """Take out the first of ``n`` numbers; the three behind the last are LARGEST, so that all have four children.
 
     The least child is found without branches, which a processor would guess wrong half of the time.
@@ -244,13 +245,13 @@ def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s
             if asked & 1:
                 s.settled[n_settled] = -1 - place
                 n_settled += 1
-            n = _push(s.heap, n, (np.float64(cost[place]).view(np.int64) & ~mask) | place)
+            n = push(s.heap, n, (np.float64(cost[place]).view(np.int64) & ~mask) | place)
             bits >>= 1
             asked >>= 1
             place += 1
     while n > 0 and n_settled < remaining:
         taken = s.heap[0] & mask
-        n = _pop(s.heap, n)
+        n = pop(s.heap, n)
         here = chart.from_node[taken]
         first_word, end_word = chart.word_start[here], chart.word_start[here + 1]
         row = chart.led_start[taken] - first_word
@@ -277,7 +278,7 @@ def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s
                         start = chart.from_node[place]
                         if away < s.best[start] and _open(chart, s.unreached, start):
                             s.best[start] = away
-                            n = _push(s.heap, n, (np.float64(away).view(np.int64) & ~mask) | place)
+                            n = push(s.heap, n, (np.float64(away).view(np.int64) & ~mask) | place)
                     bits >>= 1
                     asked >>= 1
                     place += 1
@@ -292,7 +293,7 @@ def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s
             for k in range(chart.out_start[here], chart.out_start[here + 1]):
                 place = whole(chart.out_place[k])
                 if place != taken and is_reached(chart, place, s):
-                    n = _push(s.heap, n, (np.float64(s.distance[place]).view(np.int64) & ~mask) | place)
+                    n = push(s.heap, n, (np.float64(s.distance[place]).view(np.int64) & ~mask) | place)
     for k in range(n):
         s.heap[k] = LARGEST
     return n_settled

@@ -4,7 +4,9 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import simpy
@@ -15,15 +17,18 @@ from simulation.demand import Demand
 from simulation.detectors import DetectorLog, DetectorTable
 from simulation.engine_counts import vehicles_by_movement
 from simulation.instants import Late, until
+from simulation.link_times import Experienced, LinkTimes, Recorder
 from simulation.measure import Cumulative
 from simulation.progress import CancelError, Progress, bar
 from simulation.recipe import recipe, version_of
 from simulation.result import LinkTable, Result, TripTable
 from simulation.scenario import Scenario
 from simulation.simulation import Process, Simulation
+from simulation.user_equilibrium import Equilibrium, settle
 from twin import Network
 
 PATIENCE_S = 86400.0  # without a horizon: how long after the last departure a run may last
+LONGEST_STEP_S = 60.0  # of recorded link times
 MOST_ROWS = 1e8  # of links.csv: 5 GB
 
 
@@ -42,8 +47,11 @@ def simulate(
     save_state: Path | str | None = None,
     progress: Callable[[Progress], object] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    threads: int | None = None,
+    times: LinkTimes | None = None,
+    on_iteration: Callable[[int, float], object] | None = None,
 ) -> Result:
-    """Return the result of one run.
+    """Return the result of one run; of the last of several where routes depend on what vehicles met before.
 
     Parameters
     ----------
@@ -66,6 +74,12 @@ def simulate(
         terminal.
     cancelled
         Asked between events; once it is true the run ends.
+    threads
+        As many as there are processors by default; the result does not depend on it.
+    times
+        Of another run, for routes on experienced times; by default a run on instantaneous ones is made before.
+    on_iteration
+        Called with number, from 1, and relative gap of every run towards an equilibrium.
 
     Raises
     ------
@@ -80,37 +94,148 @@ def simulate(
     scenario = scenario or Scenario()
     demand = Demand.read(network) if demand is None else demand
     compile_kernels()
-    begin = time.perf_counter()
-    end = math.inf if horizon_s is None else horizon_s
     if state is not None and densities is not None:
         raise InputError("both densities and a state are given to start from, give one")
+    routing = scenario.routing
+    if save_state is not None and (routing.update == "equilibrium" or routing.times == "experienced"):
+        raise InputError("a run whose routes depend on a run before it cannot be saved: no file holds that one")
+    if state is not None and routing.update == "equilibrium":
+        raise InputError("an equilibrium cannot go on from a saved state, whose vehicles have chosen; leave one out")
+    options: dict[str, Any] = {
+        "demand": demand,
+        "scenario": scenario,
+        "seed": seed,
+        "horizon_s": horizon_s,
+        "sample_every_s": sample_every_s,
+        "processes": processes,
+        "allow_unreachable": allow_unreachable,
+        "densities": densities,
+        "state": state,
+        "progress": progress,
+        "cancelled": cancelled,
+        "threads": threads,
+    }
+    if routing.update == "equilibrium":
+        return _settle(network, options, on_iteration).result
+    if routing.times == "experienced" and times is None:
+        recorder = Recorder(step_s=min(routing.interval_s, LONGEST_STEP_S))
+        _once(network, **options, drivers=(recorder,))
+        times = recorder.times()
+    drivers = () if times is None else (Experienced(times),)
+    result, simulation = _once(network, **options, drivers=drivers)
+    if save_state is not None:
+        simulation.save(save_state)
+    return result
+
+
+def equilibrium(
+    network: Network,
+    demand: Demand | None = None,
+    *,
+    iterations: int = 20,
+    gap: float = 0.01,
+    scenario: Scenario | None = None,
+    seed: int = 0,
+    horizon_s: float | None = None,
+    sample_every_s: float = 60.0,
+    threads: int | None = None,
+    on_iteration: Callable[[int, float], object] | None = None,
+) -> Equilibrium:
+    """Return routes by which hardly any vehicle would arrive earlier on another one, and the run that shows it.
+
+    Parameters
+    ----------
+    demand, seed, horizon_s, sample_every_s, threads
+        As for `simulate`. Without a horizon, runs end when everyone has arrived.
+    iterations, gap
+        At most so many runs, fewer once the relative gap is no larger.
+    scenario
+        Its ``[routing]`` counts for ``interval_s`` alone.
+    on_iteration
+        Called after every run with its number, from 1, and its gap.
+
+    Raises
+    ------
+    InputError
+        With every fault of demand and scenario, before anything runs.
+
+    Notes
+    -----
+    See `simulation.user_equilibrium`.
+    """
+    if not iterations >= 1:
+        raise InputError(f"iterations is {iterations}, must be at least 1")
+    scenario = scenario or Scenario()
+    routing = replace(scenario.routing, update="equilibrium", times="instantaneous", iterations=iterations, gap=gap)
+    compile_kernels()
+    options = {
+        "demand": Demand.read(network) if demand is None else demand,
+        "scenario": replace(scenario, routing=routing),
+        "seed": seed,
+        "horizon_s": horizon_s,
+        "sample_every_s": sample_every_s,
+        "processes": (),
+        "allow_unreachable": False,
+        "densities": None,
+        "state": None,
+        "progress": None,
+        "cancelled": None,
+        "threads": threads,
+    }
+    return _settle(network, options, on_iteration)
+
+
+def _settle(
+    network: Network, options: Mapping[str, Any], on_iteration: Callable[[int, float], object] | None
+) -> Equilibrium:
+    """Make runs that approach an equilibrium; the wall time is that of all."""
+    begin, routing = time.perf_counter(), options["scenario"].routing
+    found = settle(
+        lambda commuters: _once(network, **options, drivers=(commuters,))[0],
+        iterations=routing.iterations,
+        gap=routing.gap,
+        step_s=min(routing.interval_s, LONGEST_STEP_S),
+        on_iteration=on_iteration,
+    )
+    totals = {**found.result.totals, "engine_wall_s": round(time.perf_counter() - begin, 6)}
+    return replace(found, result=replace(found.result, totals=totals))
+
+
+def _once(
+    network: Network,
+    *,
+    demand: Demand,
+    scenario: Scenario,
+    seed: int,
+    horizon_s: float | None,
+    sample_every_s: float,
+    processes: Sequence[Process],
+    allow_unreachable: bool,
+    densities: Mapping[str, float] | None,
+    state: Path | str | None,
+    progress: Callable[[Progress], object] | None,
+    cancelled: Callable[[], bool] | None,
+    threads: int | None,
+    drivers: Sequence[Process],
+) -> tuple[Result, Simulation]:
+    """Make one run, ``drivers`` being processes of ours."""
+    begin = time.perf_counter()
+    end = math.inf if horizon_s is None else horizon_s
+    common: dict[str, Any] = {
+        "scenario": scenario,
+        "seed": seed,
+        "until_s": end,
+        "processes": (*processes, *drivers),
+        "allow_unreachable": allow_unreachable,
+        "threads": threads,
+    }
     if state is None:
-        simulation = Simulation(
-            network,
-            demand,
-            scenario=scenario,
-            seed=seed,
-            until_s=end,
-            processes=processes,
-            allow_unreachable=allow_unreachable,
-            densities=densities,
-        )
+        simulation = Simulation(network, demand, densities=densities, **common)
     else:
-        simulation = Simulation.load(
-            state,
-            network,
-            demand,
-            scenario=scenario,
-            seed=seed,
-            until_s=end,
-            processes=processes,
-            allow_unreachable=allow_unreachable,
-        )
+        simulation = Simulation.load(state, network, demand, **common)
     detectors = DetectorLog(simulation)
     samples = _run(simulation, horizon_s, sample_every_s, progress, cancelled)
     wall = time.perf_counter() - begin
-    if save_state is not None:
-        simulation.save(save_state)
     made = recipe(
         network,
         demand,
@@ -122,7 +247,7 @@ def simulate(
         densities=densities,
         state=state,
     )
-    return _result(simulation, demand, samples, wall, made, detectors.table())
+    return _result(simulation, demand, samples, wall, made, detectors.table()), simulation
 
 
 def _run(
@@ -265,14 +390,28 @@ def compile_kernels() -> None:
 _compiled: list[bool] = []
 
 
-def _warm_up() -> None:
-    """Run a street of three links through everything that a run may call."""
+def compile_moves() -> None:
+    """Compile what moves vehicles, on a street without any.
+
+    `compile_kernels` compiles routes first and moves last, so that two processes share the work: it finds on disk what
+    this one has made meanwhile.
+    """
+    network = _short_street()
+    Simulation(network, Demand.of_trips(network, [], [], [])).advance(1.0)
+
+
+def _short_street() -> Network:
     nodes = [{"node_id": name, "x_coord": 120.0 + k / 1000, "y_coord": 30.0} for k, name in enumerate("ABC")]
     links = [
         {"link_id": a + b, "from_node_id": a, "to_node_id": b, "lanes": 2, "free_speed": 36, "length": 100}
         for a, b in ("AB", "BC")
     ]
-    network = Network.from_tables({"node": nodes, "link": links})
+    return Network.from_tables({"node": nodes, "link": links})
+
+
+def _warm_up() -> None:
+    """Run a street of two links through everything that a run may call."""
+    network = _short_street()
     demand = Demand.of_trips(network, [0.0, 1.0], ["A", "A"], ["C", "C"])
     text = """
     [routing]

@@ -87,13 +87,46 @@ class Emergency:
     lead_s: float = 30.0
 
 
+UPDATES = ("fixed", "departure", "periodic", "logit", "equilibrium")
+KEY_OF_UPDATES = {  # what else a key says nothing with
+    "times": ("departure", "logit"),
+    "paths": ("logit",),
+    "theta": ("logit",),
+    "iterations": ("equilibrium",),
+    "gap": ("equilibrium",),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """How vehicles choose: ``fixed`` free-flow paths, current ones at ``departure``, or ``periodic`` for a share."""
+    """How vehicles choose their way.
+
+    Parameters
+    ----------
+    update
+        ``fixed``: the shortest at free flow; ``departure``: the shortest of now; ``periodic``: also again under way,
+        for a share; ``logit``: one of several at departure; ``equilibrium``: so that nobody gains by another.
+    interval_s
+        Between two looks at the times on the links.
+    share
+        Of the drivers who choose again under way.
+    times
+        ``instantaneous``: the times of the last interval; ``experienced``: those that a vehicle will meet, from a run
+        before this one.
+    paths, theta
+        For ``logit``: how many, and how much a second counts (1/s).
+    iterations, gap
+        For ``equilibrium``: at most so many runs, fewer once the relative gap is no larger.
+    """
 
     update: str = "departure"
     interval_s: float = 300.0
     share: float = 1.0
+    times: str = "instantaneous"
+    paths: int = 3
+    theta: float = 0.01
+    iterations: int = 20
+    gap: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,16 +404,41 @@ class _Reader:
             self.number(where, table, "lead_s", 30.0),
         )
 
+    def whole(self, where: str, table: Mapping[str, Any], key: str, default: int, most: int) -> int:
+        """Return a whole number from 1 to ``most``."""
+        value = table.get(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            self.fault(where, f"{key} is {value!r}, must be a whole number from 1 to {most}")
+            return default
+        return value
+
     def routing(self, table: Any) -> Routing:
         if not isinstance(table, dict):
             self.fault("", "routing must be written as [routing]")
             return Routing()
-        where = "[routing]"
-        self.keys(where, table, {"update", "interval_s", "share"})
-        update = table.get("update", "departure")
-        if update not in ("fixed", "departure", "periodic"):
-            self.fault(where, f"update is {update!r}, must be fixed, departure or periodic")
-        share = self.number(where, table, "share", 1.0)
+        where, default = "[routing]", Routing()
+        self.keys(where, table, [field.name for field in fields(Routing)])
+        update = table.get("update", default.update)
+        if not isinstance(update, str) or update not in UPDATES:
+            self.fault(where, f"update is {update!r}, must be {', '.join(UPDATES[:-1])} or {UPDATES[-1]}")
+            update = default.update
+        else:
+            for key, kinds in KEY_OF_UPDATES.items():
+                if key in table and update not in kinds:
+                    self.fault(where, f"{key} says nothing with update {update!r}, it belongs to {' and '.join(kinds)}")
+        share = self.number(where, table, "share", default.share)
         if share > 1:
             self.fault(where, f"share is {share:g}, must be at most 1")
-        return Routing(str(update), self.number(where, table, "interval_s", 300.0, rule=">= 1"), share)
+        times = table.get("times", default.times)
+        if times not in ("instantaneous", "experienced"):
+            self.fault(where, f"times is {times!r}, must be instantaneous or experienced")
+        return Routing(
+            update,
+            self.number(where, table, "interval_s", default.interval_s, rule=">= 1"),
+            share,
+            str(times),
+            self.whole(where, table, "paths", default.paths, 20),
+            self.number(where, table, "theta", default.theta),
+            self.whole(where, table, "iterations", default.iterations, 1000),
+            self.number(where, table, "gap", default.gap),
+        )

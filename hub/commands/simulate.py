@@ -66,7 +66,7 @@ def _run(args: argparse.Namespace) -> int:
     from simulation import simulate
 
     wanted = _inputs(args)
-    result = simulate(**wanted, save_state=args.save_state)
+    result = simulate(**wanted, save_state=args.save_state, on_iteration=_tell_gap)
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
     if args.out is not None:
@@ -77,6 +77,10 @@ def _run(args: argparse.Namespace) -> int:
         network, scenario = wanted["network"].name, wanted["scenario"].name
         print("\n".join(page(result.summary(), network, scenario)))
     return 0
+
+
+def _tell_gap(iteration: int, gap: float) -> None:
+    print(f"iteration {iteration}: relative gap {gap:.4%}", file=sys.stderr, flush=True)
 
 
 def _inputs(args: argparse.Namespace) -> dict[str, Any]:

@@ -89,6 +89,29 @@ class City:
         self.book = AlertBook(self.rules, places=NetworkPlaces(self.network))
         self.book.restore(self.rows)
 
+    def restart_twin(self) -> None:
+        """Forget everything but the rows and the newest reading of each series, as a hub that was stopped."""
+        self.restart()
+        known = self.twin.assimilate(Batch(), now=START + 60 * self.minute).sensors
+        latest = [
+            Reading(sensor_id, quantity, round(time * 1000), value)
+            for sensor_id, quantity, time, value in zip(
+                known.sensor_ids, known.quantities, known.time, known.value, strict=True
+            )
+            if time == time  # was ever heard
+        ]
+        now = START + 60 * self.minute
+        self.twin = Twin(self.network, started_at=now)
+        self.twin.assimilate(Batch.of(latest, received_at=now), now=now)
+
+
+def exactly(speed_kmh: float, minute: int) -> float:
+    """Return what `City.findings` makes this very speed of."""
+    for jittered in (speed_kmh - 0.01 * (minute % 7) + 2.0**-46 * step for step in range(-64, 65)):
+        if jittered + 0.01 * (minute % 7) == speed_kmh:
+            return jittered
+    raise AssertionError("no float becomes it")
+
 
 def stored(event: AlertEvent) -> dict[str, Any]:
     """A row as it comes back from a database: the payload has been JSON."""
@@ -269,6 +292,34 @@ def test_the_shipped_rules_tell_a_silent_sensor_once(network: Network) -> None:
     assert city.book.alerts()[0].summary["en"] == "Sensor D1 has not reported for 7 min (every 60 s expected)"
     city.drive(50, 50)
     assert city.book.alerts() == []
+
+
+def test_a_restart_neither_resolves_nor_renews_the_alert_of_a_sensor_that_stays_silent(network: Network) -> None:
+    city = City(network, load(ROOT / "config" / "rules.toml"))
+    city.drive(50, 50, 50, *[None] * 12)
+    (before,) = city.book.alerts()
+    city.restart_twin()
+    assert city.drive(*[None] * 12) == []
+    assert city.book.alerts()[0].alert_id == before.alert_id
+    assert [event for _, event in city.drive(50, 50)] == ["resolved"]
+
+
+def test_a_restart_neither_resolves_nor_renews_the_alert_of_a_sensor_that_stays_stuck(network: Network) -> None:
+    city = City(network, load(ROOT / "config" / "rules.toml"))
+    city.drive(*[exactly(44.0, minute) for minute in range(30)])
+    (before,) = city.book.alerts()
+    assert before.rule == "sensor stuck"
+    city.restart_twin()
+    assert city.drive(*[exactly(44.0, 30 + minute) for minute in range(30)]) == []
+    assert city.book.alerts()[0].alert_id == before.alert_id
+    assert [event for _, event in city.drive(50, 51)] == ["resolved"]
+
+
+def test_after_a_restart_a_sensor_that_does_not_come_back_is_told_as_soon_as_any_other(network: Network) -> None:
+    city = City(network, load(ROOT / "config" / "rules.toml"))
+    city.drive(50, 50)
+    city.restart_twin()
+    assert city.drive(*[None] * 9) == [(8, "pending"), (9, "firing")]
 
 
 def test_rows_may_come_back_with_json_text_and_seconds(network: Network) -> None:

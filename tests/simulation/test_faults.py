@@ -302,7 +302,7 @@ SCENARIO_FAULTS = {
     '[[signal]]\nnode = "M"\ncycle_s = 60': "has no stage, at least one [[signal.stage]] is needed",
     '[[signal]]\nnode = "M"\ncycle_s = 6\n[[signal.stage]]\ngreen_s = 9\nmovements = []': "must be at least as long",
     '[[asset_failure]]\nasset = "Q9"': "asset 'Q9' is not in asset.csv",
-    '[routing]\nupdate = "never"': "update is 'never', must be fixed, departure or periodic",
+    '[routing]\nupdate = "never"': "update is 'never', must be fixed, departure, periodic, logit or equilibrium",
     "[routing]\ninterval_s = 1e-9": "interval_s is 1e-09, must be a number >= 1",
     "[routing]\nshare = 1.5": "share is 1.5, must be at most 1",
     "[close]\nlinks = []": "close must be written as [[close]]",
