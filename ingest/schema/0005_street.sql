@@ -20,3 +20,16 @@ CREATE TABLE street_event (
 );
 CREATE INDEX street_event_starts ON street_event (starts);
 COMMENT ON TABLE street_event IS 'Unannounced incidents and sensor faults of a demo''s street';
+
+-- Beside what forget_before dropped already: the truth of a street is of use for a week.
+CREATE OR REPLACE FUNCTION forget_before(since timestamptz) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    DELETE FROM rejected WHERE received_at < since;
+    DELETE FROM alert_event WHERE alert_id IN (
+        SELECT ended.alert_id FROM alert_event AS ended
+        WHERE ended.event IN ('resolved', 'inactive') AND ended.time < since
+        AND NOT EXISTS (SELECT FROM alert_event AS later WHERE later.alert_id = ended.alert_id AND later.time >= since)
+    );
+    DELETE FROM street_truth WHERE time < greatest(since, (SELECT max(time) FROM street_truth) - interval '7 days');
+    DELETE FROM street_event WHERE ends < greatest(since, (SELECT max(time) FROM street_truth) - interval '7 days');
+$$;

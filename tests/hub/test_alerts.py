@@ -198,7 +198,7 @@ def test_the_api_shows_what_where_since_when_and_why(network: Network) -> None:
         "updated": "2023-11-14T22:16:20Z",
         "resolved_at": None,
         "summary": {
-            "en": f"Long Street, Mill Bridge → East Gate: {evidence['speed_kmh']} of 50.0",
+            "en": f"Long Street, Mill Bridge → East Gate: {evidence['speed_kmh']:.0f} of 50",
             "zh": "长街，磨坊桥 → 东门",
         },
         "where": {"en": "Long Street, Mill Bridge → East Gate", "zh": "长街，磨坊桥 → 东门"},

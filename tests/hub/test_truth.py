@@ -5,6 +5,7 @@ import pytest
 
 from hub.truth import Truth
 from ingest.database import Database
+from ingest.store import Store
 from sensors import Batch
 from twin import Network
 from twin.state import Snapshot
@@ -67,3 +68,16 @@ def test_what_cannot_be_written_now_is_written_later(snapshot: Snapshot, databas
         truth.save(away)
     truth.save(database)
     assert database.fetch("SELECT count(*) FROM street_truth") == [(1,)]
+
+
+def test_the_truth_of_a_street_is_kept_for_a_week(database: Database) -> None:
+    for days in (8, 1, 0):
+        at = NOW - days * 86_400.0
+        database.execute("INSERT INTO street_truth VALUES (to_timestamp(%s), 'sha', '{50}', '{600}', 3, 90)", (at,))
+        database.execute(
+            "INSERT INTO street_event (kind, subject, starts, ends)"
+            " VALUES ('incident', 'L1', to_timestamp(%s), to_timestamp(%s))",
+            (at - 60.0, at),
+        )
+    Store(database).retain(since=NOW - 400 * 86_400.0)
+    assert database.fetch("SELECT (SELECT count(*) FROM street_truth), (SELECT count(*) FROM street_event)") == [(2, 2)]
