@@ -34,6 +34,7 @@ from twin.twin import Twin
 
 log = logging.getLogger(__name__)
 FULL_FRAME_EVERY_S = 10.0
+LATELY_S = 900.0  # a sensor that nobody registered is looked for so long after a restart
 NOTIFY_S = 5.0  # how long a stopping hub waits for its receivers; what is not told then is told at the next start
 
 
@@ -120,6 +121,7 @@ class App:
                 self._turn()
         self.notifier.settled(timeout_s=NOTIFY_S)
         self.desk.save()
+        self.truth.save(self.store.database)
 
     def close(self) -> None:
         """Let go of everything; also of an app that never started."""
@@ -244,6 +246,7 @@ class App:
             self.truth.compare(snapshot)
             self._show(snapshot)
         self.desk.save()
+        self.truth.save(self.store.database)
         return len(batch) > 0
 
     def _step(self, batch: Batch, now: float) -> Snapshot:
@@ -260,13 +263,18 @@ class App:
         return snapshot
 
     def _before(self, now: float) -> Batch:
-        """Return the newest reading of every series that an earlier run stored, so that a restart is not blind."""
+        """Return the newest reading of every series that an earlier run stored, so that a restart is not blind.
+
+        Of sensors that this network does not name only those that reported lately: others left, or are another city's.
+        """
         try:
             latest = self.store.latest()
         except DatabaseAway as error:
             log.warning("%s; the twin starts without what was stored", error)
             return Batch()
-        return latest.take(np.flatnonzero(latest.time_ms <= now * 1000))
+        named = np.isin(np.array(latest.sensor_id, object), [sensor.sensor_id for sensor in self.network.sensors])
+        lately = latest.time_ms > (now - LATELY_S) * 1000
+        return latest.take(np.flatnonzero((latest.time_ms <= now * 1000) & (named | lately)))
 
     def _show(self, snapshot: Snapshot) -> None:
         """Send the newest snapshot to the browsers: what changed, and everything now and then."""

@@ -198,7 +198,7 @@ def test_the_api_shows_what_where_since_when_and_why(network: Network) -> None:
         "updated": "2023-11-14T22:16:20Z",
         "resolved_at": None,
         "summary": {
-            "en": f"Long Street, Mill Bridge → East Gate: {evidence['speed_kmh']} of 50.0",
+            "en": f"Long Street, Mill Bridge → East Gate: {evidence['speed_kmh']:.0f} of 50",
             "zh": "长街，磨坊桥 → 东门",
         },
         "where": {"en": "Long Street, Mill Bridge → East Gate", "zh": "长街，磨坊桥 → 东门"},
@@ -289,7 +289,7 @@ def test_the_shipped_rules_tell_a_silent_sensor_once(network: Network) -> None:
     city = City(network, load(ROOT / "config" / "rules.toml"))
     city.drive(50, 50, 50, *[None] * 12)
     assert [alert.rule for alert in city.book.alerts()] == ["sensor silent"]
-    assert city.book.alerts()[0].summary["en"] == "Sensor D1 has not reported for 7.0 min (every 60.0 s expected)"
+    assert city.book.alerts()[0].summary["en"] == "Sensor D1 has not reported for 7 min (every 60 s expected)"
     city.drive(50, 50)
     assert city.book.alerts() == []
 
@@ -331,3 +331,25 @@ def test_rows_may_come_back_with_json_text_and_seconds(network: Network) -> None
     book = AlertBook(city.rules)
     book.restore([row])
     assert book.alerts()[0] == city.book.alerts()[0]
+
+
+def test_alerts_of_another_city_end_when_this_one_takes_over(network: Network, tmp_path: Path) -> None:
+    city = City(network, rules())
+    city.drive(5.0, 5.0, 5.0, 5.0)
+    [alert] = city.book.alerts()
+    elsewhere = {
+        "node": NODES.replace("120.00", "121.00"),
+        "link": LINKS,
+        "sensor": SENSORS,
+    }
+    for name, text in elsewhere.items():
+        (tmp_path / f"{name}.csv").write_text(text, "utf-8")
+    book = AlertBook(city.rules, places=NetworkPlaces(Network.read(tmp_path)))
+    book.restore(city.rows)
+    [event] = book.reconcile(now=START + 300.0, recorded_at=START + 300.0)
+    assert (event.alert_id, event.event, event.comment) == (alert.alert_id, "resolved", "another network is served")
+    assert book.alerts() == []
+    same = AlertBook(city.rules, places=NetworkPlaces(network))
+    same.restore(city.rows)
+    assert same.reconcile(now=START + 300.0, recorded_at=START + 300.0) == []
+    assert len(same.alerts()) == 1
