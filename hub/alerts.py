@@ -134,8 +134,8 @@ class AlertBook:
     def reconcile(self, *, now: float, recorded_at: float) -> list[AlertEvent]:
         """End the alerts of another city: those whose subject is not where it was when they fired.
 
-        Links and sensors of two networks may have the same ids. Without this, alerts of a network that was served before
-        from the same database would go on here, or be shown until the first readings come.
+        Links and sensors of two networks may have the same ids. Without this, alerts of a network that was served
+        before from the same database would go on here, or be shown until the first readings come.
         """
         live = [alert for by_subject in self._live.values() for alert in by_subject.values()]
         events = []

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -101,7 +101,7 @@ def run(
         halt.check()
         server = create_server(app)
         app.on_failure = lambda: _stop(server)
-        app.on_serving = lambda: _greet(url, street)
+        app.on_serving = lambda: _greet(url, street, app.network.notes)
         with _stopped_after(server, for_s) as count_down:
             halt.then(lambda: _stop(server))
             app.start()
@@ -123,14 +123,14 @@ def run(
     return 0 if outcome.good else 1
 
 
-def _greet(url: str, street: StreetChild | None) -> None:
+def _greet(url: str, street: StreetChild | None, notes: Sequence[str]) -> None:
+    """Say where the cockpit is and, in a demo, what is played and what of it is assumed."""
     say(f"citytwin: {url}")
     if street is not None:
-        hour, minute = divmod(round(street.demo.hour * 60), 60)
-        say(
-            f"A simulated street, played from {hour:02d}:{minute:02d} of a typical day on, whatever time it is here, "
-            f"at {street.demo.speed:g} times real time. Ctrl-C stops it; the next start goes on from what was stored."
-        )
+        pace = f"{street.demo.speed:g} times real time"
+        say(f"A simulated street at {pace}. Ctrl-C stops it; the next start goes on from what was stored.")
+        for note in notes:
+            say(f"  {note}")
 
 
 def _url(address: tuple[str, int]) -> str:
