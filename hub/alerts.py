@@ -18,6 +18,8 @@ __all__ = ["Alert", "AlertBook", "AlertEvent", "fingerprint"]
 
 # Resolved alerts that the book still shows; older ones are in the table of events only.
 MOST_RESOLVED = 1000
+# About a kilometre: a link whose geometry was drawn anew is still the same link.
+MOVED_DEG = 0.01
 
 
 class AlertBook:
@@ -129,11 +131,47 @@ class AlertBook:
             self._put(alert)
         return change.events
 
+    def reconcile(self, *, now: float, recorded_at: float) -> list[AlertEvent]:
+        """End the alerts of another city: those whose subject is not where it was when they fired.
+
+        Links and sensors of two networks may have the same ids. Without this, alerts of a network that was served
+        before from the same database would go on here, or be shown until the first readings come.
+        """
+        live = [alert for by_subject in self._live.values() for alert in by_subject.values()]
+        events = []
+        for alert in live:
+            if alert.place.get("lon") is not None and self._has_moved(alert):
+                at = max(now, alert.updated)  # a replay's clock stands at 0 before its first reading
+                ended = replace(alert, state="resolved", updated=at, resolved_at=at, clear_since=None)
+                self._put(ended)
+                comment = "another network is served"
+                events.append(event_of(ended, "resolved", time=at, recorded_at=recorded_at, comment=comment))
+        return events
+
+    def _has_moved(self, alert: Alert) -> bool:
+        place = self._place(alert.on, alert.subject)
+        if place.lon is None or place.lat is None:
+            return True
+        return bool(math.hypot(place.lon - alert.place["lon"], place.lat - alert.place["lat"]) > MOVED_DEG)
+
     def _of(self, rule: str) -> dict[str, Alert]:
         return self._live.get(rule, {})
 
     def _place(self, on: str, subject: str) -> Any:
         return self._places.place(on, subject)
+
+
+def _said(value: Any) -> Any:
+    """Return a value as a sentence says it: no decimals but where they matter; evidence keeps them.
+
+    Examples
+    --------
+    >>> [_said(value) for value in (60.0, 17.4, 4.26, None)]
+    ['60', '17', '4.3', '?']
+    """
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 10 else f"{round(value, 1):g}"
+    return "?" if value is None else value
 
 
 class _Change:
@@ -213,7 +251,7 @@ class _Change:
         summary = {}
         for language, text in rule.summary:
             names = {"name": place.where.get(language), "upstream_name": upstream_where.get(language)}
-            values = {key: "?" if value is None else value for key, value in {**evidence, **names}.items()}
+            values = {key: _said(value) for key, value in {**evidence, **names}.items()}
             summary[language] = text.format_map(values)
         fired = replace(
             alert,

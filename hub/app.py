@@ -25,6 +25,7 @@ from hub.summary import summarise
 from hub.truth import Truth
 from hub.whatif import Run, Runs
 from ingest.database import DatabaseAway
+from ingest.retention import Retention
 from ingest.store import Store
 from sensors import Batch
 from sensors.clock import CityClock
@@ -33,6 +34,7 @@ from twin.twin import Twin
 
 log = logging.getLogger(__name__)
 FULL_FRAME_EVERY_S = 10.0
+LATELY_S = 900.0  # a sensor that nobody registered is looked for so long after a restart
 NOTIFY_S = 5.0  # how long a stopping hub waits for its receivers; what is not told then is told at the next start
 
 
@@ -78,6 +80,7 @@ class App:
         self.board = Board()
         self.fan = Fan()
         self.truth = Truth()
+        self._retention = Retention(store, clock=clock, retention_s=settings.city.retention_s)
         self.on_serving: Callable[[], None] = lambda: None
         self._feed = feed
         self._twin: Twin | None = None
@@ -101,12 +104,14 @@ class App:
         self.desk.on_event = self.notifier.push
         self.notifier.start(self.desk.recorded(since=time.time() - 3600.0))
         self._thread.start()
+        self._retention.start()
         if self.intake is not None:
             self.intake.on_failure = lambda: self.on_failure()
             self.intake.start()
 
     def finish(self) -> None:
         """Take in what has arrived, make the last snapshot and stop; the street must have stopped before."""
+        self._retention.stop()
         if self.intake is not None:
             self.intake.stop()
         self._stop.set()
@@ -116,10 +121,12 @@ class App:
                 self._turn()
         self.notifier.settled(timeout_s=NOTIFY_S)
         self.desk.save()
+        self.truth.save(self.store.database)
 
     def close(self) -> None:
         """Let go of everything; also of an app that never started."""
         self._stop.set()
+        self._retention.stop()
         self._feed.close()
         if self.intake is not None:
             self.intake.stop()
@@ -141,6 +148,7 @@ class App:
     def fail(self, error: BaseException) -> None:
         """Note that a part cannot go on, and have the hub stopped."""
         self.failure = error
+        self._feed.close()  # the writer of a replay may wait for a twin that takes nothing any more
         self.on_failure()
 
     def full_frame(self) -> bytes | None:
@@ -238,6 +246,7 @@ class App:
             self.truth.compare(snapshot)
             self._show(snapshot)
         self.desk.save()
+        self.truth.save(self.store.database)
         return len(batch) > 0
 
     def _step(self, batch: Batch, now: float) -> Snapshot:
@@ -254,13 +263,18 @@ class App:
         return snapshot
 
     def _before(self, now: float) -> Batch:
-        """Return the newest reading of every series that an earlier run stored, so that a restart is not blind."""
+        """Return the newest reading of every series that an earlier run stored, so that a restart is not blind.
+
+        Of sensors that this network does not name only those that reported lately: others left, or are another city's.
+        """
         try:
             latest = self.store.latest()
         except DatabaseAway as error:
             log.warning("%s; the twin starts without what was stored", error)
             return Batch()
-        return latest.take(np.flatnonzero(latest.time_ms <= now * 1000))
+        named = np.isin(np.array(latest.sensor_id, object), [sensor.sensor_id for sensor in self.network.sensors])
+        lately = latest.time_ms > (now - LATELY_S) * 1000
+        return latest.take(np.flatnonzero((latest.time_ms <= now * 1000) & (named | lately)))
 
     def _show(self, snapshot: Snapshot) -> None:
         """Send the newest snapshot to the browsers: what changed, and everything now and then."""

@@ -24,6 +24,8 @@ from sensors.clock import CityClock
 from twin import Network
 from twin.placement import place_detectors
 
+DEMANDS = ("demand.csv", "trips.csv")
+
 
 def assemble(
     settings: Settings,
@@ -45,8 +47,8 @@ def assemble(
     database = Database(database_url)
     migrate(database)
     store = Store(database, unverified_limit=settings.city.max_unverified_sensors)
-    if demo is not None and not network.sensors:
-        network = replace(network, sensors=place_detectors(network.compile()))
+    if demo is not None:
+        network = _played(network, demo)
     store.register(network.sensors)
     clock = _demo_clock(store, demo) if demo is not None else CityClock.parse(settings.clock, wall=time.time)
     desk = Desk(database, AlertBook(rules, places=NetworkPlaces(network)), now=clock.now, wall=time.time)
@@ -77,6 +79,19 @@ def assemble(
         feed=feed,
         demo=demo,
     )
+
+
+def _played(network: Network, demo: Demo) -> Network:
+    """Return the network as a demo plays it, with what is assumed about it among its notes."""
+    notes = list(network.notes)
+    if not network.sensors:
+        network = replace(network, sensors=place_detectors(network.compile()))
+        notes.append(f"{len(network.sensors)} virtual detectors are placed: the network names no sensors")
+    if network.folder is not None and not any((network.folder / name).exists() for name in DEMANDS):
+        notes.append("traffic is assumed: a gravity model of a working day, for the network has no demand")
+    hour, minute = divmod(round(60 * demo.hour), 60)
+    notes.append(f"the street starts at {hour:02d}:{minute:02d} of its typical day, whatever the city's clock says")
+    return replace(network, notes=tuple(notes))
 
 
 def _notifier(settings: Settings, mqtt_url: str, desk: Desk) -> Notifier:

@@ -69,7 +69,7 @@ class Desk:
         return self._away
 
     def restore(self) -> None:
-        """Take up the alerts of earlier runs; nobody is told again.
+        """Take up the alerts of earlier runs, but those of another network; nobody is told again.
 
         Raises
         ------
@@ -80,6 +80,8 @@ class Desk:
         names = _COLUMNS.split(", ")
         with self._lock:
             self._book.restore(dict(zip(names, row, strict=True)) for row in rows)
+            self._waiting.extend(self._book.reconcile(now=self._now(), recorded_at=self._wall()))
+        self.save()
 
     def recorded(self, *, since: float) -> list[AlertEvent]:
         """Return the events, receipts included, that were written down since a wall time, in their order."""

@@ -1,13 +1,14 @@
 """What a virtual sensor sees of the street: counts and speeds of its link over its interval."""
 
-from collections import deque
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from hub.curves import Curves
 from sensors import Sensor
 from simulation.measure import Cumulative
-from twin.compiled import CompiledNetwork
+from twin.compiled import CompiledNetwork, Float
 
 # Mean length of a vehicle plus that of the detector's field: occupancy = density per lane times this.
 # Source: Klein, L. A. (2006), Traffic Detector Handbook, 3rd ed., FHWA-HRT-06-108, chapter 2 (6.5 m is customary).
@@ -34,59 +35,51 @@ class Probe:
     def __init__(self, city: CompiledNetwork, sensors: Sequence[Sensor], time: float, first: Cumulative) -> None:
         self._city = city
         self._link = {link_id: link for link, link_id in enumerate(city.link_ids)}
-        self._keep_s = max([KEEP_S, *(2 * sensor.interval_s for sensor in sensors)])
-        self._counts: deque[tuple[float, Cumulative]] = deque([(time, first)])
+        keep_s = max([KEEP_S, *(2 * sensor.interval_s for sensor in sensors)])
+        self._curves = Curves(time, first, keep_s=keep_s, length=city.length, free_speed=city.free_speed)
+        self._newest = first
 
     def note(self, time: float, counts: Cumulative) -> None:
         """Remember the counts at a city time."""
-        if time > self._counts[-1][0]:
-            self._counts.append((time, counts))
-        while len(self._counts) > 2 and self._counts[1][0] < time - self._keep_s:
-            self._counts.popleft()
-
-    def at(self, time: float) -> Cumulative:
-        """Return the newest counts of a city time or before, else the oldest that are kept."""
-        older = [counts for when, counts in self._counts if when <= time]
-        return older[-1] if older else self._counts[0][1]
+        self._curves.note(time, counts)
+        self._newest = counts
 
     def measure(self, sensor: Sensor, from_s: float, until_s: float) -> Mapping[str, float | None]:
         """Return what is true at a sensor over an interval of city time, by quantity.
 
-        Flow is interpolated between the link's ends by the sensor's position; speed is Edie's over the whole link.
+        The interval begins and ends at instants that were noted, so that vehicles are whole. Flow is interpolated
+        between the link's ends by the sensor's position; speed is that of the whole link (`Curves.speed`).
         """
         link = self._link.get(sensor.link_id)
         if link is None:
             return self._air(sensor)
-        times = np.array([time for time, _ in self._counts])
-        first = max(int(np.searchsorted(times, from_s, "right")) - 1, 0)
-        last = min(int(np.searchsorted(times, until_s, "left")) + 1, len(times))
-        window = [self._counts[place][1] for place in range(first, last)]
-        at = times[first:last]
-
-        def change(values: Sequence[float]) -> float:
-            return float(np.interp(until_s, at, values) - np.interp(from_s, at, values))
-
-        length = float(self._city.length[link])
-        entered = change([float(counts.entered[link]) for counts in window])
-        left = change([float(counts.left[link]) for counts in window])
-        spent = change([float(counts.vehicle_seconds[link]) for counts in window])
-        duration = until_s - from_s
+        passage = self._curves.passage(from_s, until_s, np.array([link]))
+        if passage is None:
+            return {}
+        length, speed = float(self._city.length[link]), float(passage.speed[0])
         share = min(max(sensor.position_m / length, 0.0), 1.0)
-        passed = (1 - share) * entered + share * left
-        distance = 0.5 * (entered + left) * length
-        density = spent / (duration * length)
+        passed = float((1 - share) * passage.entered[0] + share * passage.left[0])
+        density = float(passage.spent[0]) / (passage.duration_s * length)
+        known = passed > 0 and math.isfinite(speed)
         return {
-            "flow_veh_h": 3600.0 * passed / duration,
+            "flow_veh_h": 3600.0 * passed / passage.duration_s,
             "count_veh": passed,
-            "speed_kmh": 3.6 * distance / spent if spent > 0 and distance > 0 else None,
-            "travel_time_s": spent * length / distance if spent > 0 and distance > 0 else None,
+            "speed_kmh": 3.6 * speed if known else None,
+            "travel_time_s": length / speed if known else None,
             "density_veh_km": 1000.0 * density,
             "occupancy": min(1.0, density / float(self._city.lanes[link]) * EFFECTIVE_LENGTH_M),
         }
 
+    def street(self, from_s: float, until_s: float) -> tuple[Float, Float] | None:
+        """Return speed (m/s, NaN where unknown) and flow (veh/s) of every link, None before two instants."""
+        passage = self._curves.passage(from_s, until_s)
+        if passage is None:
+            return None
+        return passage.speed, (passage.entered + passage.left) / (2.0 * passage.duration_s)
+
     def _air(self, sensor: Sensor) -> Mapping[str, float | None]:
         """Return air that is the worse the fuller the whole city is."""
-        on_links = self._counts[-1][1].entered - self._counts[-1][1].left
+        on_links = self._newest.entered - self._newest.left
         fullness = float(on_links.sum() / (self._city.jam_density * self._city.length).sum())
         crowd = min(1.0, 5.0 * fullness)
         known = {key: clean + crowd * added for key, (clean, added) in AIR.items()}

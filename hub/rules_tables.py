@@ -1,7 +1,8 @@
 """The columns that rules see: links, sensors and the network as a whole, in SI units unless the name says otherwise.
 
 Speed, flow and density of a link are unknown while they are only guessed, and a sensor's values while it is silent: a
-rule never fires on the prior, nor on an old value.
+rule never fires on the prior, nor on an old value. What a twin that has just started cannot know yet is unknown too, so
+that a restart resolves no alert: the age of a sensor that may still report, and whether its value goes on repeating.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from hub.expression import Vocabulary
 from sensors import QUANTITIES
 from twin.compiled import CompiledNetwork
 from twin.state import Snapshot, Source
+from twin.twin import MAXIMUM_AGE_INTERVALS, MAXIMUM_AGE_S
 
 UNITS = {"kmh": 1 / 3.6, "veh_h": 1 / 3600, "veh_km": 1e-3, "minutes": 60.0}
 SOURCES = {"guessed": float(Source.GUESSED), "estimated": float(Source.ESTIMATED), "measured": float(Source.MEASURED)}
@@ -146,13 +148,17 @@ class SensorTable:
         if name == "link_id":
             first = np.unique(self._at, return_index=True)[1]
             return np.array([sensors.link_ids[i] for i in first], object)
+        if name == "stuck":
+            stuck = self._reduce(np.logical_or, sensors.stuck, False)
+            return Truth(stuck, ~stuck & ~self._reduce(np.logical_or, self._may_repeat(), False))
         if name in _SENSOR_TRUTHS:
             operation = np.logical_and if name == "silent" else np.logical_or
             flag = self._reduce(operation, getattr(sensors, name), name == "silent")
             return Truth(flag, ~flag)
         if name == "age_s":
             heard = self._reduce(np.fmax, np.fmax(sensors.time, sensors.expected_since), -np.inf)
-            return np.maximum(self._time - heard, 0.0)
+            known = self._reduce(np.logical_or, sensors.reported | sensors.silent, False)
+            return np.where(known, np.maximum(self._time - heard, 0.0), np.nan)
         if name == "interval_s":
             return self._reduce(np.fmin, sensors.interval_s, np.inf)
         if name == "unchanged_s":
@@ -162,6 +168,16 @@ class SensorTable:
         if name in ("sensors_silent", "silent_share"):
             return np.full(len(self.subjects), silence(self)[name])
         return self._spread(name, np.where(sensors.silent, np.nan, sensors.value))
+
+    def _may_repeat(self) -> npt.NDArray[np.bool_]:
+        """Return (n_series,) whether the value is still the first one that the twin was given.
+
+        A series that stays behind the others of its sensor is no longer reported, and says nothing about it.
+        """
+        sensors = self._sensors
+        newest = self._reduce(np.fmax, sensors.time, -np.inf)[self._at]
+        behind = newest - sensors.time > np.maximum(MAXIMUM_AGE_INTERVALS * sensors.interval_s, MAXIMUM_AGE_S)
+        return np.asarray((sensors.unchanged_since <= sensors.first_time) & ~behind, np.bool_)
 
     def age(self, name: str) -> Number:
         """Return the time since a quantity's last reading, s; unknown without one."""

@@ -2,16 +2,15 @@
 
 import contextlib
 import logging
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 
 from hub import ports
 from hub.assemble import assemble
+from hub.halt import Halt
 from hub.log import configure_log
 from hub.parts import Part, Parts, StateFolder, listen
 from hub.report import Report, report
@@ -35,6 +34,7 @@ def run(
     settings: Settings,
     network: Callable[[], Network],
     *,
+    halt: Halt,
     street: StreetChild | None = None,
     ingest: bool = True,
     fresh: bool = False,
@@ -48,6 +48,8 @@ def run(
         Of this process.
     network
         Returns the network; called while the database starts.
+    halt
+        Listens for signals.
     street
         The street of a demo, launched already; it is stopped by this function. None without one.
     ingest
@@ -61,9 +63,12 @@ def run(
     ------
     InputError, WorkError
         When something cannot start, one sentence on what to do; what was started before is stopped again.
+    KeyboardInterrupt
+        When a signal came before it served.
     """
     configure_log(settings.log)
     rules = load(settings.config / "rules.toml")
+    halt.check()
     with contextlib.ExitStack() as stack:
         state = StateFolder(settings.state)
         state.hold()
@@ -74,6 +79,7 @@ def run(
         parts = Parts(settings)
         stack.callback(parts.stop)
         made = _while_starting(parts, network, then=None if street is None else street.show)
+        halt.check()
         app = assemble(
             settings,
             made,
@@ -92,10 +98,12 @@ def run(
         stack.callback(watch.stop)
         url = _url(sock.getsockname())
         ports.write(state.path, http=url, mqtt=parts.mqtt_url, postgres=parts.database_url)
+        halt.check()
         server = create_server(app)
         app.on_failure = lambda: _stop(server)
-        app.on_serving = lambda: say(f"citytwin: {url}")
-        with _until_signal(server), _stopped_after(server, for_s) as count_down:
+        app.on_serving = lambda: _greet(url, street, app.network.notes)
+        with _stopped_after(server, for_s) as count_down:
+            halt.then(lambda: _stop(server))
             app.start()
             if street is not None:
                 street.begin(app, mqtt_url=parts.mqtt_url, then=count_down)
@@ -113,6 +121,16 @@ def run(
         for line in outcome.lines:
             say(line)
     return 0 if outcome.good else 1
+
+
+def _greet(url: str, street: StreetChild | None, notes: Sequence[str]) -> None:
+    """Say where the cockpit is and, in a demo, what is played and what of it is assumed."""
+    say(f"citytwin: {url}")
+    if street is not None:
+        pace = f"{street.demo.speed:g} times real time"
+        say(f"A simulated street at {pace}. Ctrl-C stops it; the next start goes on from what was stored.")
+        for note in notes:
+            say(f"  {note}")
 
 
 def _url(address: tuple[str, int]) -> str:
@@ -147,21 +165,6 @@ def _while_starting(
 
 def _stop(server: uvicorn.Server) -> None:
     server.should_exit = True
-
-
-@contextlib.contextmanager
-def _until_signal(server: uvicorn.Server) -> Iterator[None]:
-    """Let SIGTERM and SIGINT stop the server, also before it serves."""
-
-    def stop(_: int, __: FrameType | None) -> None:
-        _stop(server)
-
-    before = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from sensors import InputError
 from twin import Network, Snapshot
 
@@ -112,8 +114,16 @@ def sensor_rows(network: Network, snapshot: Snapshot, *, link_id: str | None = N
 
 
 def sensor_counts(snapshot: Snapshot) -> tuple[int, int]:
-    """Return how many sensors report, and how many there are; a sensor reports when one of its series does."""
+    """Return how many sensors report, and how many should; a sensor reports when one of its series does.
+
+    Nobody waits for a sensor that is not registered: it counts as long as it reports, a bus until it is in its depot.
+    """
     state = snapshot.sensors
-    reporting = {sensor for sensor, silent in zip(state.sensor_ids, state.silent, strict=True) if not silent}
-    heard = {sensor for sensor, time in zip(state.sensor_ids, state.time, strict=True) if math.isfinite(time)}
-    return len(reporting & heard), len(set(state.sensor_ids))
+    rows = zip(state.sensor_ids, state.silent, np.isfinite(state.time), state.registered, strict=True)
+    reporting, wanted = set[str](), set[str]()
+    for sensor_id, silent, heard, registered in rows:
+        if heard and not silent:
+            reporting.add(sensor_id)
+        if registered:
+            wanted.add(sensor_id)
+    return len(reporting), len(wanted | reporting)

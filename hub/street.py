@@ -120,12 +120,11 @@ class Street:
         """Tell the truth, now and then: the mean of the last minutes, which no single red light decides."""
         while True:
             yield env.timeout(max(TRUTH_EVERY_S, self._speed))
-            first = self._probe.at(env.now - TRUTH_OVER_S)
-            if first.time_s >= self._simulation.time_s:
+            seen = self._probe.street(env.now - TRUTH_OVER_S, env.now)
+            if seen is None:
                 continue
-            measure = self._simulation.measure(first)
-            speed = [round(u, 2) if math.isfinite(u) else None for u in measure.speed.tolist()]
-            flow = [round(q, 5) for q in measure.flow.tolist()]
+            speed = [round(u, 2) if math.isfinite(u) else None for u in seen[0].tolist()]
+            flow = [round(q, 5) for q in seen[1].tolist()]
             tell(truth={"time": env.now, "speed": speed, "flow": flow})
             self._tell_count()
 

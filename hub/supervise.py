@@ -239,4 +239,6 @@ class Watch:
                         self.restarts += 1
                     except WorkError as error:
                         log.error("%s", error)
+                    except OSError as error:  # no memory or no handle is left for it just now
+                        log.error("the %s cannot be started: %s", name, error)
                     wait[name] = (time.monotonic() + pause, pause)

@@ -1,12 +1,16 @@
 """The catalogue of sensors and their series: who may be stored, under which number and at which scale."""
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from ingest.database import Connection, Database
+from ingest.seldom import Seldom
 from sensors import Quantity, Reason, Sensor
 
+log = logging.getLogger(__name__)
 UNVERIFIED_LIMIT = 10_000
 SENSOR_ID_LIMIT = 255  # characters
 LOCK = 7_243_392_003
@@ -46,6 +50,8 @@ class Catalogue:
         self._known: dict[Key, Series] = {}
         self._generation = database.generation
         self._mutex = threading.Lock()
+        self._strangers: list[str] = []
+        self._seldom = Seldom(log, level=logging.INFO)
 
     def resolve(self, keys: Iterable[Key]) -> Mapping[Key, Series | Reason]:
         """Return for each (sensor_id, quantity) its series, made when new, or the reason why it gets none."""
@@ -65,6 +71,7 @@ class Catalogue:
                     with self._database.connection() as connection:
                         made = self._admit(connection, new)
                     self._known |= made  # only now: the transaction is committed
+                    self._tell_strangers()
                     refused |= {key: Reason.TOO_MANY_SENSORS for key in new if key not in made}
             return {key: refused[key] if key in refused else self._known[key] for key in wanted}
 
@@ -89,6 +96,12 @@ class Catalogue:
             self._known.clear()
         return len(rows)
 
+    def _tell_strangers(self) -> None:
+        strangers, self._strangers = self._strangers, []
+        if strangers:
+            last = strangers[-1]
+            self._seldom.say("strangers", len(strangers), partial(_stranger, last))
+
     def _refusal(self, key: Key) -> Reason | None:
         sensor_id, quantity = key
         if not sensor_id or len(sensor_id) > SENSOR_ID_LIMIT or not storable(sensor_id):
@@ -108,6 +121,7 @@ class Catalogue:
                 "INSERT INTO sensor (sensor_id, verified) SELECT *, false FROM unnest(%s::text[])", (unknown,)
             )
             known.update(unknown)
+            self._strangers = unknown
         admitted = [(sensor_id, quantity) for sensor_id, quantity in new if sensor_id in known]
         columns = ([s for s, _ in admitted], [q for _, q in admitted], [self._quantities[q].scale for _, q in admitted])
         connection.execute(
@@ -123,6 +137,11 @@ class Catalogue:
             columns[:2],
         ).fetchall()
         return {(row[0], row[1]): Series(row[2], row[3], row[4]) for row in found}
+
+
+def _stranger(last: str, n: int) -> str:
+    sensors = "1 new sensor" if n == 1 else f"{n} new sensors, the last"
+    return f"{sensors} {last!r}: not registered with the network, the readings are stored as unverified"
 
 
 def storable(text: str) -> bool:

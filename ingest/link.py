@@ -142,11 +142,16 @@ class Link:
         The broker.
     endpoint
         Takes and gives the frames.
+    name
+        Who it is, for the log.
     jitter
         Spreads the reconnects of many clients after a restart of the broker.
     """
 
-    def __init__(self, client: Client, address: BrokerAddress, endpoint: Endpoint, *, jitter: random.Random) -> None:
+    def __init__(
+        self, client: Client, address: BrokerAddress, endpoint: Endpoint, *, name: str, jitter: random.Random
+    ) -> None:
+        self._name = name
         self._client = client
         self._address = address
         self._endpoint = endpoint
@@ -225,7 +230,10 @@ class Link:
                 self.connections += 1
             self._changed.notify_all()
         if self._up:
-            log.debug("connected to %s", self._address)
+            log.log(
+                logging.INFO if self.connections > 1 else logging.DEBUG,
+                "%s is connected to the MQTT broker at %s", self._name, self._address,
+            )  # fmt: skip
             self._endpoint.connected()
 
     def _on_disconnect(self, _client: object, _data: object, _flags: object, reason: Any, _properties: object) -> None:
@@ -233,7 +241,7 @@ class Link:
             self._up = False
             self.error = f"connection lost: {reason}"
             if not self._stop.is_set():
-                log.warning("lost the MQTT broker at %s, trying again", self._address)
+                log.warning("%s lost the MQTT broker at %s, it tries again", self._name, self._address)
         self._endpoint.lost()
 
     # the network thread

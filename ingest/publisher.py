@@ -74,7 +74,7 @@ class Publisher:
         client = _Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=True, reconnect_on_failure=False
         )
-        self._link = Link(client, BrokerAddress.parse(url), self, jitter=random.Random(client_id))  # noqa: S311
+        self._link = Link(client, BrokerAddress.parse(url), self, name=client_id, jitter=random.Random(client_id))  # noqa: S311
         self._link.start(within_s=first_connect_s)
 
     @property

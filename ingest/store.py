@@ -246,7 +246,11 @@ class Store:
         return Contents(readings, rejected, series, sensors, unverified)
 
     def retain(self, *, since: float) -> int:
-        """Drop the weeks of readings that ended before a time (s since 1970 UTC), and return how many."""
+        """Drop the weeks of readings that ended before a time (s since 1970 UTC), and return how many.
+
+        What was rejected before it, and the events of alerts that ended before it, go as well.
+        """
+        self.database.fetch("SELECT forget_before(to_timestamp(%s))", (since,))  # may take long: the writer goes on
         with self._writing:
             self._weeks.clear()
             return int(self.database.fetch("SELECT drop_readings_before(to_timestamp(%s))", (since,))[0][0])

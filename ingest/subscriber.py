@@ -131,7 +131,7 @@ class Subscriber:
         client.on_message = self._on_message
         client.on_subscribe = self._on_subscribe
         self._client = client
-        self._link = Link(client, address, self, jitter=random.Random(client_id))  # noqa: S311
+        self._link = Link(client, address, self, name=client_id, jitter=random.Random(client_id))  # noqa: S311
         self._link.start(within_s=first_connect_s)
         if first_connect_s > 0:
             self._await_subscription(address, first_connect_s)

@@ -5,16 +5,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, Protocol
 
 from ingest.batcher import Batcher, Gathered, M
 from ingest.database import DatabaseAway
 from ingest.metrics import IngestMetrics
+from ingest.seldom import Seldom
 from ingest.store import Store
-from sensors import Batch
+from sensors import Batch, Rejected
 
 log = logging.getLogger(__name__)
 FIRST_RETRY_S, LAST_RETRY_S = 0.05, 1.0
+SHOWN_BYTES = 60  # of a rejected payload, in the log
 IDLE_S = 0.2  # how soon a stop is noticed while nothing comes in
 
 
@@ -68,6 +71,7 @@ class Worker(Generic[M]):
         self._committed = committed
         self._max_age_s = max_age_s
         self._drain_s = drain_s
+        self._seldom = Seldom(log)
 
     def run(self, stop: threading.Event) -> None:
         """Work until the event is set, then finish what has arrived.
@@ -82,6 +86,7 @@ class Worker(Generic[M]):
         deadline = time.monotonic() + self._drain_s
         while time.monotonic() < deadline and self._round(0.0, stop, deadline=deadline):
             pass
+        self._seldom.flush()
 
     def _round(self, timeout_s: float, stop: threading.Event, *, deadline: float | None = None) -> bool:
         """Commit what came in and what follows closely; return whether anything came and was committed."""
@@ -124,8 +129,19 @@ class Worker(Generic[M]):
             self.metrics.database(up=True)
             log.info("the database is back after %.1f s", time.monotonic() - away_since)
         reasons = Counter(str(item.reason) for item in settled.rejected)
+        for item in {str(item.reason): item for item in settled.rejected}.values():  # the last of each reason
+            self._seldom.say(str(item.reason), reasons[str(item.reason)], partial(_refusal, item))
         self.metrics.settle(settled.counts, reasons, seconds=time.monotonic() - started)
         self._source.acknowledge(gathered.messages)
         if self._committed is not None:
             self._committed(settled.batch)
         return True
+
+
+def _refusal(item: Rejected, n: int) -> str:
+    """Return what a person is told about rejected readings, by the last of them."""
+    payload = item.payload[:SHOWN_BYTES].decode("utf-8", errors="replace")
+    more = "..." if len(item.payload) > SHOWN_BYTES else ""
+    readings = "1 reading" if n == 1 else f"{n} readings, the last"
+    detail = f" ({item.detail})" if item.detail else ""
+    return f"rejected {readings} of topic {item.topic!r}: {item.reason}{detail}: {payload!r}{more}"

@@ -64,10 +64,11 @@ def last_error(output):
         for line in output.splitlines()
         if line.strip() and "WARNING" not in line and "npm notice" not in line
     ]
-    telling = [
-        line for line in lines if "error" in line.lower() or "failed" in line.lower() or "could not" in line.lower()
-    ]
-    return (telling or lines or ["no output"])[-1][:200]
+    for words in ("failed", "could not", "error"):
+        telling = [line for line in lines if words in line.lower() and "complete log of this run" not in line]
+        if telling:
+            return telling[-1][:200]
+    return (lines or ["no output"])[-1][:200]
 
 
 def suitable(version):

@@ -23,6 +23,9 @@ DRIVER_SPREAD = 0.15
 DERIVED_SPREAD = 0.25
 # Assumed: a car of 4.5 m and a loop of 2 m.
 EFFECTIVE_LENGTH_M = 6.5
+# Deviation of an occupancy whose sensor states none, and how many deviations from nothing it must be to count as
+# vehicles: below, occupancy is the noise of an empty road, and a count over it looks like a queue.
+OCCUPANCY_DEVIATION, SURELY_COVERED = 0.01, 3.0
 # So long a cover of the detector in an interval without a count is a standing vehicle.
 STANDING_OCCUPANCY = 0.8
 
@@ -123,9 +126,12 @@ class LinkSensors:
         with np.errstate(divide="ignore", invalid="ignore"):
             travelled = np.where(travel > 0, length / travel, np.nan)
             occupancy = self._si(value, "occupancy")
+            noise = np.nan_to_num(self._si(self._deviation, "occupancy"), nan=OCCUPANCY_DEVIATION)
+            covered = np.where(occupancy >= SURELY_COVERED * noise, occupancy, np.nan)
+            unsure = np.nan_to_num(noise / covered)
             density = self._si(value, "density_veh_km") * network.lanes[self._link] / self._lanes
             density = np.where(
-                np.isfinite(density), density, occupancy * network.lanes[self._link] / EFFECTIVE_LENGTH_M
+                np.isfinite(density), density, covered * network.lanes[self._link] / EFFECTIVE_LENGTH_M
             )
             derived = np.where((density > 0) & (flow > 0), flow / density, np.nan)
         derived = np.minimum(derived, free_speed)
@@ -136,7 +142,7 @@ class LinkSensors:
         speed = np.where(is_derived, derived, speed)
         vehicles = np.fmax(flow * interval * self._lanes / network.lanes[self._link], 1.0)
         few = DRIVER_SPREAD / np.sqrt(np.where(np.isfinite(flow), vehicles, np.inf))
-        spread = np.hypot(np.where(is_derived, DERIVED_SPREAD, SPEED_SPREAD), few) * speed
+        spread = np.hypot(np.where(is_derived, np.hypot(DERIVED_SPREAD, unsure), SPEED_SPREAD), few) * speed
         return speed, np.sqrt(deviation**2 + spread**2 + SPEED_FLOOR**2)
 
     def _combine(self, value: Float, deviation: Float) -> tuple[Float, Float]:

@@ -37,7 +37,7 @@ N_GAPS = 7
 
 _COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
     **dict.fromkeys(("time", "value", "valid_time", "valid_value", "unchanged_since"), (np.float64, ())),
-    **dict.fromkeys(("expected_since", "interval"), (np.float64, ())),
+    **dict.fromkeys(("expected_since", "interval", "first_time"), (np.float64, ())),
     **dict.fromkeys(("mean_total", "mean_weight"), (np.float64, ())),
     "gaps": (np.float64, (N_GAPS,)),
     # Repeats in the present run; repeats and readings before it, from which the chance of a repeat is learned.
@@ -63,6 +63,7 @@ class Memory:
         self.sensor_ids: list[str] = []
         self.quantities: list[str] = []
         self.link_ids: list[str] = []
+        self._started_at = started_at
         self.late = 0  # readings not newer than what was known; they change nothing here
         self._row: dict[tuple[str, str], int] = {}
         self._sensors: dict[str, tuple[int, Sensor | None]] = {}
@@ -104,6 +105,7 @@ class Memory:
             "valid_time": math.nan,
             "valid_value": math.nan,
             "unchanged_since": math.nan,
+            "first_time": math.nan,
             "expected_since": since,
             "interval": sensor.interval_s if sensor is not None and known else UNKNOWN_INTERVAL_S,
             "fixed_interval": known,
@@ -182,6 +184,8 @@ class Memory:
         self.column("habit")[rows] = habit + np.where(ended, run, 0)
         self.column("readings")[rows] = readings + np.where(ended, run + ~absent, 0)
         self.column("repeats")[rows] = np.where(again, run + 1, 0)
+        first = self.column("first_time")[rows]
+        self.column("first_time")[rows] = np.where(np.isnan(first), time, first)
         self.column("unchanged_since")[rows] = np.where(again, self.column("unchanged_since")[rows], time)
         self.column("time")[rows] = time
         self.column("value")[rows] = value
@@ -247,4 +251,6 @@ class Memory:
             silent=np.asarray(now - newest[sensor] > limit, np.bool_),
             stuck=self._stuck(slice(None)),
             registered=self.column("registered").copy(),
+            reported=np.asarray(self.column("time") > self._started_at, np.bool_),
+            first_time=self.column("first_time").copy(),
         )

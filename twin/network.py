@@ -4,6 +4,7 @@ The graph is what people query, the compiled arrays are what kernels run, and th
 made from the one before.
 """
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -299,15 +300,27 @@ class Network:
         return None if link is None else self.point_on_link(link, sensor.position_m)
 
     def link_names(self, position: int) -> dict[str, str]:
-        """Return how people call a link, in English (``en``) and Chinese (``zh``): street, from and to."""
+        """Return how people call a link, in English (``en``) and Chinese (``zh``): street, from and to.
+
+        Where one street crosses at both ends, the direction tells the two ways apart.
+        """
         a, b = int(self.links.from_node[position]), int(self.links.to_node[position])
         street, street_zh = self.links.names[position], self.links.names_zh[position]
         names = {}
         for language, comma in (("en", ", "), ("zh", "，")):
             own = _prefer(language, street, street_zh)
-            ends = f"{self._corner(a, own, language)} → {self._corner(b, own, language)}"
+            start, end = self._corner(a, own, language), self._corner(b, own, language)
+            ends = f"{start} → {end}"
+            if start == end and a != b:
+                way = _WAYS[self._eighth(a, b)]
+                ends = f"{end}处{way[1]}" if language == "zh" else f"{way[0]} at {end}"
             names[language] = f"{own}{comma}{ends}" if own else ends
         return names
+
+    def _eighth(self, start: int, end: int) -> int:
+        """Return the direction from one node to another in eighths of a circle, anticlockwise from east."""
+        east, north = (self.compile().node_xy[end] - self.compile().node_xy[start]).tolist()
+        return round(math.atan2(north, east) / (math.pi / 4)) % 8
 
     def _corner(self, node: int, street: str, language: str) -> str:
         """Return a node's name, else that of a street that crosses there, else its id."""
@@ -325,6 +338,18 @@ class Network:
             if crossing and crossing != street:
                 return crossing
         return name or self.nodes.ids[node]
+
+
+_WAYS = (
+    ("eastbound", "向东"),
+    ("northeastbound", "向东北"),
+    ("northbound", "向北"),
+    ("northwestbound", "向西北"),
+    ("westbound", "向西"),
+    ("southwestbound", "向西南"),
+    ("southbound", "向南"),
+    ("southeastbound", "向东南"),
+)
 
 
 def _prefer(language: str, english: str, chinese: str) -> str:

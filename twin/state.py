@@ -41,6 +41,10 @@ class SensorState:
         measurement.
     registered : (n_series,)
         The network's table of sensors has this sensor; others are admitted as unverified.
+    reported : (n_series,)
+        A reading is newer than the start of the twin; what is known of others was stored by an earlier run.
+    first_time : (n_series,) s since 1970 UTC
+        Of the first reading that this twin was given, NaN before it: what repeats since then may repeat for longer.
     """
 
     sensor_ids: tuple[str, ...]
@@ -55,10 +59,13 @@ class SensorState:
     silent: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
     stuck: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
     registered: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
+    reported: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
+    first_time: Float = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         n = len(self.sensor_ids)
-        for name, value in (("repeats", 0), ("silent", False), ("stuck", False), ("registered", True)):
+        defaults = {"repeats": 0, "silent": False, "stuck": False, "registered": True, "reported": True}
+        for name, value in {**defaults, "first_time": np.nan}.items():
             given = getattr(self, name)
             if len(given) != n:  # left out
                 object.__setattr__(self, name, np.full(n, value, given.dtype))

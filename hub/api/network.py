@@ -36,6 +36,7 @@ def router(app: App) -> APIRouter:
         "notes": list(network.notes),
         "demo": app.demo is not None,
         "timezone": app.timezone,
+        "clock_factor": None if app.clock.event_time is not None else app.clock.factor,
         "folder": None if network.folder is None else str(network.folder.resolve()),
     }
     geometry = frames.geometry(compiled, lines)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hub.commands.arguments import hour, port, seconds, speed
 from hub.demo import Demo
+from hub.halt import Halt
 from hub.settings import Settings
 from hub.street_child import StreetChild
 
@@ -28,18 +29,20 @@ def run(args: argparse.Namespace) -> int:
     if args.port is not None:
         settings = replace(settings, port=args.port)
     street = StreetChild(Demo(speed=args.speed, seed=args.seed, hour=args.hour))
-    street.launch()
-    try:
-        # These load for a second or two, and so does the street, beside them.
-        from hub.city import demo_network
-        from hub.running import run as run_hub
+    with Halt().listening() as halt:
+        try:
+            street.launch()
+            # These load for a second or two, and so does the street, beside them.
+            from hub.city import demo_network
+            from hub.running import run as run_hub
 
-        return run_hub(
-            settings,
-            lambda: demo_network(args.network, settings.state / "city", seed=args.seed),
-            street=street,
-            fresh=args.fresh,
-            for_s=args.for_s,
-        )
-    finally:
-        street.stop()
+            return run_hub(
+                settings,
+                lambda: demo_network(args.network, settings.state / "city", seed=args.seed),
+                halt=halt,
+                street=street,
+                fresh=args.fresh,
+                for_s=args.for_s,
+            )
+        finally:
+            street.stop()

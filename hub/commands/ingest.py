@@ -23,6 +23,7 @@ from ingest.batcher import Batcher
 from ingest.database import Database
 from ingest.metrics import IngestMetrics
 from ingest.migration import migrate
+from ingest.retention import Retention
 from ingest.store import Store
 from ingest.subscriber import Message, Subscriber
 from ingest.worker import Worker
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
             shared_group=args.shared_group,
         )
         stack.callback(subscriber.close)
+        stack.enter_context(Retention(store, clock=clock, retention_s=settings.city.retention_s))
         say(f"{client_id} takes readings into {database.name}")
         Worker(subscriber, store, batcher, metrics=metrics).run(stop)
     say(", ".join(f"{count} {result}" for result, count in metrics.readings.items()))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hub.commands.arguments import port, seconds
+from hub.halt import Halt
 from hub.settings import Settings
 
 
@@ -25,6 +26,11 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.read(os.environ)
     if args.port is not None:
         settings = replace(settings, port=args.port)
-    return run_hub(
-        settings, lambda: served_network(args.network, settings), ingest=not args.no_ingest, for_s=args.for_s
-    )
+    with Halt().listening() as halt:
+        return run_hub(
+            settings,
+            lambda: served_network(args.network, settings),
+            halt=halt,
+            ingest=not args.no_ingest,
+            for_s=args.for_s,
+        )

@@ -17,7 +17,7 @@ def test_the_description_names_every_link_in_array_order(hub: Any, town: Network
     assert said["network_sha256"] == town.sha256
     assert said["link_names_zh"] == [town.link_names(link)["zh"] for link in range(compiled.n_links)]
     assert said["link_class"] == compiled.link_class.tolist()
-    assert (said["demo"], said["timezone"]) == (False, "Asia/Shanghai")
+    assert (said["demo"], said["timezone"], said["clock_factor"]) == (False, "Asia/Shanghai", 1.0)
     points = np.concatenate([town.geometry(link) for link in range(compiled.n_links)])
     west, south, east, north = said["bounds"]
     assert (west, east) == (points[:, 0].min(), points[:, 0].max())

@@ -1,16 +1,19 @@
 """For those who run a hub: ready or not and why, counters that Prometheus reads, documents that work offline."""
 
 import re
+import threading
 from typing import Any
 
 import pytest
 
+from hub.feed import CommittedFeed
 from hub.notify import Notifier
 from ingest.database import Database
 from ingest.metrics import IngestMetrics
 from ingest.migration import migrate
 from ingest.postgres import EmbeddedPostgres
 from sensors import Batch, Reading
+from sensors.clock import CityClock
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 SAMPLE = re.compile(
@@ -112,6 +115,21 @@ def test_a_hub_whose_twin_stopped_is_not_ready_and_asks_to_be_stopped(
     until(lambda: stopped, "the failure to be noticed")
     assert hub.get("/readyz", 503)["parts"]["twin"]["ok"] is False
     assert isinstance(hub.app.failure, ZeroDivisionError)
+
+
+def test_a_writer_that_waits_for_a_twin_that_stopped_is_let_go(
+    make_hub: Any, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.feed.MOST_WAITING", 1)
+    app = make_hub(database, started=False).app
+    feed = app._feed = CommittedFeed(CityClock.parse("replay", wall=app.clock.now))
+    batch = Batch.of([Reading("D", "speed_kmh", 0, 50.0)], received_at=0.0)
+    feed.put(batch)
+    writer = threading.Thread(target=feed.put, args=(batch,), daemon=True)
+    writer.start()
+    app.fail(ZeroDivisionError("a mistake of ours"))
+    writer.join(30.0)
+    assert not writer.is_alive(), "or the hub waits for its writer and never stops"
 
 
 def test_a_hub_whose_alerts_cannot_be_written_is_not_ready(make_hub: Any, tmp_path: Any, until: Any) -> None:

@@ -3,9 +3,12 @@
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
+from hub.show import sensor_counts
 from sensors import Reading
+from twin.state import SensorState, Snapshot
 
 COLUMNS = ("speed_kmh", "speed_sd_kmh", "flow_veh_h", "flow_sd_veh_h", "density_veh_km")
 
@@ -77,12 +80,27 @@ def test_an_unknown_sensor_appears_as_unverified(hub: Any) -> None:
 
 def test_the_summary_counts_the_sensors_that_report(hub: Any) -> None:
     before = hub.get("summary")
-    assert before["sensors_total"] == len(hub.get("sensors")["sensors"]) >= len(hub.app.network.sensors)
+    strangers = [row for row in hub.get("sensors")["sensors"] if not row["registered"] and not row["silent"]]
+    assert before["sensors_total"] == len(hub.app.network.sensors) + len(strangers)
     hub.drive(30.0)
     after = hub.get("summary")
     assert after["sensors_reporting"] == before["sensors_reporting"] + 1
     assert after["estimate_error"] is None
     assert after["typical"] is None
+
+
+def test_a_sensor_that_nobody_registered_counts_only_while_it_reports() -> None:
+    times, nothing = np.array([10.0, 10.0, np.nan, 10.0]), np.zeros(4)
+    sensors = SensorState(
+        ("BUS 1", "BUS 2", "D1", "D2"), ("speed_kmh",) * 4, ("",) * 4, times, nothing, times, nothing, nothing,
+        silent=np.array([False, True, True, False]), registered=np.array([False, False, True, True]),
+    )  # fmt: skip
+    links = np.zeros(0)
+    snapshot = Snapshot(
+        time=10.0, sequence=1, network_sha256="", speed=links, speed_deviation=links, flow=links, flow_deviation=links,
+        density=links, source=np.zeros(0, np.uint8), measured_at=links, sensors=sensors,
+    )  # fmt: skip
+    assert sensor_counts(snapshot) == (2, 3)
 
 
 # --- readings

@@ -3,7 +3,7 @@
 import itertools
 import threading
 
-from hub.feed import RULE_INTERVAL_S, CommittedFeed, instants, merge
+from hub.feed import RULE_INTERVAL_S, CommittedFeed, PolledFeed, instants, merge
 from sensors import Batch, Reading
 from sensors.clock import CityClock
 
@@ -71,6 +71,18 @@ def test_a_writer_that_is_ahead_of_a_replay_waits_until_the_twin_has_taken(monke
     writer.join(10.0)
     assert done.is_set()
     assert len(feed.take()) == 1
+
+
+def test_what_others_commit_moves_the_clock_of_a_replay_in_this_process_as_well():
+    class Stored:
+        def latest(self, *, received_after: float) -> Batch:
+            return batch(1000.0, 1060.0) if received_after < 1000.0 else Batch()
+
+    clock = CityClock.parse("replay", wall=lambda: 2e9)
+    feed = PolledFeed(Stored(), clock)
+    assert len(feed.take()) == 2
+    assert clock.now() == 1060.0
+    assert len(feed.take()) == 0  # else every look would read the newest reading of every series
 
 
 def test_a_live_writer_never_waits_for_the_twin(monkeypatch):

@@ -1,5 +1,6 @@
 """Children of the hub: one sentence when they do not start, a pipe that ends them, a watch that restarts them."""
 
+import errno
 import itertools
 import threading
 from pathlib import Path
@@ -112,13 +113,14 @@ def test_watch_starts_again_what_died_and_lets_the_rest_be(child: Any, until: An
     assert mortal.starts == 2  # nobody watches any more
 
 
-def test_watch_goes_on_after_a_start_that_failed(until: Any) -> None:
+@pytest.mark.parametrize("failure", [WorkError("not yet"), OSError(errno.EMFILE, "Too many open files")])
+def test_watch_goes_on_after_a_start_that_failed(until: Any, failure: Exception) -> None:
     tries: list[int] = []
 
     def start() -> None:
         tries.append(1)
         if len(tries) == 1:
-            raise WorkError("not yet")
+            raise failure
 
     watch = Watch([("part", lambda: len(tries) >= 2, start)], every_s=0.01)
     watch.start()

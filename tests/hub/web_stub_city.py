@@ -117,6 +117,7 @@ class StubCity:
             ],
             "demo": demo,
             "timezone": "Asia/Shanghai",
+            "clock_factor": None,
         }
 
     @staticmethod

@@ -139,6 +139,23 @@ def test_what_the_store_refused_is_not_handed_to_the_twin(source: Source, databa
     assert running.metrics.rejected_by_reason == {"conflict": 1, "bad_sensor_id": 1}
 
 
+def test_refused_readings_and_new_sensors_are_a_line_each_in_the_log_however_many_come(
+    source: Source, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="ingest")
+    broken = [Message("D\0", str(i).encode()) for i in range(500)]
+    source.publish(Message("D1", b"0"), *broken)
+    running = Running(source, database)
+    source.wait_for(lambda: len(source.acknowledged) == 501)
+    running.finish()
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == "1 new sensor 'D1': not registered with the network, the readings are stored as unverified"
+    refused = [line for line in said if "bad_sensor_id" in line]
+    assert len(refused) == 2, "the first at once, the rest at the end"
+    assert sum(1 if line.startswith("rejected 1 reading of") else int(line.split()[1]) for line in refused) == 500
+    assert all("topic 'D\\x00'" in line for line in refused)
+
+
 def test_nothing_is_acknowledged_while_the_database_is_away_and_nothing_lost_or_doubled(
     source: Source, own_server: EmbeddedPostgres
 ) -> None:

@@ -91,6 +91,26 @@ def test_a_failed_download_is_one_line_that_names_the_settings(tmp_path: Path) -
     assert "HTTPS_PROXY and PIP_INDEX_URL" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        (
+            "npm error code ECONNREFUSED\n"
+            "npm error FetchError: request to http://127.0.0.1:9/preact failed, reason: refused\n"
+            "npm error A complete log of this run can be found in: /home/li/.npm/_logs/1.log\n",
+            "npm error FetchError: request to http://127.0.0.1:9/preact failed, reason: refused",
+        ),
+        (
+            "WARNING: Retrying\nERROR: Could not find a version of numpy\nERROR: No matching distribution\n",
+            "ERROR: Could not find a version of numpy",
+        ),
+        ("", "no output"),
+    ],
+)
+def test_of_a_tools_output_the_line_that_tells_most_is_shown(bootstrap: ModuleType, output: str, line: str) -> None:
+    assert bootstrap.last_error(output) == line
+
+
 def test_an_interrupted_environment_is_made_anew(bootstrap: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     python = bootstrap.venv_python()
     python.parent.mkdir(parents=True)

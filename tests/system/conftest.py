@@ -43,7 +43,7 @@ class RunningHub:
             [sys.executable, "-m", "hub.cli", *words], cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
             env={**kept, "CITYTWIN_STATE": str(state), "CITYTWIN_MQTT_LISTEN": "127.0.0.1:0",
-                 "STARTED_BY_TEST": self._mark, **environment},
+                 "PYTHONFAULTHANDLER": "1", "STARTED_BY_TEST": self._mark, **environment},
         )  # fmt: skip
         self.out: list[str] = []
         self.err: list[str] = []
@@ -128,9 +128,14 @@ class RunningHub:
                     found.append(process)
         return found
 
-    def wait(self, within_s: float = 120.0) -> int:
-        """Wait for the end and return the exit code."""
-        code = self.process.wait(within_s)
+    def wait(self, within_s: float = 240.0) -> int:
+        """Wait for the end and return the exit code; one that does not end says where it stands."""
+        try:
+            code = self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # faulthandler then writes the stack of every thread
+            code = self.process.wait(30.0)
+            self.err.append(f"did not end within {within_s} s")
         for reader in self._readers:
             reader.join(10.0)
         return code
@@ -143,9 +148,7 @@ class RunningHub:
         """Stop as Ctrl-C does; kill what is left after a minute."""
         if self.process.poll() is None:
             self.interrupt()
-            try:
-                self.wait(60.0)
-            except subprocess.TimeoutExpired:
+            if self.wait(60.0) == -signal.SIGABRT:
                 self.kill()
 
     def kill(self) -> None:

@@ -15,6 +15,8 @@ def test_a_demo_that_stops_by_itself_says_what_went_through_and_leaves_nothing_b
     assert len(family) >= 4, "hub, broker, street, database"
     assert hub.wait() == 0, "\n".join(hub.err)
 
+    hour = [line for line in hub.out if "the street starts at 07:30 of its typical day" in line]
+    assert hour, "the newcomer must not take it for the city outside"
     (readings,) = [line for line in hub.out if line.startswith("readings:")]
     received, stored, duplicate, conflict, rejected = (int(word) for word in re.findall(r"\d+", readings))
     assert received == stored + duplicate + conflict + rejected
@@ -44,9 +46,10 @@ def test_ctrl_c_stops_the_demo_in_order_with_its_last_words(start, until, city_f
 
 
 @pytest.mark.slow
-def test_ctrl_c_while_it_starts_leaves_nothing_behind(start, until, city_folder):
+@pytest.mark.parametrize("child", ["hub.street", "postgres", "ingest.broker"])
+def test_ctrl_c_while_it_starts_leaves_nothing_behind(start, until, city_folder, child):
     hub = start("demo", "--network", str(city_folder), "--port", "0")
-    until(lambda: hub.named("hub.street"), "the first child")
+    until(lambda: hub.named(child), "a child")
     hub.interrupt()
     assert hub.wait() in (0, 130)
     assert "Traceback" not in "\n".join(hub.err)

@@ -116,7 +116,7 @@ def lay_roads(rng: np.random.Generator, plan: Plan, ground: Ground) -> Roads:
     first = [mesh.edge(path[0], path[1]) for path in paths]
     ends = np.array([[number[path[0]], number[path[-1]]] for path in paths])
     road_class = np.array([edge.road_class for edge in first])
-    street, n_streets = _streets(paths, shapes, road_class, [edge.line for edge in first], plan.n_lines)
+    street, n_streets = _streets(plan, paths, shapes, road_class, [edge.line for edge in first])
     dense = np.array([density(plan, mesh.x[v], mesh.y[v]) for v in vertices])
     old = dense[ends].min(axis=1) > OLD_DENSITY
     one_way = _one_way(rng, ends, candidates=(road_class == LOCAL) & old, n_nodes=len(vertices))
@@ -174,10 +174,10 @@ def _shapes(plan: Plan, ground: Ground, paths: list[list[int]]) -> list[Float]:
 
 
 def _streets(
-    paths: list[list[int]], shapes: list[Float], road_class: Int, lines: list[int], n_lines: int
+    plan: Plan, paths: list[list[int]], shapes: list[Float], road_class: Int, lines: list[int]
 ) -> tuple[Int, int]:
     """Return the street of each road: lines of the plan, joined where one goes straight on as another."""
-    parent = list(range(n_lines))
+    parent = list(range(plan.n_lines))
 
     def root(k: int) -> int:
         while parent[k] != k:
@@ -192,6 +192,8 @@ def _streets(
     for roads in around.values():
         for i, (k, angle) in enumerate(roads):
             for m, other in roads[i + 1 :]:
+                if lines[k] in plan.riverside or lines[m] in plan.riverside:
+                    continue  # both banks may bend into one street, but a bridge leads from one name to another
                 bend = abs((angle - other) % (2 * math.pi) - math.pi)
                 kinds = {int(road_class[k]), int(road_class[m])}
                 if (

@@ -8,7 +8,7 @@ import { decodeGeometry, type Geometry } from './geometry';
 import { hub } from './hub';
 import { language, timezone } from './language';
 import { LiveConnection } from './live';
-import { feel } from './pulse';
+import { feel, stateFactor } from './pulse';
 import { stepOf } from './speed';
 
 export interface City {
@@ -91,6 +91,7 @@ async function loadCity(): Promise<void> {
       const network = await hub.network();
       const geometry = decodeGeometry(await hub.geometry(network.network_sha256), network.origin);
       timezone.value = network.timezone || 'UTC';
+      stateFactor(network.clock_factor);
       slowestAt = -Infinity;
       city.value = {
         network,

@@ -27,6 +27,8 @@ export interface NetworkInfo {
   notes: string[];
   demo: boolean;
   timezone: string;
+  /** City seconds per wall second; null when readings drive the clock, as in a replay. */
+  clock_factor: number | null;
 }
 
 export interface Summary {

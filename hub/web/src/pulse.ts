@@ -10,6 +10,8 @@ export const OLD_S = 10;
 export const cityTime = signal<number | null>(null);
 /** City seconds per wall second, 1 for a live city. */
 export const factor = signal(1);
+/** As the hub states it; null when readings drive its clock, whose pace can only be measured. */
+let stated: number | null = null;
 /** Seconds since the city's picture last moved on, by this computer's own steady clock. */
 export const age = signal<number | null>(null);
 
@@ -30,7 +32,14 @@ export function feel(frame: LinkFrame): void {
   measureFactor(frame);
 }
 
+export function stateFactor(known: number | null): void {
+  stated = known;
+  samples = [];
+  factor.value = known ?? 1;
+}
+
 function measureFactor(frame: LinkFrame): void {
+  if (stated !== null) return;
   const last = samples.at(-1);
   if (last && (frame.cityTime < last.cityTime || frame.wallTime < last.wallTime)) samples = []; // started anew
   if (samples.length > 0) {

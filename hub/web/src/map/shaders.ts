@@ -25,7 +25,7 @@ out vec2 v_place;               // pixels along (0 = from), pixels across
 out float v_travelled;          // pixels along the whole link
 flat out float v_length;
 flat out float v_half;
-flat out vec2 v_dash;           // pixels: period, drawn part; period 0: solid
+flat out vec3 v_dash;           // pixels: period, drawn part, period 0: solid; and how much of the colour fills the gap
 
 void main() {
   int piece = gl_VertexID / 6;
@@ -47,12 +47,12 @@ void main() {
   float lane = u_width[int(facts.z)];
   float known = state.g == 2u ? 1.0 : 0.62;
   float width = absent ? min(lane * 0.5, u_scale + 1.6) : lane * known * u_stretch[colour];
-  float gap = max(3.0, 1.3 * width); // long strokes and short gaps: where much is guessed, the map stays calm
-  v_dash = absent ? vec2(8.0, 4.0) : state.g == 0u ? vec2(6.0 * gap, 5.0 * gap) : vec2(0.0);
+  float gap = max(3.0, 1.3 * width); // long strokes and pale gaps: where much is guessed, the map stays calm
+  v_dash = absent ? vec3(8.0, 4.0, 0.0) : state.g == 0u ? vec3(6.0 * gap, 5.0 * gap, 0.35) : vec3(0.0);
   v_colour = u_palette[colour];
   if (u_casing > 0.0) {
     width = lane * u_stretch[colour] + 2.0 * u_casing;
-    v_dash = vec2(0.0);
+    v_dash = vec3(0.0);
     v_colour = u_casing_colour;
   }
   v_half = max(width, 1.0) * 0.5;
@@ -76,7 +76,7 @@ in vec2 v_place;
 in float v_travelled;
 flat in float v_length;
 flat in float v_half;
-flat in vec2 v_dash;
+flat in vec3 v_dash;
 out vec4 colour;
 
 void main() {
@@ -84,7 +84,7 @@ void main() {
   float cover = clamp(v_half + 0.5 - length(vec2(beyond, v_place.y)), 0.0, 1.0);
   if (v_dash.x > 0.0) {
     float phase = mod(v_travelled, v_dash.x);
-    cover *= clamp(min(phase, v_dash.y - phase) + 0.5, 0.0, 1.0);
+    cover *= mix(v_dash.z, 1.0, clamp(min(phase, v_dash.y - phase) + 0.5, 0.0, 1.0));
   }
   if (cover < 0.02) discard;
   colour = vec4(v_colour * cover, cover); // premultiplied, as MapLibre blends

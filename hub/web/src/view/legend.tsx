@@ -43,6 +43,7 @@ function SpeedKey() {
         {(['measured', 'estimated', 'guessed'] as const).map((source) => (
           <li key={source}>
             <svg width="40" height="8" aria-hidden="true">
+              {source === 'guessed' && <path d="M0 4h40" stroke="#4D5960" stroke-opacity="0.35" stroke-width="2.6" />}
               <path d="M0 4h40" stroke="#4D5960" stroke-width={source === 'measured' ? 5 : 2.6} stroke-dasharray={source === 'guessed' ? '11 3' : undefined} />
             </svg>
             {t(source)}

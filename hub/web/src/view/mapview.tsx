@@ -24,7 +24,7 @@ const map = signal<CityMap | null>(null);
 
 const SPEED_PALETTE = {
   colours: [...STEPS.map((step) => step.colour), NO_DATA_COLOUR],
-  stretch: [1, 1.1, 1.2, 1.35, 1.45, 1], // what deviates is a little wider
+  stretch: [0.8, 1, 1.15, 1.3, 1.45, 1], // what deviates is wider
   absent: STEPS.length,
 };
 const DIFFERENCE_PALETTE = { colours: DIFFERENCE_COLOURS, stretch: [1.7, 1.4, 1.1, 0.8, 1.1, 1.4, 1.7], absent: -1 };
