@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sensors import InputError
+from sensors.clock import CityClock
 from sensors.payload import DEFAULT_RULES, TopicRule
 from sensors.toml import nearest, read_toml, unknown_keys
 
@@ -202,6 +203,11 @@ class Settings:
             else:
                 faults.append(f"CITYTWIN_PORT is {text!r}, must be a number from 0 to 65535")
         faults += _url_faults(values)
+        faults += _listen_faults(values.get("mqtt_listen"))
+        try:
+            CityClock.parse(values.get("clock", "live"), wall=lambda: 0.0)  # refused before anything is started
+        except InputError as error:
+            faults += error.faults
         if values.get("log", "console") not in ("console", "json"):
             faults.append(f"CITYTWIN_LOG is {values['log']!r}, must be 'console' or 'json'")
         if "config" in values and not values["config"].is_dir():
@@ -242,6 +248,16 @@ def _url_faults(values: Mapping[str, Any]) -> list[str]:
     if not good:
         faults.append(f"CITYTWIN_MQTT_URL is {_masked(url)!r}, must be mqtt://[user:password@]host:port or mqtts://...")
     return faults
+
+
+def _listen_faults(text: str | None) -> list[str]:
+    """Return what is wrong with the embedded broker's address; that it may not leave this machine the broker says."""
+    if text is None:
+        return []
+    host, _, port = text.rpartition(":")
+    if host and port.isascii() and port.isdigit() and int(port) < 65_536:
+        return []
+    return [f"CITYTWIN_MQTT_LISTEN is {text!r}, must be host:port such as 127.0.0.1:1883, with port 0 for a free one"]
 
 
 def _masked(url: str) -> str:

@@ -170,12 +170,16 @@ class Child:
 
     def _read_errors(self, process: "subprocess.Popen[str]", words: list[str]) -> None:
         assert process.stderr is not None
+        prefix = f"{self.name}: "  # some say themselves who they are
         with process.stderr:
             for line in process.stderr:
                 if line.strip():
-                    words.append(line.strip())
+                    said = line.rstrip().removeprefix(prefix)
+                    words.append(said.strip())
                     del words[:-20]
-                    log.warning("%s: %s", self.name, line.rstrip())
+                    # Before it is ready, its last words are the reason that whoever waits for it gives.
+                    if self._reader is not None:
+                        log.warning("%s: %s", self.name, said)
 
 
 def _json_object(line: str) -> Mapping[str, Any] | None:

@@ -1,4 +1,6 @@
-"""Compile kernels ahead of the first start: ``python -m hub.warmup engine`` or ``estimator``, or both without a word.
+"""Compile kernels ahead of the first start: ``python -m hub.warmup [engine] [moves] [estimator]``, all without a word.
+
+Two processes at once, one for ``engine`` and one for ``moves estimator``, take about two thirds of the time of one.
 
 The results are kept beside the sources. What the first start imports is imported here, so that its bytecode is there
 too.
@@ -10,10 +12,9 @@ import hub.running
 import hub.street  # noqa: F401
 from sensors import Batch
 from simulation import compile_kernels
+from simulation.run import compile_moves
 from twin import Network
 from twin.twin import Twin
-
-PARTS = ("engine", "estimator")
 
 
 def compile_estimator() -> None:
@@ -32,11 +33,9 @@ def compile_estimator() -> None:
 
 def main() -> None:
     """Compile what was asked for."""
-    wanted = sys.argv[1:] or PARTS
-    if "engine" in wanted:
-        compile_kernels()
-    if "estimator" in wanted:
-        compile_estimator()
+    parts = {"engine": compile_kernels, "moves": compile_moves, "estimator": compile_estimator}
+    for name in sys.argv[1:] or parts:
+        parts[name]()
 
 
 if __name__ == "__main__":

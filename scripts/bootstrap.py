@@ -288,13 +288,14 @@ def start_cockpit(stamp):
 
 
 def start_kernels(stamp):
-    """Start to compile the kernels of engine and estimator in the background, side by side, unless stamped."""
-    engine = digest(*sorted((ROOT / "simulation").glob("*.py")))
-    estimator = digest(*sorted((ROOT / "twin").glob("estimate*.py")))
+    """Start to compile the kernels of engine and estimator in the background, in two processes, unless stamped."""
+    sources = sorted((ROOT / "simulation").glob("*.py"))
+    engine = digest(*sources)
+    estimator = digest(*(sources + sorted((ROOT / "twin").glob("estimate*.py"))))
     words = [venv_python(), "-m", "hub.warmup"]
     return [
         Background(stamp, "engine's kernels", words + ["engine"], engine, True, "compiling the kernels (once)"),
-        Background(stamp, "estimator's kernels", words + ["estimator"], estimator, True, ""),
+        Background(stamp, "estimator's kernels", words + ["moves", "estimator"], estimator, True, ""),
     ]
 
 

@@ -300,6 +300,7 @@ def withdraw(traffic: Traffic, time: float) -> None:
             last, vehicle = vehicle, traffic.vehicle[vehicle].behind
         if last < 0:
             traffic.origin[origin].head = -1
+            traffic.origin[origin].ahead = UNKNOWN
         else:
             traffic.vehicle[last].behind = -1
         traffic.origin[origin].last = last

@@ -390,14 +390,28 @@ def compile_kernels() -> None:
 _compiled: list[bool] = []
 
 
-def _warm_up() -> None:
-    """Run a street of three links through everything that a run may call."""
+def compile_moves() -> None:
+    """Compile what moves vehicles, on a street without any.
+
+    `compile_kernels` compiles routes first and moves last, so that two processes share the work: it finds on disk what
+    this one has made meanwhile.
+    """
+    network = _short_street()
+    Simulation(network, Demand.of_trips(network, [], [], [])).advance(1.0)
+
+
+def _short_street() -> Network:
     nodes = [{"node_id": name, "x_coord": 120.0 + k / 1000, "y_coord": 30.0} for k, name in enumerate("ABC")]
     links = [
         {"link_id": a + b, "from_node_id": a, "to_node_id": b, "lanes": 2, "free_speed": 36, "length": 100}
         for a, b in ("AB", "BC")
     ]
-    network = Network.from_tables({"node": nodes, "link": links})
+    return Network.from_tables({"node": nodes, "link": links})
+
+
+def _warm_up() -> None:
+    """Run a street of two links through everything that a run may call."""
+    network = _short_street()
     demand = Demand.of_trips(network, [0.0, 1.0], ["A", "A"], ["C", "C"])
     text = """
     [routing]

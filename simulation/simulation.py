@@ -143,7 +143,7 @@ class Simulation:
         self._greens: GreenTable = green_table(self._junctions, self._plans)
         never = never_green(self.city, self._greens)
         self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
-        self.chart = routing.draw_map(self.city, never)
+        self.chart = routing.draw_map(self.city, np.union1d(never, network.movements.reserved))
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(sound.demand, until_s=horizon)
@@ -385,6 +385,8 @@ class Simulation:
         """
         if self._own_processes:
             raise InputError("a run with processes of its own cannot be saved: no file can hold what they will do")
+        if self.guidance.routes is not self.trips.routes:
+            raise InputError("a run whose trips were given other routes than their demand's cannot be saved")
         if why := events.why_unsaved(self.scenario, self._time):
             raise InputError(f"a run cannot be saved with {why}: no file can hold what it is about to do")
         if self._last_event == self._time != self._settled:

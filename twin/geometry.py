@@ -1,6 +1,7 @@
 """Geometry of links and areas: well-known text, lengths on the ellipsoid, places along a line, local metres."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +102,24 @@ def step_lengths(lon_lat: Float) -> Float:
 def line_length(lon_lat: Float) -> float:
     """Return the length of a line of degrees, m."""
     return float(step_lengths(lon_lat).sum())
+
+
+def line_lengths(lines: Sequence[Float]) -> Float:
+    """Return the length of each line of degrees, (n,) m; all at once, for cities.
+
+    Examples
+    --------
+    >>> lines = [np.array([[0.0, 0.0], [1 / 60, 0.0], [2 / 60, 0.0]]), np.array([[9.0, 50.0]]), np.zeros((2, 2))]
+    >>> line_lengths(lines).round(1).tolist()
+    [3710.6, 0.0, 0.0]
+    """
+    counts = np.array([len(line) for line in lines], np.int64)
+    if not counts.sum():
+        return np.zeros(len(lines))
+    owner = np.repeat(np.arange(len(lines)), counts)
+    steps = step_lengths(np.concatenate(list(lines)))
+    steps[owner[1:] != owner[:-1]] = 0.0  # from the end of one line to the start of the next
+    return np.asarray(np.bincount(owner[1:], weights=steps, minlength=len(lines)), dtype=np.float64)
 
 
 def point_along(lon_lat: Float, share: float) -> tuple[float, float]:

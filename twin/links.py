@@ -1,13 +1,15 @@
 """Links of a network: attributes in SI with the fundamental diagram, and what of them is assumed."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from twin.geometry import Float, line_length, parse_line
+from twin.geometry import Float, line_lengths, parse_line
 from twin.nodes import Nodes
 from twin.tables import Table
 from twin.units import KMH, Units
@@ -40,6 +42,7 @@ _CLASS_WORDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (COLLECTOR, ("collector", "tertiary", "minor", "distributor", "次干路")),
     (LOCAL, ("local", "residential", "living", "service", "unclassified", "street", "access", "支路")),
 )
+_RESERVED = frozenset({"bus", "buses", "taxi", "hov", "tram", "emergency"})
 _MOTOR = re.compile(r"auto|car|truck|bus|sov|hov|vehicle|motor|drive|taxi|all", re.IGNORECASE)
 
 
@@ -51,15 +54,22 @@ def link_class(facility_type: str, free_speed_kmh: float) -> int:
     >>> link_class("Minor Arterial", 50), link_class("highway.motorway_link", 80), link_class("", 50)
     (1, 0, 1)
     """
-    text = facility_type.lower().removeprefix("highway.")
-    for number, words in _CLASS_WORDS:
-        if any(word in text for word in words):
-            return number
-    if not np.isfinite(free_speed_kmh):
+    number = _class_by_words(facility_type)
+    if number is not None:
+        return number
+    if not math.isfinite(free_speed_kmh):
         return LOCAL
-    return int(np.searchsorted([-75.0, -49.0, -39.0], -free_speed_kmh))
+    return sum(free_speed_kmh < limit for limit in (75.0, 49.0, 39.0))
 
 
+@lru_cache(maxsize=4096)
+def _class_by_words(facility_type: str) -> int | None:
+    """Return the class that a facility type names; a city has a few types and a hundred thousand links."""
+    text = facility_type.lower().removeprefix("highway.")
+    return next((number for number, words in _CLASS_WORDS if any(word in text for word in words)), None)
+
+
+@lru_cache(maxsize=4096)
 def is_for_motors(allowed_uses: str) -> bool:
     """Return whether motor vehicles may use a link or movement of these uses; an empty list means all.
 
@@ -69,6 +79,20 @@ def is_for_motors(allowed_uses: str) -> bool:
     [True, True, False, True]
     """
     return not allowed_uses.strip() or bool(_MOTOR.search(allowed_uses))
+
+
+@lru_cache(maxsize=4096)
+def is_for_all(allowed_uses: str) -> bool:
+    """Return whether general traffic may use a movement; an empty list means all.
+
+    Examples
+    --------
+    >>> [is_for_all(uses) for uses in ("", "bus", "auto, bus", "bus;bike")]
+    [True, False, True, False]
+    """
+    words = re.findall(r"[a-z]+", allowed_uses.lower())
+    motors = [word for word in words if is_for_motors(word)]
+    return not motors or not _RESERVED.issuperset(motors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,17 +182,17 @@ def _complete(table: Table, units: Units) -> _Columns:
         assumed=[list(names) for names in table.lists("assumed")],
     )
     facility = table.text("facility_type")
-    for index in range(len(table)):
-        c.classes[index] = number = link_class(facility[index], c.speed[index] * 3.6)
-        flags = c.assumed[index]
-        for column, values, default in (
-            ("lanes", c.lanes, DEFAULT_LANES[number]),
-            ("free_speed", c.speed, DEFAULT_SPEED_KMH[number] * KMH),
-        ):
-            if np.isnan(values[index]):
-                values[index] = default
-                if column not in flags:
-                    flags.append(column)
+    pairs = zip(facility, (c.speed * 3.6).tolist(), strict=True)
+    c.classes[:] = [link_class(words, speed) for words, speed in pairs]
+    for column, values, defaults in (
+        ("lanes", c.lanes, np.array(DEFAULT_LANES, float)),
+        ("free_speed", c.speed, np.array(DEFAULT_SPEED_KMH) * KMH),
+    ):
+        missing = np.isnan(values)
+        values[missing] = defaults[c.classes[missing]]
+        for index in np.flatnonzero(missing).tolist():
+            if column not in c.assumed[index]:
+                c.assumed[index].append(column)
     top = c.speed * c.wave * c.jam / (c.speed + c.wave)
     c.capacity = np.where(np.isnan(c.capacity), top, np.minimum(c.capacity, top))
     return c
@@ -233,10 +257,10 @@ def read_links(table: Table, geometry: Table, nodes: Nodes, units: Units) -> Lin
         nodes,
         ends,
     )
-    empty = [not text for text in table.text("length")]
-    for index, line in enumerate(lines):
-        if empty[index] and line is not None:
-            columns.length[index] = line_length(line)
+    drawn = [(k, line) for k, text in enumerate(table.text("length")) if not text and (line := lines[k]) is not None]
+    if drawn:
+        columns.length[[k for k, _ in drawn]] = line_lengths([line for _, line in drawn])
+        for index, _ in drawn:
             columns.assumed[index].append("length")
             if not columns.length[index] >= SHORTEST_LINK_M:
                 table.fault(index, "length is empty and its geometry has none either, must be > 0")

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twin.geometry import Float
-from twin.links import Int, Links, is_for_motors
+from twin.links import Int, Links, is_for_all, is_for_motors
 from twin.nodes import Nodes
 from twin.tables import Table
 from twin.units import Units
@@ -33,6 +33,9 @@ class Movements:
         Links whose lane ranges overlap without being equal, so that the ranges became one group.
     assumed_pockets
         Links with a turn pocket of assumed length.
+    reserved
+        Rows of the movements that are not for general traffic (bus gates): drivers do not choose them, vehicles whose
+        route is given may have them.
     """
 
     start: Int
@@ -45,6 +48,7 @@ class Movements:
     nodes_with_rows: frozenset[int] = frozenset()
     merged: tuple[str, ...] = ()
     assumed_pockets: tuple[str, ...] = ()
+    reserved: Int = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 @dataclass(slots=True)
@@ -54,6 +58,7 @@ class _Rule:
     out: int
     lanes: frozenset[int]
     pocket: float
+    reserved: bool = False
 
 
 def adjacency(node_of_link: Int, n_nodes: int) -> tuple[Int, Int]:
@@ -156,7 +161,8 @@ class _Reader:
                 continue  # a faulty row, or one for those who walk and cycle
             if self._joined(index, int(at[index]), pair[0], pair[1]):
                 self.listed.add(int(at[index]))
-                self._add(index, pair[0], pair[1], first[index], last[index], pocket[index])
+                reserved = not is_for_all(uses[index])
+                self._add(index, pair[0], pair[1], first[index], last[index], pocket[index], reserved=reserved)
                 if names[index]:
                     self.pairs[names[index]] = (pair[0], pair[1])
 
@@ -180,7 +186,7 @@ class _Reader:
                 right = False
         return right
 
-    def _add(self, index: int, ib: int, ob: int, first: float, last: float, pocket: float) -> None:
+    def _add(self, index: int, ib: int, ob: int, first: float, last: float, pocket: float, *, reserved: bool) -> None:
         lanes = int(self.links.lanes[ib])
         used = _lane_range(self.table, index, first, last, lanes)
         motors = frozenset(lane for lane in used if (ib, lane) not in self.other_lanes)
@@ -207,8 +213,9 @@ class _Reader:
         for rule in self.rules[ib]:
             if rule.out == ob:  # the same movement from further lanes
                 rule.lanes, rule.pocket = rule.lanes | used, max(rule.pocket, reach)
+                rule.reserved = rule.reserved and reserved
                 return
-        self.rules[ib].append(_Rule(ob, used, reach))
+        self.rules[ib].append(_Rule(ob, used, reach, reserved))
 
 
 def _groups(rules: list[_Rule]) -> tuple[list[set[int]], list[int], bool]:
@@ -255,16 +262,18 @@ def read_movements(
     listed = frozenset(reader.listed)
     dangling = len(links) > 0 and min(links.from_node.min(), links.to_node.min()) < 0
     n = 0 if dangling else len(links)  # dangling ends are faults, noted before
-    out_start, out_link = adjacency(links.from_node[:n], len(nodes))
+    out_start, out_link = (array.tolist() for array in adjacency(links.from_node[:n], len(nodes)))
+    from_node, to_node, lanes_of = links.from_node.tolist(), links.to_node.tolist(), links.lanes.tolist()
     start, group_start = [0], [0]
     out: list[int] = []
     group: list[int] = []
     group_lanes: list[float] = []
     group_pocket: list[float] = []
     merged: list[str] = []
+    closed: list[int] = []
     ids = links.ids
     for link in range(n):
-        node = int(links.to_node[link])
+        node = to_node[link]
         rules = reader.rules.get(link, [])
         first = len(group_lanes)
         if node in listed and rules and all(rule.lanes for rule in rules):
@@ -275,6 +284,8 @@ def read_movements(
             for rule, g in zip(rules, owner, strict=True):
                 if rule.out not in seen:
                     seen.add(rule.out)
+                    if rule.reserved:
+                        closed.append(len(out))
                     out.append(rule.out)
                     group.append(first + g)
             for g, lanes in enumerate(groups):
@@ -283,11 +294,10 @@ def read_movements(
         else:
             if node not in listed:
                 ways = out_link[out_start[node] : out_start[node + 1]]
-                onward = ways[links.to_node[ways] != links.from_node[link]]
-                ways = onward if len(onward) else ways
-                out.extend(ways.tolist())
+                ways = [way for way in ways if to_node[way] != from_node[link]] or ways
+                out.extend(ways)
                 group.extend([first] * len(ways))
-            group_lanes.append(float(links.lanes[link]))
+            group_lanes.append(float(lanes_of[link]))
             group_pocket.append(np.inf)
         start.append(len(out))
         group_start.append(len(group_lanes))
@@ -302,6 +312,7 @@ def read_movements(
         nodes_with_rows=listed,
         merged=tuple(merged),
         assumed_pockets=tuple(dict.fromkeys(reader.assumed)),
+        reserved=np.array(closed, np.int32),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from twin.geometry import METRES_PER_DEGREE, Float, line_length, step_lengths
+from twin.geometry import METRES_PER_DEGREE, Float, line_length, line_lengths, step_lengths
 from twin.links import motor_rows
 from twin.movement import movement_links
 
@@ -203,7 +203,7 @@ def _alike(a: Float, b: Float) -> bool:
 
 def _geometry(network: "Network") -> Iterator[Fault]:
     links, compiled, places = network.links, network.compile(), network.nodes.lon_lat
-    drawn = np.array([line_length(line) for line in links.geometry])
+    drawn = line_lengths(links.geometry)
     ends = np.array([[line[0], line[-1]] for line in links.geometry])
     for side, nodes, word in ((0, compiled.from_node, "begins"), (1, compiled.to_node, "ends")):
         shift = (ends[:, side] - places[nodes]) * METRES_PER_DEGREE
@@ -214,7 +214,7 @@ def _geometry(network: "Network") -> Iterator[Fault]:
             text = f"link {name}: its geometry {word} {off[link]:.0f} m from node {node}"
             yield Fault("warning", "link.csv", name, "geometry", text)
     pairs = np.column_stack([compiled.from_node, compiled.to_node])
-    straight = np.array([line_length(places[pair]) for pair in pairs])
+    straight = line_lengths([places[pair] for pair in pairs])
     stated = np.array(["length" not in columns for columns in links.assumed])
     # Straight lines without geometry are shorter than streets; a stated length below them is impossible.
     short = stated & (compiled.length < 0.5 * straight) & (straight - compiled.length > 30)

@@ -25,6 +25,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     load.add_argument("source", metavar="SOURCE", type=Path, help="file or folder, plain or gzip")
     load.add_argument("--format", dest="form", choices=FORMATS, help="guessed from what SOURCE holds unless given")
     load.add_argument("--map", dest="column_map", type=Path, metavar="FILE", help="TOML: columns of a table of links")
+    more = "signal programs to use instead (SUMO add.xml); may be repeated"
+    load.add_argument("--additional", type=Path, action="append", default=[], metavar="FILE", help=more)
+    trips = "vehicles with their routes (SUMO rou.xml, CBEngine demand) for trips.csv; may be repeated"
+    load.add_argument("--demand", type=Path, action="append", default=[], metavar="FILE", help=trips)
     _add_output(load)
     load.set_defaults(work=_import)
 
@@ -63,7 +67,8 @@ def _write(tables: Tables, args: argparse.Namespace) -> int:
     """Write the tables when they make a network, and say what it is."""
     network = Network.from_tables(tables)  # what cannot be read back is never written
     write_tables(args.out, tables, overwrite=args.force)
-    print(f"{args.out}: {_first_line(network)}")
+    trips = f", {len(tables['trips']):,} trips" if "trips" in tables else ""
+    print(f"{args.out}: {_first_line(network)}{trips}")
     for note in network.notes:
         print(f"  {note}")
     return 0
@@ -78,7 +83,10 @@ def _first_line(network: Network) -> str:
 
 
 def _import(args: argparse.Namespace) -> int:
-    return _write(import_tables(args.source, form=args.form, column_map=args.column_map), args)
+    tables = import_tables(
+        args.source, form=args.form, column_map=args.column_map, additional=args.additional, demand=args.demand
+    )
+    return _write(tables, args)
 
 
 def _generate(args: argparse.Namespace) -> int:

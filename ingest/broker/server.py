@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import logging
+import os
 from collections.abc import Callable
 
 from ingest.broker.connection import Connection
@@ -105,10 +106,14 @@ class Broker:
                 )
                 break
             except OSError as error:
-                reason = error.strerror or str(error)
+                # Of asyncio's long sentence the last words are what the system says.
+                reason = os.strerror(error.errno) if error.errno else str(error)
         else:
             where = f"{host}:{port}" if len(candidates) == 1 else f"{host}:{port} to {candidates[-1]}"
-            raise WorkError(f"the broker cannot listen on {where} ({reason}): stop what uses it or give another port")
+            raise WorkError(
+                f"the broker cannot listen on {where} ({reason}): stop what uses it or give another port "
+                "(CITYTWIN_MQTT_LISTEN)"
+            )
         self._started = self.now()
         self._tick()
         return int(self._server.sockets[0].getsockname()[1])

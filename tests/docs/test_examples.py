@@ -65,6 +65,13 @@ def test_a_controller_of_ones_own_runs_a_signal(folder: Path) -> None:
     assert "500 of 500 vehicles arrived" in run("bus_gate.py", folder, "C")
 
 
+def test_the_pictures_of_the_engine_are_drawn_by_the_engine(tmp_path: Path) -> None:
+    run("first_principles.py", tmp_path)
+    drawn = {path.name for path in tmp_path.glob("*.png")}
+    assert drawn == set(re.findall(r"\(engine/(\w+\.png)\)", (ROOT / "docs" / "engine.md").read_text("utf-8")))
+    assert drawn == {path.name for path in (ROOT / "docs" / "engine").iterdir()}
+
+
 @pytest.mark.parametrize("name", ["patrol", "bus_gate"])
 def test_the_page_shows_the_example_as_it_is(name: str) -> None:
     text = (ROOT / "examples" / f"{name}.py").read_text("utf-8")

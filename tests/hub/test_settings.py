@@ -42,6 +42,15 @@ def test_a_broker_url_that_leads_nowhere_is_refused(url: str) -> None:
     assert "CITYTWIN_MQTT_URL" in faults({"CITYTWIN_MQTT_URL": url})[0]
 
 
+@pytest.mark.parametrize("address", ["1883", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:x", ":1883"])
+def test_an_address_of_the_embedded_broker_that_is_none_is_refused(address: str) -> None:
+    assert "CITYTWIN_MQTT_LISTEN" in faults({"CITYTWIN_MQTT_LISTEN": address})[0]
+
+
+def test_a_clock_that_is_none_is_refused_before_anything_starts() -> None:
+    assert "CITYTWIN_CLOCK" in faults({"CITYTWIN_CLOCK": "yesterday"})[0]
+
+
 def write(folder: Path, text: str, encoding: str = "utf-8") -> dict[str, str]:
     (folder / "city.toml").write_text(text, encoding)
     return {"CITYTWIN_CONFIG": str(folder)}

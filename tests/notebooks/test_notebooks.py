@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom against a demo of its own, and shows what its text promises."""
+"""Every notebook runs from top to bottom, the first against a demo of its own, and shows what its text promises."""
 
 import os
 from collections.abc import Iterator
@@ -32,18 +32,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
         hub.stop()
 
 
-@pytest.fixture
-def outputs(
-    demo: RunningHub, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> list[dict[str, Any]]:
-    """What the cells of a notebook show, run as a user of the same machine would."""
-    monkeypatch.setenv("CITYTWIN_STATE", str(demo.state))
+def run(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Return what the cells of a notebook show, run as a user of the same machine would."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
     for name in ("JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))  # nothing of the user's own Jupyter decides this test
-    notebook = nbformat.read(request.param, as_version=4)
+        monkeypatch.setenv(name, str(folder / name.lower()))  # nothing of the user's own Jupyter decides this test
+    notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
     client.execute()
     return [output for cell in notebook.cells for output in cell.get("outputs", ())]
@@ -62,9 +58,16 @@ def pictures(outputs: list[dict[str, Any]]) -> list[str]:
     return [output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})]
 
 
+def warnings(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [output for output in outputs if output.get("name") == "stderr" and "Warning" in output["text"]]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("outputs", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS], indirect=True)
-def test_a_notebook_shows_state_map_what_if_and_scene(outputs: list[dict[str, Any]]) -> None:
+def test_a_city_in_a_minute_shows_state_map_what_if_and_scene(
+    demo: RunningHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CITYTWIN_STATE", str(demo.state))
+    outputs = run(ROOT / "notebooks" / "01_city_in_a_minute.ipynb", tmp_path, monkeypatch)
     text = text_of(outputs)
     assert "speed_sd_kmh" in text
     assert "measured" in text
@@ -72,7 +75,20 @@ def test_a_notebook_shows_state_map_what_if_and_scene(outputs: list[dict[str, An
     assert "total_delay_veh_h" in text
     assert len(pictures(outputs)) == 2, "a map and a scene"
     assert all(len(picture) > 20_000 for picture in pictures(outputs)), "a picture with next to nothing on it"
-    assert [output for output in outputs if output.get("name") == "stderr" and "Warning" in output["text"]] == []
+    assert warnings(outputs) == []
+
+
+@pytest.mark.slow
+def test_the_engine_from_first_principles_agrees_with_theory_in_every_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = run(ROOT / "notebooks" / "02_the_engine_from_first_principles.ipynb", tmp_path, monkeypatch)
+    text = text_of(outputs)  # the cells assert what they compare
+    assert "GRIDLOCK" in text
+    assert "the same bytes on one thread and on two: True" in text
+    assert len(pictures(outputs)) == 3, "diagram, curves, shock wave"
+    assert all(len(picture) > 10_000 for picture in pictures(outputs)), "a picture with next to nothing on it"
+    assert warnings(outputs) == []
 
 
 def test_there_are_notebooks_and_they_fit_on_a_few_screens() -> None:

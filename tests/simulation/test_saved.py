@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hub.cli import main
 from sensors import InputError
 from simulation import Demand, Flow, Scenario, Simulation, simulate
+from simulation.fixed_routes import FixedRoutes
 from simulation.saved import pack, restored, unpack
 from simulation.street import VEHICLE
 from twin import Network
@@ -269,6 +270,13 @@ def test_what_a_controller_is_about_to_do_is_in_no_file(network: Network, tmp_pa
     simulation = Simulation(network, demand, scenario=Scenario.parse(CONTROLLED))
     simulation.advance(100)
     with pytest.raises(InputError, match="cannot be saved with the actuated signal of node M"):
+        simulation.save(tmp_path / "state.npz")
+
+
+def test_routes_given_to_a_run_are_in_no_file(network: Network, tmp_path: Path) -> None:
+    simulation = Simulation(network, Demand.of_trips(network, [0.0, 5.0], ["A", "A"], ["C", "C"]))
+    simulation.guidance.assign(FixedRoutes.of(2, {0: (0, 1)}))
+    with pytest.raises(InputError, match="other routes than their demand's"):
         simulation.save(tmp_path / "state.npz")
 
 

@@ -100,6 +100,17 @@ def test_a_database_without_rights_names_the_missing_right(start, city_folder, p
     assert "stranger" in said or "schema" in said
 
 
+def test_a_taken_port_of_the_embedded_broker_is_named_with_the_variable_that_moves_it(start, city_folder):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        hub = start("serve", "--network", str(city_folder), "--port", "0", CITYTWIN_MQTT_LISTEN=address)
+        said = refused(hub, 1)
+    assert address in said
+    assert "CITYTWIN_MQTT_LISTEN" in said
+
+
 def test_a_broker_that_is_not_there_is_named(start, city_folder):
     said = refused(
         start("serve", "--network", str(city_folder), "--port", "0", CITYTWIN_MQTT_URL="mqtt://127.0.0.1:1"), 1

@@ -4,13 +4,15 @@ An importer is a module with two functions: ``recognises(source) -> bool`` looks
 ``read(source) -> Tables`` returns the tables, whose ``note`` table says what is a placeholder, assumed or approximated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sensors import InputError
 from twin.gmns import Tables
-from twin.importers import cbengine, gmns, sumo, table
+from twin.importers import cbengine, gmns, sumo, sumo_routes, table
 from twin.importers.source import beginning
+
+Row = Mapping[str, object]
 
 FORMATS = ("cbengine", "sumo", "gmns", "table")
 
@@ -59,7 +61,14 @@ def guess(source: Path) -> str:
     )
 
 
-def import_tables(source: Path | str, *, form: str | None = None, column_map: Path | str | None = None) -> Tables:
+def import_tables(
+    source: Path | str,
+    *,
+    form: str | None = None,
+    column_map: Path | str | None = None,
+    additional: Sequence[Path] = (),
+    demand: Sequence[Path] = (),
+) -> Tables:
     """Return the tables of a foreign network.
 
     Parameters
@@ -68,6 +77,10 @@ def import_tables(source: Path | str, *, form: str | None = None, column_map: Pa
         One of `FORMATS`; guessed from what the source holds when not given.
     column_map
         TOML file that names the columns of a table of links.
+    additional
+        Further files of SUMO, whose signal programs replace those of the network.
+    demand
+        Vehicles with their routes: route files of SUMO, demand of CBEngine; they become the table ``trips``.
 
     Raises
     ------
@@ -84,9 +97,28 @@ def import_tables(source: Path | str, *, form: str | None = None, column_map: Pa
         raise InputError(f"format is {form!r}, must be one of {', '.join(FORMATS)}")
     if source.is_dir() and form != "gmns":
         raise InputError(f"{source}: is a folder, {form} is read from a file")
+    for path in (*additional, *demand):
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file")
+    if additional and form != "sumo":
+        raise InputError(f"--additional names further files of SUMO; it has no meaning for {form}")
+    if demand and form not in _DEMAND_READERS:
+        own = "put demand.csv or trips.csv into the network folder instead"
+        raise InputError(f"--demand is read for {' and '.join(_DEMAND_READERS)}, not for {form}; {own}")
     if form == "table":
-        return table.read(source, column_map=None if column_map is None else Path(column_map))
-    return _READERS[form](source)
+        tables = table.read(source, column_map=None if column_map is None else Path(column_map))
+    elif form == "sumo":
+        tables = sumo.read(source, additional=additional, reserved=bool(demand))
+    else:
+        tables = cbengine.read(source) if form == "cbengine" else gmns.read(source)
+    if not demand:
+        return tables
+    trips, notes = _DEMAND_READERS[form](demand, tables)
+    more = [{"kind": kind, "text": text} for kind, text in notes]
+    return {**tables, "trips": trips, "note": [*tables.get("note", ()), *more]}
 
 
-_READERS: dict[str, Callable[[Path], Tables]] = {"cbengine": cbengine.read, "sumo": sumo.read, "gmns": gmns.read}
+_DEMAND_READERS: dict[str, Callable[[Sequence[Path], Tables], tuple[list[Row], list[tuple[str, str]]]]] = {
+    "sumo": sumo_routes.read,
+    "cbengine": cbengine.read_demand,
+}

@@ -6,7 +6,7 @@ An *edge* of SUMO is a link, a *connection* a movement, a *tlLogic* a signal pla
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -77,6 +77,7 @@ class _Net:
     connections: list[dict[str, str]] = field(default_factory=list)
     programs: dict[str, tuple[str, float, list[tuple[float, str]]]] = field(default_factory=dict)
     more_programs: set[str] = field(default_factory=set)
+    notes: list[tuple[str, str]] = field(default_factory=list)
 
     def number(self, element: ElementTree.Element, key: str, default: float | None = None) -> float:
         text = element.get(key)
@@ -88,6 +89,9 @@ class _Net:
             what = f"<{element.tag}> {element.get('id', '')}".strip()
             raise InputError(f"{self.name}: {what}: {key} is {text!r}, must be a number")
         return value
+
+
+_Reader = Callable[[_Net, ElementTree.Element], None]
 
 
 def _allowed(allow: str | None, disallow: str | None) -> tuple[bool, bool]:
@@ -103,9 +107,24 @@ def _allowed(allow: str | None, disallow: str | None) -> tuple[bool, bool]:
     return True, True
 
 
-def _parse(source: Path) -> _Net:
-    """Read the file element by element, so that the memory stays that of the network."""
+def _parse(source: Path, additional: Iterable[Path] = ()) -> _Net:
+    """Return what the network's file holds; signal programs of additional files stand in for its own, as in SUMO."""
     net = _Net(source.name)
+    _walk(source, net, _READERS, ("net",), "not a network; give its .net.xml")
+    for path in additional:
+        more = _Net(path.name)
+        _walk(path, more, {"tlLogic": _read_program}, ("additional", "add"), "not an additional file")
+        if not more.programs:
+            net.notes.append(("note", f"{path.name} holds no signal programs; nothing else of such files is read"))
+        if unknown := sorted(set(more.programs) - set(net.programs)):
+            raise InputError(f"{path.name}: <tlLogic> {unknown[0]}: the network has no such signal")
+        net.programs |= more.programs
+        net.more_programs = net.more_programs - set(more.programs) | more.more_programs
+    return net
+
+
+def _walk(source: Path, net: _Net, readers: Mapping[str, _Reader], roots: tuple[str, ...], otherwise: str) -> None:
+    """Read a file element by element, so that the memory stays that of the network."""
     root: ElementTree.Element | None = None
     try:
         with open_bytes(source) as file:
@@ -113,20 +132,19 @@ def _parse(source: Path) -> _Net:
             for event, element in ElementTree.iterparse(file, events=("start", "end")):  # noqa: S314
                 if root is None:
                     root = element
-                    if element.tag != "net":
-                        raise InputError(
-                            f"{source.name}: is a <{element.tag}> file of SUMO, not a network; give its .net.xml"
-                        )
-                elif event == "end" and element.tag in _READERS:
-                    _READERS[element.tag](net, element)
+                    if element.tag not in roots:
+                        raise InputError(f"{source.name}: is a <{element.tag}> file of SUMO, {otherwise}")
+                elif event == "end" and element.tag in readers:
+                    readers[element.tag](net, element)
                     element.clear()
                     root.clear()
     except ElementTree.ParseError as error:
         line = error.position[0]
         raise InputError(f"{source.name}: line {line}: is not complete XML ({error}); the file is cut off") from None
+    except (LookupError, ValueError) as error:  # what expat says of encodings
+        raise InputError(f"{source.name}: cannot be read ({error}), must be XML in UTF-8") from None
     except (EOFError, OSError) as error:
         raise InputError(f"{source.name}: is a broken gzip file: {error}") from None
-    return net
 
 
 def _read_edge(net: _Net, element: ElementTree.Element) -> None:
@@ -167,7 +185,7 @@ def _read_type(net: _Net, element: ElementTree.Element) -> None:
     net.types[element.get("id", "")] = (element.get("allow", ""), element.get("disallow", ""))
 
 
-_READERS = {
+_READERS: dict[str, _Reader] = {
     "location": lambda net, element: setattr(net, "location", dict(element.attrib)),
     "type": _read_type,
     "edge": _read_edge,
@@ -259,10 +277,11 @@ def _links(net: _Net, places: _Places) -> list[Row]:
     return rows
 
 
-def _movements(net: _Net) -> tuple[list[Row], dict[Pair, list[dict[str, str]]]]:
+def _movements(net: _Net, *, reserved: bool) -> tuple[list[Row], dict[Pair, list[dict[str, str]]]]:
     """Return the rows of ``movement.csv``, and the connections of each movement.
 
-    General traffic does not enter a link for buses alone: such movements exist only from other bus links.
+    General traffic does not enter a link for buses alone: such movements exist only from other bus links, or are
+    ``reserved`` for vehicles whose route is given.
     """
     found: dict[Pair, list[dict[str, str]]] = defaultdict(list)
     lanes: dict[Pair, set[int]] = defaultdict(set)
@@ -270,7 +289,10 @@ def _movements(net: _Net) -> tuple[list[Row], dict[Pair, list[dict[str, str]]]]:
         pair = connection.get("from", ""), connection.get("to", "")
         ib, ob = net.edges.get(pair[0]), net.edges.get(pair[1])
         index = connection.get("fromLane", "")
-        if ib is None or ob is None or not (ib.motor and ob.motor) or (ib.general and not ob.general):
+        if ib is None or ob is None or not (ib.motor and ob.motor):
+            continue
+        gate = ib.general and not ob.general
+        if gate and not reserved:
             continue
         if not index.isdigit() or int(index) >= len(ib.lanes):
             raise InputError(
@@ -278,7 +300,7 @@ def _movements(net: _Net) -> tuple[list[Row], dict[Pair, list[dict[str, str]]]]:
                 f"the edge has lanes 0 to {len(ib.lanes) - 1}"
             )
         lane = ib.lanes[int(index)]
-        if lane.general or (lane.motor and not ib.general):
+        if lane.general or (lane.motor and (gate or not ib.general)):
             # Lanes of bicycles lie outside; those of motors are counted from the left.
             lanes[pair].add(sum(other.motor for other in ib.lanes[int(index) :]))
             found[pair].append(connection)
@@ -292,6 +314,7 @@ def _movements(net: _Net) -> tuple[list[Row], dict[Pair, list[dict[str, str]]]]:
             "ob_link_id": pair[1],
             "type": _TURNS.get(connections[0].get("dir", ""), ""),
             "ctrl_type": "signal" if connections[0].get("tl") else "",
+            "allowed_uses": "bus" if net.edges[pair[0]].general and not net.edges[pair[1]].general else "",
         }
         for pair, connections in found.items()
     ]
@@ -339,22 +362,29 @@ def _green(state: str, indices: Iterable[int], letters: str = "GgsOo") -> bool:
     return any(k < len(state) and state[k] in letters for k in indices)
 
 
-def read(source: Path) -> Tables:
+def read(source: Path, *, additional: Iterable[Path] = (), reserved: bool = False) -> Tables:
     """Return the tables of a SUMO network.
+
+    Parameters
+    ----------
+    additional
+        Files whose signal programs replace those of the network, as SUMO's ``--additional-files``.
+    reserved
+        Keep movements into links for buses alone, for vehicles whose route is given.
 
     Raises
     ------
     InputError
         When the file is cut off, another kind of SUMO file, or in an unknown projection.
     """
-    net = _parse(source)
-    notes = [("attribution", f"Imported from {source.name} (SUMO network).")]
+    net = _parse(source, additional)
+    notes = [("attribution", f"Imported from {source.name} (SUMO network)."), *net.notes]
     places = _Places(net, notes)
     links = _links(net, places)
     if not links:
         raise InputError(f"{source.name}: has no edge for motor vehicles")
     used = {str(row[key]) for row in links for key in ("from_node_id", "to_node_id")}
-    movements, found = _movements(net)
+    movements, found = _movements(net, reserved=reserved)
     timing = _signals(net, found, notes)
     if left_out := len(net.edges) - len(links):
         notes.append(("note", f"{left_out} edges without motor vehicles (rail, foot, cycle) are left out"))
