@@ -23,7 +23,8 @@ def forget_stale_kernels(kernel: Any) -> bool:
         be written.
     """
     texts = [source.read_bytes() for source in sorted(Path(__file__).parent.glob("*.py"))]
-    digest = hashlib.sha256(b"".join(text for text in texts if b"njit" in text or b"@kernel" in text)).hexdigest()
+    kernels = [text for text in texts if b"numba" in text or b"engine_kernel" in text]
+    digest = hashlib.sha256(b"".join(kernels)).hexdigest()
     folder = Path(kernel.stats.cache_path)
     stamp = folder / STAMP
     try:
