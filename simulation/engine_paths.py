@@ -27,6 +27,7 @@ from simulation.routing import (
     by_destination,
     clear,
     is_reached,
+    lengthened,
     movement_between,
     pop,
     push,
@@ -300,7 +301,7 @@ def plan_alternatives(
     begins = used + np.concatenate([[0], np.cumsum([len(chunk) for chunk in chunks])])
     end = int(begins[-1])
     if end > len(path):
-        path = np.concatenate([path, np.full(max(end - len(path), len(path)), -1, np.int32)])
+        path = lengthened(path, end)
     for chunk, place in zip(chunks, begins.tolist(), strict=False):
         path[place : place + len(chunk)] = chunk
     step[q.order] += np.repeat(begins[:-1], np.diff(cuts))[:, None]

@@ -504,6 +504,13 @@ def shares(groups: Long, threads: int) -> Long:
     return np.unique(np.concatenate([[0], cuts, [len(groups) - 1]]))
 
 
+def lengthened(path: Int, n: int) -> Int:
+    """Return a copy of a store with room for ``n`` cells at least, twice as long; zeros cost nothing until used."""
+    longer = np.zeros(max(n, 2 * len(path)), np.int32)
+    longer[: len(path)] = path
+    return longer
+
+
 class Routes(NamedTuple):
     """Routes in the order of the requests; ``path`` is the store, perhaps a larger copy of the one given.
 
@@ -561,7 +568,7 @@ def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used:
     begins = used + np.concatenate([[0], np.cumsum([len(chunk) for chunk in chunks])])
     end = int(begins[-1])
     if end > len(path):
-        path = np.concatenate([path, np.full(max(end - len(path), len(path)), -1, np.int32)])
+        path = lengthened(path, end)
     for chunk, place in zip(chunks, begins.tolist(), strict=False):
         path[place : place + len(chunk)] = chunk
     for task, by in enumerate(begins[:-1].tolist()):
