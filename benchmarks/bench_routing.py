@@ -8,7 +8,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from benchmarks.bench_engine import grid
+from benchmarks.workload import grid
 from simulation import compile_kernels, routing
 from twin.compiled import CompiledNetwork, Float, Int
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--destinations", type=int, default=300)
     args = parser.parse_args()
     compile_kernels()
-    city = grid(args.size).compile()
+    city = grid(args.size, vehicles=1).network.compile()
     random = np.random.default_rng(1)
     cost = city.length / city.free_speed * random.uniform(1.0, 2.0, city.n_links)
     node = np.sort(random.choice(city.n_nodes, min(args.destinations, city.n_nodes), replace=False)).astype(np.int32)

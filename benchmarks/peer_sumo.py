@@ -8,6 +8,7 @@ this is the triangle of a driver who takes 1 s: SUMO adds the time in which the 
 import resource
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -41,13 +42,15 @@ def run(workload: Workload, *, folder: Path | None = None) -> Run:
     write_network(workload, folder)
     write_routes(workload, folder)
     words = ("--net-file=net.xml", "--route-files=rou.xml", *TRIANGLE)
-    spent_s = simulate(folder, words, horizon_s=workload.horizon_s)
+    spent = simulate(folder, words, horizon_s=workload.horizon_s)
     links = {str(k): k for k in range(len(workload.network.links))}
-    return result(folder, links, {str(k): k for k in range(len(workload))}, workload, spent_s)
+    return result(folder, links, {str(k): k for k in range(len(workload))}, workload, spent)
 
 
-def simulate(folder: Path, words: Sequence[str], *, horizon_s: float) -> float:
-    """Run SUMO in a folder and return its CPU, s; reading the files, measured by a run that ends at once, is left out.
+def simulate(folder: Path, words: Sequence[str], *, horizon_s: float) -> tuple[float, float]:
+    """Run SUMO in a folder and return its CPU and its time on the clock (s).
+
+    Reading the files, measured by a run that ends at once, is left out.
 
     Counts by edge go to ``edge.xml``, those of the first hour to ``hour.xml``, trips to ``trip.xml``.
     """
@@ -59,13 +62,14 @@ def simulate(folder: Path, words: Sequence[str], *, horizon_s: float) -> float:
     given = next((word for word in words if word.startswith("--additional-files=")), "--additional-files=")
     files = f"{given}{',' if given[-1] != '=' else ''}measure.add.xml"
     words = [*(word for word in words if word != given), files, *MESO, "--tripinfo-output=trip.xml"]
-    spent = []
+    spent, wall = [], []
     for end_s in (1.0, horizon_s):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         _call("sumo", [*words, "--tripinfo-output.write-unfinished", f"--end={end_s}"], folder)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        wall.append(time.perf_counter() - clock)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return spent[1] - spent[0]
+    return spent[1] - spent[0], wall[1] - wall[0]
 
 
 def write_network(workload: Workload, folder: Path) -> None:
@@ -136,7 +140,11 @@ def counts(path: Path, links: Mapping[str, int]) -> tuple[Long, Long, float]:
 
 
 def result(
-    folder: Path, links: Mapping[str, int], vehicles: Mapping[str, int], workload: Workload, spent_s: float
+    folder: Path,
+    links: Mapping[str, int],
+    vehicles: Mapping[str, int],
+    workload: Workload,
+    spent: tuple[float, float],
 ) -> Run:
     """Return what `simulate` has left in a folder; ``links`` and ``vehicles`` give positions by SUMO's ids."""
     entered, left, on_links = counts(folder / "edge.xml", links)
@@ -147,7 +155,8 @@ def result(
         waiting[vehicle] = float(row["departDelay"])
     return Run(
         solver=f"SUMO {version('eclipse-sumo')} meso",
-        spent_s=spent_s,
+        spent_s=spent[0],
+        wall_s=spent[1],
         arrive=arrive,
         entered=entered,
         left=left,

@@ -28,6 +28,8 @@ Row = dict[str, Any]
 JAM_DENSITY_VEH_KM = 200.0  # per lane
 WAVE_SPEED_KMH = 18.0
 DEGREE_M = 111_194.9  # m per degree of latitude on the sphere that the twin uses
+GOLDEN = 0.618034  # spreads first departures
+NETWORKS = Path(__file__).parents[1] / "tests" / "verification" / "networks"
 MIDDLE = (120.0, 30.0)  # degrees; nothing real is meant
 
 
@@ -107,6 +109,39 @@ def grid(n: int = 11, *, vehicles: int = 60_000, period_s: float = 3600.0, horiz
     destination = (origin + random.integers(1, n * n, vehicles)) % (n * n)
     depart = np.floor(np.linspace(0.0, period_s, vehicles, endpoint=False))
     return Workload(f"{n} x {n} grid", network, depart, origin, destination, horizon_s)
+
+
+def sioux_falls(share: float, *, horizon_s: float = 7200.0) -> Workload:
+    """Return a share of Sioux Falls' daily vehicles within an hour, on fixed routes.
+
+    Topology, free-flow times, capacities and demand of LeBlanc, Morlok and Pierskalla (1975), Transportation Research
+    9(5), doi 10.1016/0041-1647(75)90030-1. A minute of free-flow time is 300 m at 20 m/s here; a link has two lanes
+    when it carries 10,000 or more.
+    """
+    with (NETWORKS / "sioux_falls_links.csv").open(encoding="utf-8") as file:
+        links = [
+            street(
+                row["from"],
+                row["to"],
+                length=300.0 * float(row["time_min"]),
+                lanes=1 if float(row["capacity"]) < 10_000 else 2,
+                free_speed_m_s=20.0,
+            )
+            for row in csv.DictReader(file)
+        ]
+    names = [str(k + 1) for k in range(24)]
+    network = lay([(name, 700.0 * (k % 5), 700.0 * (k // 5)) for k, name in enumerate(names)], links)
+    with (NETWORKS / "sioux_falls_demand.csv").open(encoding="utf-8") as file:
+        table = np.array([[float(row[name]) for name in names] for row in csv.DictReader(file)])
+    start, end = np.nonzero(table)
+    counts = np.round(table[start, end] * share).astype(int)
+    pair = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts)
+    depart = np.floor((number + GOLDEN * pair % 1.0) / counts[pair] * 3600.0)
+    order = np.argsort(depart, kind="stable")
+    node = np.array([network.nodes.position[name] for name in names])
+    ends = node[start[pair]][order], node[end[pair]][order]
+    return with_routes(Workload("Sioux Falls", network, depart[order], *ends, horizon_s))
 
 
 def city(*, vehicles: int = 1_080_000, period_s: float = 7200.0, horizon_s: float = 10_000.0) -> Workload:

@@ -405,7 +405,7 @@ def lock_requirements():
     """Resolve the requirement files anew: every version pinned and hashed, no address in them."""
     uv = VENV / BIN / "uv"
     install(ROOT / "requirements" / "uv.txt")
-    for name, extras in (("run", ()), ("develop", ("--extra", "test", "--extra", "notebook"))):
+    for name, extras in (("run", ()), ("develop", ("--extra", "test", "--extra", "notebook", "--extra", "peers"))):
         code, output = run(
             [
                 uv,

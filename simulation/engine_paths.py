@@ -27,6 +27,7 @@ from simulation.routing import (
     by_destination,
     clear,
     is_reached,
+    lengthened,
     movement_between,
     pop,
     push,
@@ -92,9 +93,9 @@ def _is_clear(chart: Map, place: int, s: Scratch, w: Work) -> bool:
     while True:
         if w.on_way[chart.end_node[place]] == w.number[0]:
             return False
-        if s.next[place] == ENDS:
+        if s.link[place].next == ENDS:
             return True
-        place = whole(s.next[place])
+        place = whole(s.link[place].next)
 
 
 @part_of_kernel
@@ -125,7 +126,7 @@ def _turn_off(chart: Map, cost: Float, path: int, turn: int, start: int, mask: i
                 allowed = not same
         if allowed:
             w.seen[place], w.so_far[place], w.from_place[place] = now, 0.0, -1
-            n = push(w.heap, n, (np.float64(s.distance[place]).view(np.int64) & ~mask) | place)
+            n = push(w.heap, n, (np.float64(s.link[place].distance).view(np.int64) & ~mask) | place)
     last = whole(-1)
     while n > 0:
         place = w.heap[0] & mask
@@ -147,12 +148,12 @@ def _turn_off(chart: Map, cost: Float, path: int, turn: int, start: int, mask: i
             if w.seen[after] == now and w.so_far[after] <= away:
                 continue
             w.seen[after], w.so_far[after], w.from_place[after] = now, away, place
-            n = push(w.heap, n, (np.float64(away + s.distance[after]).view(np.int64) & ~mask) | after)
+            n = push(w.heap, n, (np.float64(away + s.link[after].distance).view(np.int64) & ~mask) | after)
     for k in range(n):
         w.heap[k] = LARGEST
     if last < 0:
         return -1
-    total = spent + w.so_far[last] + s.distance[last]
+    total = spent + w.so_far[last] + s.link[last].distance
     row, worst, n_kept = whole(-1), whole(-1), 0
     for other in range(len(w.state)):
         if w.state[other] == FREE:
@@ -176,8 +177,8 @@ def _turn_off(chart: Map, cost: Float, path: int, turn: int, start: int, mask: i
         w.cells[row, turn + n_before - k] = place
         place = whole(w.from_place[place])
     length, place = turn + n_before + 1, last
-    while s.next[place] != ENDS:
-        place = whole(s.next[place])
+    while s.link[place].next != ENDS:
+        place = whole(s.link[place].next)
         w.cells[row, length] = place
         length += 1
     w.state[row], w.length[row], w.turn[row], w.total[row] = CANDIDATE, length, turn, total
@@ -238,7 +239,7 @@ def _plan(
         if target != q.target[row]:
             target = whole(q.target[row])
             clear(chart, s)
-            tree(chart, cost, target, len(chart.from_node) + len(chart.rank), True, s)
+            tree(chart, target, len(chart.from_node) + len(chart.rank), True, s)
         n = _paths(chart, cost, whole(q.begin[row]), k, s, w, order)
         room = 0
         for j in range(n):
@@ -281,16 +282,17 @@ def plan_alternatives(
     first, step, total = np.full((n, k), -1, np.int32), np.zeros((n, k), np.int64), np.full((n, k), math.inf)
     if not n:
         return Alternatives(first, step, total, path, used)
-    cost = np.asarray(cost, np.float64)[chart.link]
+    cost = np.ascontiguousarray(cost, np.float64)
+    at_place = cost[chart.link]
     q = by_destination(chart, start, node)
     cuts = q.groups[shares(q.groups, threads)]
 
     def work(task: int) -> Int:
-        s, w, order = scratch(chart), _work(chart, k), np.zeros(k, np.int64)
+        s, w, order = scratch(chart, cost), _work(chart, k), np.zeros(k, np.int64)
         done, end, filled = int(cuts[task]), int(cuts[task + 1]), 0
         chunk = np.empty(1024 + 16 * k * (end - done), np.int32)
         while True:
-            done, filled = _plan(chart, cost, q, k, done, end, first, step, total, chunk, filled, s, w, order)
+            done, filled = _plan(chart, at_place, q, k, done, end, first, step, total, chunk, filled, s, w, order)
             if done == end:
                 return chunk[:filled]
             chunk = np.concatenate([chunk, np.empty(len(chunk) + k * len(cost), np.int32)])
@@ -299,7 +301,7 @@ def plan_alternatives(
     begins = used + np.concatenate([[0], np.cumsum([len(chunk) for chunk in chunks])])
     end = int(begins[-1])
     if end > len(path):
-        path = np.concatenate([path, np.full(max(end - len(path), len(path)), -1, np.int32)])
+        path = lengthened(path, end)
     for chunk, place in zip(chunks, begins.tolist(), strict=False):
         path[place : place + len(chunk)] = chunk
     step[q.order] += np.repeat(begins[:-1], np.diff(cuts))[:, None]

@@ -211,7 +211,7 @@ class Guidance:
         if not len(cells):
             return np.zeros(0, np.int32)
         if used + len(cells) > len(path):
-            path = np.concatenate([path, np.full(max(len(path), len(cells)), -1, np.int32)])
+            path = routing.lengthened(path, used + len(cells))
         path[used : used + len(cells)] = self._movement[cells]
         self._simulation.traffic.vehicle["step"][vehicles] = used + np.cumsum(length) - length
         self.keep_path(path, used + len(cells))
@@ -240,11 +240,11 @@ class Guidance:
         """Keep only what is left of the routes of vehicles that have not arrived."""
         simulation, traffic = self._simulation, self._simulation.traffic
         size = len(traffic.path)
-        path = np.full(size, -1, np.int32)
+        path = np.zeros(size, np.int32)
         vehicles, _ = engine_riders.riders(simulation.roads, traffic)
         used = engine_guidance.compact(simulation.roads, traffic, vehicles, self.used, path)
         if used > size // 2:
-            path = np.concatenate([path, np.full(size, -1, np.int32)])
+            path = routing.lengthened(path, 2 * size)
         self.keep_path(path, used)
         self._moved = True
 

@@ -13,7 +13,7 @@ from simulation.departures import Trips
 from simulation.engine_paths import Alternatives
 from simulation.fixed_routes import FixedRoutes
 from simulation.instants import Late, until
-from simulation.routing import BITS, Map, shares
+from simulation.routing import Map, shares
 from simulation.street import Long
 from simulation.threads import in_order
 from twin.compiled import CompiledNetwork, Float, Int
@@ -136,10 +136,8 @@ class LinkTimes:
 
 def allowed_movements(chart: Map) -> npt.NDArray[np.bool_]:
     """Return which movements of the network a route may take."""
-    after, before = chart.place[chart.movement_to], chart.place[chart.movement_from]
-    number = before - chart.in_start[chart.end_node[before]]
-    words = chart.led[chart.led_start[after] + number // BITS]
-    allowed: npt.NDArray[np.bool_] = (words >> (number % BITS)) & 1 == 1
+    allowed = np.zeros(len(chart.movement_to), np.bool_)
+    allowed[chart.allowed] = True
     return allowed
 
 

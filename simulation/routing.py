@@ -15,13 +15,14 @@ Source: Dijkstra (1959), A note on two problems in connexion with graphs, Numeri
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from simulation.engine_fence import fetch
 from simulation.engine_kernel import inner, kernel, part_of_kernel
-from simulation.street import whole
+from simulation.street import Records, whole
 from simulation.threads import in_order
 from twin.compiled import CompiledNetwork, Float, Int
 
@@ -121,33 +122,57 @@ def _along_a_curve(xy: Float) -> Long:
     return np.argsort(code, kind="stable").astype(np.int64)
 
 
+# What a search looks at together lies together: three quarters of its time are waits for memory.
+WORD = np.dtype(
+    [
+        ("unreached", "i8"),  # in-links that are not reached, and SET_OFF while somebody waits to start at the node
+        ("asked", "i8"),  # in-links from whose end somebody asks
+        ("best", "f8"),  # s of the node's best out-link in the heap; infinite once one was taken
+        ("in_start", "i4"),  # place of the first bit
+        ("end_word", "i4"),  # of the node
+    ],
+    align=True,
+)
+LINK = np.dtype(
+    [
+        ("distance", "f8"),  # s from the start of the link, once it is reached, to the destination
+        ("cost", "f8"),
+        ("next", "i4"),  # place of the link after it, or ENDS
+        ("word", "i4"),  # first of the node at which it begins
+        ("led", "i8"),  # of the first word's in-links those that lead into it
+    ],
+    align=True,
+)
+
+
 class Scratch(NamedTuple):
-    """What one thread needs for a tree, by place or node on the map."""
+    """What one thread needs for a tree."""
 
-    distance: Float  # s from the start of each reached link to the destination
-    next: Int  # place of the link after each reached one, or ENDS
-    unreached: Long
-    best: Float  # s of the best out-link in the heap of each node; infinite once one was taken
-    asked: Long  # words of the in-links from whose end somebody asks
-    setting_off: Int  # place of the best first link of each node where somebody starts, else -1
-    step: Long  # in the path of the movement at the end of each link, -1: not written
+    word: Records
+    link: Records  # by place
+    setting_off: Int  # place of the best first link of each node, at its first word, where somebody starts; else -1
+    step: Long  # by place: where the movement at the end of the link stands in the path, -1: nowhere
     heap: Long
-    settled: Int  # starts (node, or -1 - place), in the order in which they were settled
+    settled: Int  # starts (word, or -1 - place), in the order in which they were settled
 
 
-def scratch(chart: Map) -> Scratch:
-    """Return what one thread needs."""
-    n_links, n_nodes = len(chart.from_node), len(chart.rank)
+def scratch(chart: Map, cost: Float) -> Scratch:
+    """Return what one thread needs for trees by the cost of the network's links."""
+    n_links, n_words = len(chart.from_node), len(chart.unreached)
+    word, link = np.zeros(n_words, WORD), np.zeros(n_links, LINK)
+    node = np.repeat(np.arange(len(chart.rank)), np.diff(chart.word_start))
+    word["unreached"], word["best"] = chart.unreached, math.inf
+    word["in_start"] = chart.in_start[node] + BITS * (np.arange(n_words) - chart.word_start[node])
+    word["end_word"] = chart.word_start[node + 1]
+    link["cost"] = cost[chart.link]
+    link["word"], link["led"] = chart.word_start[chart.from_node], chart.led[chart.led_start[:-1]]
     return Scratch(
-        distance=np.zeros(n_links),
-        next=np.zeros(n_links, np.int32),
-        unreached=chart.unreached.copy(),
-        best=np.full(n_nodes, math.inf),
-        asked=np.zeros(len(chart.unreached), np.int64),
-        setting_off=np.full(n_nodes, -1, np.int32),
+        word=word,
+        link=link,
+        setting_off=np.full(n_words, -1, np.int32),
         step=np.full(n_links, -1, np.int64),
         heap=np.full(2 * n_links + 4, LARGEST),
-        settled=np.zeros(n_links + n_nodes, np.int32),
+        settled=np.zeros(n_links + n_words, np.int32),
     )
 
 
@@ -188,24 +213,24 @@ def pop(heap: Long, n: int) -> int:
 
 
 @inner
-def _open(chart: Map, unreached: Long, node: int) -> bool:
-    """Return whether any in-link of ``node`` is not reached, or somebody still waits to start there."""
-    bits = np.int64(0)
-    for word in range(chart.word_start[node], chart.word_start[node + 1]):
-        bits |= unreached[word]
+def _open(s: Scratch, first: int) -> bool:
+    """Return whether any in-link of a node is not reached, or somebody still waits to start there."""
+    bits = s.word[first].unreached
+    for word in range(first + 1, s.word[first].end_word):
+        bits |= s.word[word].unreached
     return bool(bits != 0)
 
 
 @part_of_kernel
-def _matters(chart: Map, node: int, s: Scratch) -> bool:
-    """Return whether somebody needs the in-links of ``node`` that are not reached yet; mostly they lead back."""
-    for word in range(chart.word_start[node], chart.word_start[node + 1]):
-        bits = s.unreached[word]
-        if bits & s.asked[word]:
+def _matters(s: Scratch, first: int) -> bool:
+    """Return whether somebody needs the in-links of a node that are not reached yet; mostly they lead back."""
+    for word in range(first, s.word[first].end_word):
+        bits = s.word[word].unreached
+        if bits & s.word[word].asked:
             return True
-        place = chart.in_start[node] + BITS * (word - chart.word_start[node])
+        place = whole(s.word[word].in_start)
         while bits != 0:
-            if bits & 1 and _open(chart, s.unreached, chart.from_node[place]):
+            if bits & 1 and _open(s, whole(s.link[place].word)):
                 return True
             bits >>= 1
             place += 1
@@ -217,83 +242,88 @@ def is_reached(chart: Map, place: int, s: Scratch) -> bool:
     """Return whether the link at ``place`` is reached."""
     node = chart.end_node[place]
     number = place - chart.in_start[node]
-    return bool((s.unreached[chart.word_start[node] + number // BITS] >> (number % BITS)) & 1 == 0)
+    return bool((s.word[chart.word_start[node] + number // BITS].unreached >> (number % BITS)) & 1 == 0)
 
 
 @part_of_kernel
-def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s: Scratch) -> int:
+def tree(chart: Map, node: int, remaining: int, everywhere: bool, s: Scratch) -> int:
     """Fill ``s`` with the tree of ``node`` until ``remaining`` starts are settled; return how many are.
 
     Links that lead away from the destination are not followed unless somebody needs them, or ``everywhere``. The heap
     holds one number per link: the bits of its distance, which sort as distances do, the last of them replaced by the
     link's place. That halves the heap and decides between equals; distances that differ by less than 2^-32 of
-    themselves count as equal in a network of a million links.
+    themselves count as equal in a network of a million links. Of a node's out-links only the best has a place in the
+    heap, until it is taken and turns out not to be enough.
     """
     mask = np.int64(1)
-    while mask < len(cost):
+    while mask < len(s.link):
         mask <<= 1
     mask -= 1
     n, n_settled = 0, 0
     for word in range(chart.word_start[node], chart.word_start[node + 1]):
-        bits = s.unreached[word] & ~SET_OFF
-        s.unreached[word] ^= bits
-        asked = s.asked[word]
-        place = whole(chart.in_start[node] + BITS * (word - chart.word_start[node]))
+        bits = s.word[word].unreached & ~SET_OFF
+        s.word[word].unreached ^= bits
+        asked = s.word[word].asked
+        place = whole(s.word[word].in_start)
         while bits != 0:
-            s.distance[place] = cost[place]
-            s.next[place] = ENDS
+            away = s.link[place].cost
+            s.link[place].distance = away
+            s.link[place].next = ENDS
             if asked & 1:
                 s.settled[n_settled] = -1 - place
                 n_settled += 1
-            n = push(s.heap, n, (np.float64(cost[place]).view(np.int64) & ~mask) | place)
+            n = push(s.heap, n, (np.float64(away).view(np.int64) & ~mask) | place)
             bits >>= 1
             asked >>= 1
             place += 1
     while n > 0 and n_settled < remaining:
         taken = s.heap[0] & mask
         n = pop(s.heap, n)
-        here = chart.from_node[taken]
-        first_word, end_word = chart.word_start[here], chart.word_start[here + 1]
-        row = chart.led_start[taken] - first_word
-        so_far, left = s.distance[taken], False
-        for word in range(first_word, end_word):
-            bits = s.unreached[word] & chart.led[row + word]
+        first = whole(s.link[taken].word)
+        so_far, led, left = s.link[taken].distance, s.link[taken].led, False
+        for word in range(first, s.word[first].end_word):
+            if word > first:
+                led = chart.led[chart.led_start[taken] + word - first]
+            bits = s.word[word].unreached & led
             if bits != 0:
-                s.unreached[word] ^= bits
+                s.word[word].unreached ^= bits
                 if bits & SET_OFF:
                     bits ^= SET_OFF
-                    s.setting_off[here] = taken
-                    s.settled[n_settled] = here
+                    s.setting_off[first] = taken
+                    s.settled[n_settled] = first
                     n_settled += 1
-                asked = s.asked[word]
-                place = whole(chart.in_start[here] + BITS * (word - first_word))
+                asked = s.word[word].asked
+                place = whole(s.word[word].in_start)
                 while bits != 0:
                     if bits & 1:
-                        away = so_far + cost[place]
-                        s.distance[place] = away
-                        s.next[place] = taken
+                        away = so_far + s.link[place].cost
+                        s.link[place].distance = away
+                        s.link[place].next = taken
                         if asked & 1:
                             s.settled[n_settled] = -1 - place
                             n_settled += 1
-                        start = chart.from_node[place]
-                        if away < s.best[start] and _open(chart, s.unreached, start):
-                            s.best[start] = away
+                        start = whole(s.link[place].word)
+                        if away < s.word[start].best and _open(s, start):
+                            s.word[start].best = away
+                            fetch(s.link, s.word[start].in_start)
+                            fetch(s.link, s.word[start].in_start + 2)
                             n = push(s.heap, n, (np.float64(away).view(np.int64) & ~mask) | place)
                     bits >>= 1
                     asked >>= 1
                     place += 1
-            left = left or s.unreached[word] != 0
+            left = left or s.word[word].unreached != 0
         if not left:
             continue
-        if not everywhere and not _matters(chart, here, s):
-            for word in range(first_word, end_word):
-                s.unreached[word] = 0
-        elif s.best[here] < math.inf:  # what was not worth a place in the heap so far is now
-            s.best[here] = math.inf
+        if not everywhere and not _matters(s, first):
+            for word in range(first, s.word[first].end_word):
+                s.word[word].unreached = 0
+        elif s.word[first].best < math.inf:  # what was not worth a place in the heap so far is now
+            s.word[first].best = math.inf
+            here = chart.from_node[taken]
             for k in range(chart.out_start[here], chart.out_start[here + 1]):
                 place = whole(chart.out_place[k])
                 if place != taken and is_reached(chart, place, s):
-                    n = push(s.heap, n, (np.float64(s.distance[place]).view(np.int64) & ~mask) | place)
+                    n = push(s.heap, n, (np.float64(s.link[place].distance).view(np.int64) & ~mask) | place)
     for k in range(n):
         s.heap[k] = LARGEST
     return n_settled
@@ -303,9 +333,8 @@ def tree(chart: Map, cost: Float, node: int, remaining: int, everywhere: bool, s
 def clear(chart: Map, s: Scratch) -> None:
     """Forget the tree."""
     for word in range(len(chart.unreached)):
-        s.unreached[word] = chart.unreached[word]
-    for node in range(len(s.best)):
-        s.best[node] = math.inf
+        s.word[word].unreached = chart.unreached[word]
+        s.word[word].best = math.inf
 
 
 @inner
@@ -323,7 +352,7 @@ def _write(chart: Map, place: int, path: Int, used: int, s: Scratch) -> int:
     while used < len(path):
         if s.step[place] < 0:
             s.step[place] = used
-        after = int(s.next[place])
+        after = whole(s.link[place].next)
         if after == ENDS:
             path[used] = ENDS
             return used + 1
@@ -337,39 +366,45 @@ def _write(chart: Map, place: int, path: Int, used: int, s: Scratch) -> int:
 def _ask(chart: Map, begin: int, s: Scratch) -> int:
     """Let the tree look for a start; return 1, or 0 when somebody has asked for it already."""
     if begin >= 0:
-        word, bit = whole(chart.word_start[begin]), SET_OFF
-        asked = s.unreached
-    else:
-        place, node = -1 - begin, chart.end_node[-1 - begin]
-        number = whole(place - chart.in_start[node])
-        word, bit = chart.word_start[node] + number // BITS, np.int64(1) << (number % BITS)
-        asked = s.asked
-    if asked[word] & bit:
+        word = whole(chart.word_start[begin])
+        if s.word[word].unreached & SET_OFF:
+            return 0
+        s.word[word].unreached |= SET_OFF
+        return 1
+    place = -1 - begin
+    node = chart.end_node[place]
+    number = whole(place - chart.in_start[node])
+    word, bit = chart.word_start[node] + number // BITS, np.int64(1) << (number % BITS)
+    if s.word[word].asked & bit:
         return 0
-    asked[word] |= bit
+    s.word[word].asked |= bit
     return 1
+
+
+@inner
+def _set_off(chart: Map, begin: int, s: Scratch) -> Any:
+    """Return the place of the link by which one sets off from a start, -1 when there is no way."""
+    return whole(s.setting_off[chart.word_start[begin]]) if begin >= 0 else -1 - begin
 
 
 @inner
 def _forget(chart: Map, begin: int, s: Scratch) -> None:
     """Forget a start, and the steps of its path."""
+    place = _set_off(chart, begin, s)
     if begin >= 0:
-        place = int(s.setting_off[begin])
-        s.setting_off[begin] = -1
+        s.setting_off[chart.word_start[begin]] = -1
     else:
-        place = -1 - begin
         node = chart.end_node[place]
         for word in range(chart.word_start[node], chart.word_start[node + 1]):
-            s.asked[word] = 0
+            s.word[word].asked = 0
     while place >= 0 and s.step[place] >= 0:
         s.step[place] = -1
-        place = whole(s.next[place])
+        place = whole(s.link[place].next)
 
 
 @kernel
 def _plan(
     chart: Map,
-    cost: Float,
     start: Int,
     node: Int,
     order: Long,
@@ -392,8 +427,8 @@ def _plan(
     for group in range(done, end):
         remaining = 0
         for k in range(groups[group], groups[group + 1]):
-            remaining += _ask(chart, np.int64(start[order[k]]), s)
-        n_settled = tree(chart, cost, node[order[groups[group]]], remaining, False, s)
+            remaining += _ask(chart, whole(start[order[k]]), s)
+        n_settled = tree(chart, whole(node[order[groups[group]]]), remaining, False, s)
         now = used
         for k in range(n_settled - 1, -1, -1):
             begin = whole(s.settled[k])
@@ -405,15 +440,15 @@ def _plan(
         for k in range(groups[group], groups[group + 1]):
             row = order[k]
             begin = whole(start[row])
-            place = whole(s.setting_off[begin]) if begin >= 0 else -1 - begin
+            place = _set_off(chart, begin, s)
             first[row], step[row], total[row] = -1, 0, math.inf
             if now < 0 or place < 0 or s.step[place] < 0:
                 continue
-            first[row], step[row], total[row] = chart.link[place], s.step[place], s.distance[place]
+            first[row], step[row], total[row] = chart.link[place], s.step[place], s.link[place].distance
             if begin < 0:
-                total[row] = s.distance[s.next[place]] if s.next[place] != ENDS else 0.0
+                total[row] = s.link[s.link[place].next].distance if s.link[place].next != ENDS else 0.0
         for k in range(groups[group], groups[group + 1]):
-            _forget(chart, np.int64(start[order[k]]), s)
+            _forget(chart, whole(start[order[k]]), s)
         clear(chart, s)
         if now < 0:
             return group, used
@@ -469,6 +504,13 @@ def shares(groups: Long, threads: int) -> Long:
     return np.unique(np.concatenate([[0], cuts, [len(groups) - 1]]))
 
 
+def lengthened(path: Int, n: int) -> Int:
+    """Return a copy of a store with room for ``n`` cells at least, twice as long; zeros cost nothing until used."""
+    longer = np.zeros(max(n, 2 * len(path)), np.int32)
+    longer[: len(path)] = path
+    return longer
+
+
 class Routes(NamedTuple):
     """Routes in the order of the requests; ``path`` is the store, perhaps a larger copy of the one given.
 
@@ -499,21 +541,19 @@ def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used:
     first, step, total = np.empty(n, np.int32), np.empty(n, np.int64), np.empty(n)
     if not n:
         return Routes(first, step, total, path, used)
-    cost = np.asarray(cost, np.float64)[chart.link]
+    cost = np.ascontiguousarray(cost, np.float64)
     begin, target, order, groups = by_destination(chart, start, node)
     cuts = shares(groups, threads if n > FEW else 1)
     idle: list[Scratch] = []
     per_request = [2.0]  # cells of path; a guess of what is needed, which nothing but speed depends on
 
     def work(task: int) -> Int:
-        s = idle.pop() if idle else scratch(chart)
+        s = idle.pop() if idle else scratch(chart, cost)
         done, end, filled = int(cuts[task]), int(cuts[task + 1]), 0
         n_requests = int(groups[end] - groups[done])
         chunk = np.empty(1024 + int(per_request[0] * n_requests), np.int32)
         while True:
-            done, filled = _plan(
-                chart, cost, begin, target, order, groups, done, end, first, step, total, chunk, filled, s
-            )
+            done, filled = _plan(chart, begin, target, order, groups, done, end, first, step, total, chunk, filled, s)
             if done == end:
                 break
             more = len(chunk) + len(cost)
@@ -528,7 +568,7 @@ def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used:
     begins = used + np.concatenate([[0], np.cumsum([len(chunk) for chunk in chunks])])
     end = int(begins[-1])
     if end > len(path):
-        path = np.concatenate([path, np.full(max(end - len(path), len(path)), -1, np.int32)])
+        path = lengthened(path, end)
     for chunk, place in zip(chunks, begins.tolist(), strict=False):
         path[place : place + len(chunk)] = chunk
     for task, by in enumerate(begins[:-1].tolist()):

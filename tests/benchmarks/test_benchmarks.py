@@ -33,6 +33,15 @@ def test_a_comparison_prints_its_ratio(words: tuple[str, ...]) -> None:
     assert re.fullmatch(rf"{words[0]}: [\d.]+ x [^\n]+\n", done.stdout)
 
 
+def test_the_engine_does_the_same_work_as_its_peers() -> None:
+    done = run("engine_grid", "--size", "4", "--vehicles", "600", "--repeats", "1")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("engine_grid: 600 vehicles")
+    assert all(" x as fast as " in line or "NO SECOND SOLVER" in line for line in lines[1:])
+    assert len(lines) > 2
+
+
 def test_every_benchmark_is_listed_and_in_the_readme() -> None:
     text = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
     listed = run("--list").stdout

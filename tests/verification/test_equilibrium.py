@@ -119,26 +119,27 @@ def spread_over_an_hour(road, flows):
 
 
 def difference_between_used_routes(found):
-    """Return the mean deviation of a route's times from those of its pair, over the pair's mean, by quarter of an hour.
+    """Return how far the times of routes are from those of their pair, over the time spent, by quarter of an hour.
 
     By the vehicles' own arrivals, not by the recorded link times. Times change within the quarter of an hour, so those
-    of a pair are a line over the departure; only where at least five vehicles took the route.
+    of a pair are a line over the departure; only where at least five vehicles took the route. Like the gap it is a sum
+    over all vehicles: those whose pair uses one route deviate by nothing, as they gain nothing from another.
     """
     trips, by_slot = found.result.trips, defaultdict(lambda: defaultdict(list))
     for k, (depart, arrive) in enumerate(zip(trips.depart, trips.arrive, strict=True)):
         slot = trips.origin[k], trips.destination[k], depart // 900
         by_slot[slot][found.routes[k]].append((depart, arrive - depart))
-    weight = deviation = 0.0
+    compared, deviation = 0, 0.0
     for routes in by_slot.values():
         used = [np.array(times) for times in routes.values() if len(times) >= 5]
         if len(used) >= 2:
             depart, time = np.concatenate(used).T
             line = np.polyfit(depart, time, 1)
             for times in used:
-                weight += len(times)
-                deviation += len(times) * abs((times[:, 1] - np.polyval(line, times[:, 0])).mean()) / time.mean()
-    assert weight > 0
-    return deviation / weight
+                compared += len(times)
+                deviation += len(times) * abs((times[:, 1] - np.polyval(line, times[:, 0])).mean())
+    assert compared > 0
+    return deviation / (trips.arrive - trips.depart).sum()
 
 
 def check_known_network(road, demand):
@@ -150,8 +151,9 @@ def check_known_network(road, demand):
     assert summary["equilibrium"]["gap"] == list(found.gap)
     assert found.gap[-1] <= 0.03
     assert min(found.gap) <= found.gap[0] / 10
-    # Deviations from a mean are on average at most twice the mean excess over the best, which the gap is.
-    assert difference_between_used_routes(found) <= 0.06
+    # Deviations from a mean add up to at most twice the excess over the best, and that is the gap; 0.01: a street's
+    # recorded times are those of its departures within a step, and a vehicle's own are up to 1 % away (below).
+    assert difference_between_used_routes(found) <= 2 * found.gap[-1] + 0.01
     # The link times by which the gap is measured are those that vehicles met.
     trips = found.result.trips
     told = found.times.arrivals(found.routes, trips.depart) - trips.depart

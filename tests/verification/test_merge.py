@@ -103,3 +103,12 @@ def test_supply_of_two_contested_links_follows_oriented_capacities(street):
     out_1, out_2 = shares(result, ["I1", "I2"], 600, 1980)
     assert out_1 / 2 + out_2 == pytest.approx(supply, abs=TOLERANCE)
     assert out_1 == pytest.approx(out_2, rel=0.02)
+
+
+def test_a_street_makes_up_for_what_it_waited_at_a_merge(street, every):
+    # Half of A's vehicles turn off; of O's 0.5 veh/s they and those of B need 0.25 + 0.1 veh/s, so in theory nobody
+    # holds A back. A vehicle of B that comes between costs A's next one up to a headway, which those behind make up.
+    road = street([("I1", "A", "M", {}), ("I2", "B", "M", {}), ("O", "M", "C", {}), ("P", "M", "D", {})])
+    main = [("A", "C" if k % 2 else "D", [0.0]) for k in range(900)]
+    result = road.run(road.trips(*main, ("B", "C", every(10.3, 150))), horizon_s=1500)
+    assert shares(result, ["I1", "I2"], 300, 1260) == pytest.approx([0.5, 1 / 10.3], abs=3 / 960)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sensors import InputError
 from twin.gmns import Tables
-from twin.importers import cbengine, gmns, sumo, sumo_routes, table
+from twin.importers import cbengine, cbengine_demand, gmns, sumo, sumo_routes, table
 from twin.importers.source import beginning
 
 Row = Mapping[str, object]
@@ -120,5 +120,5 @@ def import_tables(
 
 _DEMAND_READERS: dict[str, Callable[[Sequence[Path], Tables], tuple[list[Row], list[tuple[str, str]]]]] = {
     "sumo": sumo_routes.read,
-    "cbengine": cbengine.read_demand,
+    "cbengine": cbengine_demand.read,
 }

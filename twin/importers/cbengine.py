@@ -7,9 +7,8 @@ left, straight, right for each lane), then signals ``node link link link link``,
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +39,7 @@ def recognises(source: Path) -> bool:
 
 
 @dataclass(slots=True)
-class _Words:
+class Words:
     """The words of a file in order, each with its line."""
 
     name: str
@@ -53,6 +52,7 @@ class _Words:
         return self.words[self.at - 1][0] if self.at else 1
 
     def take(self, what: str, count: int) -> list[str]:
+        """Return the next words; the file is cut off when there are fewer."""
         taken = self.words[self.at : self.at + count]
         self.at += len(taken)
         if len(taken) < count:
@@ -60,6 +60,7 @@ class _Words:
         return [word for _, word in taken]
 
     def number(self, word: str, what: str, *, whole: bool = False) -> float:
+        """Return a word as a number."""
         try:
             value = float(word)
         except ValueError:
@@ -70,6 +71,7 @@ class _Words:
         return value
 
     def count(self, what: str) -> int:
+        """Return the next word as the number of things that follow."""
         number = self.number(self.take(f"the number of {what}", 1)[0], f"the number of {what}", whole=True)
         if number < 0:
             raise InputError(f"{self.name}: line {self.line}: the number of {what} is {number:g}, must be >= 0")
@@ -88,7 +90,7 @@ class _Road:
     line: int
 
 
-def _nodes(words: _Words) -> dict[str, tuple[float, float, bool]]:
+def _nodes(words: Words) -> dict[str, tuple[float, float, bool]]:
     """Return longitude, latitude and signal flag of each node."""
     nodes: dict[str, tuple[float, float, bool]] = {}
     count = words.count("nodes")
@@ -107,7 +109,7 @@ def _nodes(words: _Words) -> dict[str, tuple[float, float, bool]]:
     return nodes
 
 
-def _roads(words: _Words, nodes: dict[str, tuple[float, float, bool]]) -> list[_Road]:
+def _roads(words: Words, nodes: dict[str, tuple[float, float, bool]]) -> list[_Road]:
     roads: list[_Road] = []
     count = words.count("roads")
     for k in range(count):
@@ -226,7 +228,7 @@ def read(source: Path) -> Tables:
         When the file is cut off or not in this format; the sentence names the line.
     """
     lines = read_text(source).split("\n")
-    words = _Words(source.name, [(n, word) for n, line in enumerate(lines, 1) for word in line.split()])
+    words = Words(source.name, [(n, word) for n, line in enumerate(lines, 1) for word in line.split()])
     nodes = _nodes(words)
     roads = _roads(words, nodes)
     if not roads:
@@ -265,67 +267,3 @@ def read(source: Path) -> Tables:
         "movement": [] if alike else _movements(roads, nodes),
         "note": [{"kind": kind, "text": text} for kind, text in notes],
     }
-
-
-def read_demand(sources: Iterable[Path], tables: Tables) -> tuple[list[Row], list[tuple[str, str]]]:
-    """Return the rows of ``trips.csv`` of demand files, and what people should know.
-
-    A file is the number of flows and then, for each, ``start end interval``, the number of roads, and the roads of its
-    route: a vehicle leaves at the start and every interval after it until the end.
-
-    Parameters
-    ----------
-    tables
-        The network's: routes are checked against its links and movements.
-
-    Raises
-    ------
-    InputError
-        When a file is cut off, or with every route that the network does not allow.
-    """
-    ends = {str(row["link_id"]): (str(row["from_node_id"]), str(row["to_node_id"])) for row in tables["link"]}
-    rows: list[tuple[float, Row]] = []
-    faults: list[str] = []
-    for source in sources:
-        lines = read_text(source).split("\n")
-        words = _Words(source.name, [(n, word) for n, line in enumerate(lines, 1) for word in line.split()])
-        count = words.count("flows")
-        for k in range(count):
-            what = f"flow {k + 1} of {count}"
-            start, end, gap = (
-                words.number(word, name)
-                for word, name in zip(words.take(what, 3), ("start", "end", "interval"), strict=True)
-            )
-            if start < 0 or gap <= 0:
-                faults.append(
-                    f"{source.name}: line {words.line}: start is {start:g} and interval {gap:g}, must be >= 0, > 0"
-                )
-            route = tuple(words.take(what, words.count(f"roads of {what}")))
-            wrong = _wrong_route(route, ends)
-            if wrong:
-                faults.append(f"{source.name}: line {words.line}: {wrong}")
-            elif gap > 0:
-                places = {"from_node_id": ends[route[0]][0], "to_node_id": ends[route[-1]][1]}
-                rows += [
-                    (
-                        start + n * gap,
-                        {"trip_id": f"{k + 1}.{n}", "depart_s": start + n * gap, **places, "link_ids": ";".join(route)},
-                    )
-                    for n in range(int((end - start) / gap + 1e-9) + 1 if end >= start else 0)
-                ]
-    if faults:
-        raise InputError(faults)
-    return [row for _, row in sorted(rows, key=lambda item: item[0])], []
-
-
-def _wrong_route(route: tuple[str, ...], ends: Mapping[str, tuple[str, str]]) -> str:
-    """Return what is wrong with a route, ``""`` when nothing is."""
-    if not route:
-        return "the route has no roads"
-    for name in route:
-        if name not in ends:
-            return f"road {name!r} is not in the network"
-    for one, other in pairwise(route):
-        if ends[one][1] != ends[other][0]:
-            return f"roads {one!r} and {other!r} do not meet"
-    return ""
