@@ -30,7 +30,7 @@ Long = npt.NDArray[np.int64]
 BLOCKS_PER_THREAD = 4  # who has finished early takes another block
 LONGEST_WINDOW_S = 60.0
 SHORT_WINDOW_S = 1.0  # below this, threads wait for each other more than for another block
-NODES_PER_BLOCK = 25  # fewer are not worth a thread's while
+NODES_PER_BLOCK = 25
 PATIENCE = 2000  # looks at a barrier before others may have the processor
 NEXT, DONE = 0, 8  # places of the counters, in different lines of the cache
 
@@ -160,7 +160,7 @@ def run(roads: Roads, traffic: Traffic, since: float, until: float, *, window_s:
     """
     n_blocks = len(roads.block_start) - 1
     threads = max(1, min(threads, n_blocks))
-    if until - since < 8 * window_s:
+    if until - since < 2 * window_s:
         threads = 1
     counters = np.zeros(16, np.int64)
     if until == math.inf and n_blocks > 1:

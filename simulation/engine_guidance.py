@@ -3,12 +3,22 @@
 import numpy as np
 import numpy.typing as npt
 
+from simulation.engine_fence import fetch
 from simulation.engine_kernel import inner, kernel, wake
-from simulation.engine_riders import change_queue
+from simulation.engine_riders import FAR, NEAR, change_queue
 from simulation.street import Long, Roads, Traffic, whole
 from twin.compiled import Float, Int
 
 LAST_KEPT = np.int32(-(2**31))  # mark of a cell that ends a route and is kept
+
+
+@inner
+def _fetch(traffic: Traffic, vehicles: Int, k: int) -> None:
+    """Ask the memory for the vehicles, and the places on their routes, whose turn is some turns after ``k``."""
+    if k + FAR < len(vehicles):
+        fetch(traffic.vehicle, vehicles[k + FAR])
+    if k + NEAR < len(vehicles):
+        fetch(traffic.path, traffic.vehicle[vehicles[k + NEAR]].step)
 
 
 @kernel
@@ -21,6 +31,9 @@ def adopt(
     """
     turned = 0
     for k in range(len(vehicles)):
+        _fetch(traffic, vehicles, k)
+        if k + NEAR < len(vehicles):
+            fetch(traffic.path, step[k + NEAR])
         vehicle = whole(vehicles[k])
         old, new = traffic.vehicle[vehicle].step, step[k]
         if traffic.path[old] < 0 or traffic.path[new] < 0 or total[k] >= limit:
@@ -73,6 +86,7 @@ def compact(roads: Roads, traffic: Traffic, vehicles: Int, used: int, out: Int) 
     """
     path = traffic.path
     for k in range(len(vehicles)):
+        _fetch(traffic, vehicles, k)
         _keep(traffic, vehicles[k])
     for origin in range(len(traffic.origin)):
         vehicle = whole(traffic.origin[origin].head)
@@ -87,6 +101,7 @@ def compact(roads: Roads, traffic: Traffic, vehicles: Int, used: int, out: Int) 
             path[k] = kept
             kept += 1
     for k in range(len(vehicles)):
+        _fetch(traffic, vehicles, k)
         traffic.vehicle[vehicles[k]].step = path[traffic.vehicle[vehicles[k]].step]
     for origin in range(len(traffic.origin)):
         vehicle = whole(traffic.origin[origin].head)

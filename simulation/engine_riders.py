@@ -6,9 +6,12 @@ import numpy as np
 from numba import njit
 
 from simulation.engine import look_ahead, part_hole, queue_hole
+from simulation.engine_fence import fetch
 from simulation.engine_kernel import wake
 from simulation.street import UNKNOWN, Roads, Traffic, whole
 from twin.compiled import Int
+
+FAR, NEAR = 16, 8  # turns before a vehicle, and then its route, are needed
 
 
 @njit(cache=True)
@@ -47,12 +50,24 @@ def _next(roads: Roads, queue: int, slot: int) -> int:
 
 @njit(cache=True)
 def look_again(roads: Roads, traffic: Traffic) -> None:
-    """Look up anew where every vehicle goes: routes or queues have changed."""
+    """Look up anew where every vehicle goes: routes or queues have changed.
+
+    Vehicles lie anywhere, and so do their routes: both are asked for some turns before they are needed.
+    """
     for queue in range(len(roads.queue)):
         slot, part = whole(traffic.queue[queue].head), whole(roads.queue[queue].part)
-        for _ in range(count(roads, traffic, queue)):
-            look_ahead(roads, traffic, part, slot, traffic.vehicle[traffic.slot[slot].vehicle].step)
-            slot = _next(roads, queue, slot)
+        far = near = slot
+        n = count(roads, traffic, queue)
+        for k in range(-FAR, n):
+            if k + FAR < n:
+                fetch(traffic.vehicle, traffic.slot[far].vehicle)
+                far = _next(roads, queue, far)
+            if 0 <= k + NEAR < n:
+                fetch(traffic.path, traffic.vehicle[traffic.slot[near].vehicle].step)
+                near = _next(roads, queue, near)
+            if k >= 0:
+                look_ahead(roads, traffic, part, slot, traffic.vehicle[traffic.slot[slot].vehicle].step)
+                slot = _next(roads, queue, slot)
     for origin in range(len(traffic.origin)):
         traffic.origin[origin].ahead = UNKNOWN
 

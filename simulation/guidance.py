@@ -125,6 +125,8 @@ class Guidance:
 
     def _free(self, vehicles: Int, queues: Int) -> tuple[Int, Int]:
         """Return those of the vehicles, with their queues, that may leave their route."""
+        if not self._bound.any():
+            return vehicles, queues
         free = ~self._bound[self._simulation.roster.trip[vehicles]]
         return vehicles[free], queues[free]
 
@@ -243,7 +245,7 @@ class Guidance:
         path = np.zeros(size, np.int32)
         vehicles, _ = engine_riders.riders(simulation.roads, traffic)
         used = engine_guidance.compact(simulation.roads, traffic, vehicles, self.used, path)
-        if used > size // 2:
+        if used > size // 4:  # else it would be full again soon
             path = routing.lengthened(path, 2 * size)
         self.keep_path(path, used)
         self._moved = True

@@ -34,7 +34,8 @@ LARGEST = np.int64(2**63 - 1)
 BITS = 60  # in-links that one word has room for
 SET_OFF = np.int64(1 << 61)  # the bit of those who start at the node: any out-link will do
 TASKS_PER_THREAD = 8  # so that none waits long for the last
-FEW = 64  # requests that are not worth a second thread
+REQUESTS_PER_TASK = 1000  # fewer are not worth a call
+LITTLE = 100_000  # looks at a link: not worth a second thread, which takes a millisecond to begin
 
 
 class Map(NamedTuple):
@@ -499,7 +500,8 @@ def _move_steps(order: Long, first_row: int, end_row: int, by: int, first: Int, 
 def shares(groups: Long, threads: int) -> Long:
     """Return where to cut ``groups`` into tasks of about equal work: so much per tree, so much per request."""
     work = groups + (groups[-1] // len(groups) + 1) * np.arange(len(groups))
-    n = min(len(groups) - 1, TASKS_PER_THREAD * threads)
+    n = 1 if threads == 1 else max(threads, min(TASKS_PER_THREAD * threads, int(groups[-1]) // REQUESTS_PER_TASK))
+    n = min(len(groups) - 1, n)
     cuts = np.searchsorted(work, np.linspace(0, work[-1], n + 1))
     return np.unique(np.concatenate([[0], cuts, [len(groups) - 1]]))
 
@@ -543,7 +545,9 @@ def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used:
         return Routes(first, step, total, path, used)
     cost = np.ascontiguousarray(cost, np.float64)
     begin, target, order, groups = by_destination(chart, start, node)
-    cuts = shares(groups, threads if n > FEW else 1)
+    if (len(groups) - 1) * len(cost) < LITTLE:
+        threads = 1
+    cuts = shares(groups, threads)
     idle: list[Scratch] = []
     per_request = [2.0]  # cells of path; a guess of what is needed, which nothing but speed depends on
 
@@ -564,7 +568,7 @@ def plan_routes(chart: Map, cost: Float, start: Int, node: Int, path: Int, used:
         idle.append(s)
         return chunk[:filled]
 
-    chunks = in_order(work, len(cuts) - 1, threads if n > FEW else 1)
+    chunks = in_order(work, len(cuts) - 1, threads)
     begins = used + np.concatenate([[0], np.cumsum([len(chunk) for chunk in chunks])])
     end = int(begins[-1])
     if end > len(path):

@@ -130,9 +130,7 @@ class LinkSensors:
             covered = np.where(occupancy >= SURELY_COVERED * noise, occupancy, np.nan)
             unsure = np.nan_to_num(noise / covered)
             density = self._si(value, "density_veh_km") * network.lanes[self._link] / self._lanes
-            density = np.where(
-                np.isfinite(density), density, covered * network.lanes[self._link] / EFFECTIVE_LENGTH_M
-            )
+            density = np.where(np.isfinite(density), density, covered * network.lanes[self._link] / EFFECTIVE_LENGTH_M)
             derived = np.where((density > 0) & (flow > 0), flow / density, np.nan)
         derived = np.minimum(derived, free_speed)
         derived = np.where((occupancy >= STANDING_OCCUPANCY) & (flow <= 0), 0.0, derived)

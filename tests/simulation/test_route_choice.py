@@ -8,7 +8,7 @@ import pytest
 
 from hub.cli import main
 from sensors import InputError
-from simulation import Demand, Recorder, Scenario, Simulation, simulate
+from simulation import Demand, Recorder, Scenario, Simulation, routing, simulate
 from simulation.fixed_routes import FORBIDDEN, LAST, FixedRoutes
 from simulation.route_choice import choose, logit_shares
 from twin import Network
@@ -132,7 +132,8 @@ def test_forgetting_what_lies_behind_changes_nothing():
 
 
 @pytest.mark.parametrize("update", ["departure", "periodic", "logit"])
-def test_threads_and_order_of_work_do_not_change_a_route(update):
+def test_threads_and_order_of_work_do_not_change_a_route(monkeypatch, update):
+    monkeypatch.setattr(routing, "LITTLE", 0)  # so that threads are used
     network = ladder(8)
     demand = Demand.of_trips(network, np.arange(400).tolist(), ["u0"] * 400, ["u8"] * 400)
     scenario = Scenario.parse(f'[routing]\nupdate = "{update}"\ninterval_s = 60\n')

@@ -237,13 +237,9 @@ def test_counts_become_flows_and_travel_times_become_speeds() -> None:
 def test_the_noise_of_an_occupancy_on_an_empty_road_is_no_queue() -> None:
     """One vehicle in minutes over an occupancy that is nothing but noise would be a speed of 1 km/h."""
     sensor = detector(quantities=("flow_veh_h", "occupancy"), standard_deviation=(60.0, 0.01))
-    quiet = Twin(Road(sensor), started_at=START).assimilate(
-        reading(60, flow_veh_h=10, occupancy=0.008), now=START + 60
-    )
+    quiet = Twin(Road(sensor), started_at=START).assimilate(reading(60, flow_veh_h=10, occupancy=0.008), now=START + 60)
     assert quiet.speed_source[5] == Source.GUESSED
-    crowded = Twin(Road(sensor), started_at=START).assimilate(
-        reading(60, flow_veh_h=60, occupancy=0.3), now=START + 60
-    )
+    crowded = Twin(Road(sensor), started_at=START).assimilate(reading(60, flow_veh_h=60, occupancy=0.3), now=START + 60)
     assert crowded.speed_source[5] == Source.MEASURED
     assert crowded.speed[5] < 1.0
 

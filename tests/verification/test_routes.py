@@ -124,7 +124,8 @@ def test_no_route_takes_a_forbidden_movement_whoever_asks_with_whom(seed, forbid
                 assert routes[0][0] == -1 - begin
 
 
-def test_the_same_routes_on_any_number_of_threads():
+def test_the_same_routes_on_any_number_of_threads(monkeypatch):
+    monkeypatch.setattr(routing, "LITTLE", 0)  # so that threads are used
     city = city_of(5, n_nodes=60, density=0.06)
     cost = np.random.default_rng(5).uniform(1, 50, city.n_links)
     chart = routing.draw_map(city, np.zeros(0, np.int32))
