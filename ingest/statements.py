@@ -69,12 +69,15 @@ def insert_rejected(connection: Connection, rejected: Sequence[Rejected], receiv
     received_at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=received_us)
     with connection.cursor().copy("COPY rejected (received_at, topic, payload, reason, detail) FROM STDIN") as copy:
         for item in rejected:
-            reason, size = item.reason.value, len(item.payload)
-            if size > PAYLOAD_LIMIT:
-                reason = f"{reason} (cut, {size} bytes)"
-            copy.write_row(
-                (received_at, _text(item.topic), item.payload[:PAYLOAD_LIMIT], reason, _text(item.detail[:2000]))
-            )
+            copy.write_row((received_at, *kept(item)))
+
+
+def kept(item: Rejected) -> tuple[str, bytes, str, str]:
+    """Return topic, payload, reason and detail of a rejection as the table keeps them."""
+    reason, size = item.reason.value, len(item.payload)
+    if size > PAYLOAD_LIMIT:
+        reason = f"{reason} (cut, {size} bytes)"
+    return _text(item.topic), item.payload[:PAYLOAD_LIMIT], reason, _text(item.detail[:2000])
 
 
 def note_number(connection: Connection, writer_id: uuid.UUID, number: int) -> None:

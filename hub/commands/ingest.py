@@ -17,6 +17,7 @@ from types import FrameType
 
 from hub.commands.arguments import port
 from hub.commands.fleet import broker_url, database_url
+from hub.commands.replay_rejected import replay
 from hub.log import configure_log
 from hub.settings import Settings
 from ingest.batcher import Batcher
@@ -38,6 +39,13 @@ MOST_WORKERS = 1000  # of one state folder at the same time
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("run", "replay-rejected"),
+        default="run",
+        help="run a worker (the default), or decode again what was rejected and store what can be used now",
+    )
+    parser.add_argument(
         "--shared-group", metavar="NAME", help="share the load with the other workers of this group ($share/NAME/...)"
     )
     parser.add_argument("--metrics-port", type=port, metavar="N", help="serve /metrics on this port of 127.0.0.1")
@@ -47,6 +55,9 @@ def run(args: argparse.Namespace) -> int:
     """Take readings in until SIGTERM or SIGINT; then finish and acknowledge what has arrived."""
     settings = Settings.read(os.environ)
     configure_log(settings.log)
+    if args.action == "replay-rejected":
+        replay(settings)
+        return 0
     clock = CityClock.parse(settings.clock, wall=time.time)
     urls = database_url(settings), broker_url(settings)
     stop = threading.Event()

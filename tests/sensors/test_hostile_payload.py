@@ -32,9 +32,9 @@ hfp_keys = st.sampled_from(["spd", "hdg", "lat", "long", "tst", "tsi", "oper", "
 hfp_objects = st.fixed_dictionaries({"VP": st.dictionaries(hfp_keys, anything)})
 foreign_keys = st.sampled_from(
     ["id", "type", "value", "unitCode", "metadata", "dateObserved", "occupancy", "intensity", "averageHeadwayTime",
-     "data", "Datastream", "@iot.id", "ObservedProperty", "name", "unitOfMeasurement", "symbol", "result", "phenomenonTime",
-     "resultTime", "end_device_ids", "device_id", "uplink_message", "received_at", "decoded_payload", "frm_payload",
-     "version_ids", "f_port", *QUANTITIES]
+     "data", "Datastream", "@iot.id", "ObservedProperty", "name", "unitOfMeasurement", "symbol", "result",
+     "phenomenonTime", "resultTime", "end_device_ids", "device_id", "uplink_message", "received_at", "decoded_payload",
+     "frm_payload", "version_ids", "f_port", *QUANTITIES]
 )  # fmt: skip
 foreign_scalars = st.one_of(
     scalars,
