@@ -13,6 +13,7 @@ from ingest.rows import Integers, Rows
 from sensors import Rejected
 
 PAYLOAD_LIMIT = 65_536  # bytes
+ROLLUP_MS = 300_000
 AT_MS = "timestamptz 'epoch' + {} * interval '1 ms'"  # exact: below 2^53 µs until the year 2255
 
 
@@ -60,6 +61,13 @@ def update_latest(connection: Connection, rows: Rows, received_us: int) -> None:
         " quality = EXCLUDED.quality, received_at = EXCLUDED.received_at WHERE old.time < EXCLUDED.time",
         (received_us, _array(rows.series), _array(rows.time_ms), _array(rows.value), _array(rows.quality)),
     )
+
+
+def note_rollups(connection: Connection, rows: Rows) -> None:
+    """Note which buckets of the rollups these rows lie in, to be summed anew."""
+    if len(rows):
+        buckets = np.unique(rows.time_ms // ROLLUP_MS) * ROLLUP_MS
+        connection.execute("SELECT note_rollups(%s::int8[])", (_array(buckets),))
 
 
 def insert_rejected(connection: Connection, rejected: Sequence[Rejected], received_us: int) -> None:

@@ -254,6 +254,7 @@ class Store:
         What was rejected before it, and the events of alerts that ended before it, go as well.
         """
         self.database.fetch("SELECT forget_before(to_timestamp(%s))", (since,))  # may take long: the writer goes on
+        self.database.fetch("SELECT forget_rollups_before(to_timestamp(%s))", (since,))
         with self._writing:
             self._weeks.clear()
             return int(self.database.fetch("SELECT drop_readings_before(to_timestamp(%s))", (since,))[0][0])
@@ -333,6 +334,8 @@ class Store:
                 stored, kept = statements.copy(connection, firsts, received_us), firsts.raw
             kept_of_row = kept[rows.groups()]
             agrees = rows.raw == kept_of_row
+            if stored:
+                statements.note_rollups(connection, firsts)
             conflicts = [
                 Rejected(
                     *origin(int(rows.position[i])),

@@ -25,6 +25,7 @@ from ingest.database import Database
 from ingest.metrics import IngestMetrics
 from ingest.migration import migrate
 from ingest.retention import Retention
+from ingest.rollup import Rollups
 from ingest.store import Store
 from ingest.subscriber import Message, Subscriber
 from ingest.worker import Worker
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         )
         stack.callback(subscriber.close)
         stack.enter_context(Retention(store, clock=clock, retention_s=settings.city.retention_s))
+        stack.enter_context(Rollups(database))
         say(f"{client_id} takes readings into {database.name}")
         Worker(subscriber, store, batcher, metrics=metrics).run(stop)
     say(", ".join(f"{count} {result}" for result, count in metrics.readings.items()))
