@@ -14,7 +14,7 @@ from ingest.rows import Integers
 from sensors import InputError, WorkError
 
 log = logging.getLogger(__name__)
-EVERY_S = 10.0
+EVERY_S = 30.0
 MOST_BUCKETS = 50  # of one transaction: some seconds for 10,000 series
 Floats = npt.NDArray[np.float64]
 _ORIGIN = "timestamptz '2000-01-03T00:00:00Z'"  # a Monday

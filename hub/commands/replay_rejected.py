@@ -32,6 +32,8 @@ def replay(settings: Settings) -> Replayed:
             flag=lambda batch: flag(batch, memory),
             progress=_tell,
         )
+    if sys.stderr.isatty() and total.rows:
+        print(file=sys.stderr)
     counts = total.readings
     print(
         f"{total.rows} rejected: {total.resolved} resolved, {total.kept} still rejected, {total.cut} cut and not tried"
@@ -42,4 +44,4 @@ def replay(settings: Settings) -> Replayed:
 
 def _tell(total: Replayed) -> None:
     if sys.stderr.isatty():
-        print(f"\r{total.rows} tried, {total.resolved} resolved", end="\n", file=sys.stderr, flush=True)
+        print(f"\r{total.rows} tried, {total.resolved} resolved", end="", file=sys.stderr, flush=True)

@@ -106,7 +106,8 @@ class Ngsi:
         """
         root = load_object(payload)
         collected = Collected(topic, payload)
-        if "data" not in root or ("type" in root and "subscriptionId" not in root and root.get("type") in MODELS):
+        kind = root.get("type")
+        if "data" not in root or (isinstance(kind, str) and kind in MODELS):
             self._take(root, collected)
             return collected.readings, collected.rejected
         entities = root["data"]

@@ -73,7 +73,8 @@ class SensorThings:
     def _stream(self, topic: str, observation: Mapping[str, object]) -> Stream:
         inline = observation.get("Datastream")
         inline = inline if isinstance(inline, dict) else {}
-        found = _STREAM.search(topic) or _STREAM.search(str(observation.get("Datastream@iot.navigationLink"))[:1000])
+        link = observation.get("Datastream@iot.navigationLink")
+        found = _STREAM.search(topic) or _STREAM.search(link[:1000] if isinstance(link, str) else "")
         number = inline.get("@iot.id", found[1] if found else None)
         name = str(number)[:128] if isinstance(number, int | str) and not isinstance(number, bool) else ""
         if name in self._streams:

@@ -54,7 +54,7 @@ class Profile:
 
     def fits(self, device_id: str, model: str, port: object) -> bool:
         """Return whether the profile is for an uplink."""
-        named = fnmatchcase(device_id, self.devices) or fnmatchcase(model, self.devices)
+        named = fnmatchcase(device_id, self.devices) or (model != "" and fnmatchcase(model, self.devices))
         return named and self.port in (0, port)
 
 
@@ -92,7 +92,8 @@ class Ttn:
         sensor_id = checked_sensor_id(device if isinstance(device, str) else "")
         version = uplink.get("version_ids")
         version = version if isinstance(version, dict) else {}
-        model = f"{version.get('brand_id')}/{version.get('model_id')}"[:256]
+        brand, name = version.get("brand_id"), version.get("model_id")
+        model = f"{brand}/{name}"[:256] if isinstance(brand, str) and isinstance(name, str) else ""
         port = uplink.get("f_port")
         profile = next((p for p in self._profiles if p.fits(sensor_id, model, port)), _NO_PROFILE)
         values, refused = _values(uplink, profile)

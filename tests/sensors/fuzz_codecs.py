@@ -110,6 +110,7 @@ HOSTILE = [
     b"9" * 5000, b'{"@value": 1}',
 ]  # fmt: skip
 TOPIC_PARTS = ["", "/", "$SYS", "#", "+", "\0", "\ud800", "温度", "a" * 300, "Datastreams()", "Datastreams('7')", "v2"]
+_KEY = re.compile(rb'"([^"\\]+)"\s*:')
 _VALUE = re.compile(rb'(?<=[:,\[])\s*("(?:[^"\\]|\\.)*"|-?[\d.eE+-]+|null|true|false)')
 
 
@@ -146,6 +147,12 @@ def mutated(payload: bytes, rng: random.Random, other: bytes) -> bytes:
                 payload = payload[:at] + payload[rng.randrange(at + 1) :][:2000]
             case 3:
                 payload = payload[:at] + other[rng.randrange(len(other) + 1) :]
+            case 0:
+                keys = list(_KEY.finditer(payload[:4000]))
+                names = _KEY.findall(other[:4000])
+                if keys and names:
+                    place = rng.choice(keys)
+                    payload = payload[: place.start(1)] + rng.choice(names) + payload[place.end(1) :]
             case _:
                 found = list(_VALUE.finditer(payload[:4000]))
                 if found:

@@ -180,3 +180,29 @@ def test_faults_of_a_rule_are_told_all_at_once():
             options={"streams": {"1": {"sensor": "D", "quantity": "speed_kmh", "unit": "kg"}, "2": 3}},
         )
     assert len(caught.value.faults) == 2
+
+
+@pytest.mark.parametrize("odd", ["[1]", '{"a": 1}', "[" * 900 + "]" * 900, "1e999", '"\\ud800"', "9" * 400])
+@pytest.mark.parametrize(
+    ("codec", "payload"),
+    [
+        ("ngsi", '{"type": ODD, "data": [{"type": ODD, "id": ODD}]}'),
+        ("ngsi", '{"id": "T", "type": "TrafficFlowObserved", "occupancy": {"value": 1, "unitCode": ODD},'
+                 ' "dateObserved": ODD}'),
+        ("ngsi", '{"id": "P", "type": "ParkingGroup", "totalSpotNumber": ODD, "availableSpotNumber": ODD,'
+                 ' "dateObserved": ODD}'),
+        ("sensorthings", '{"result": 1, "Datastream@iot.navigationLink": ODD, "Datastream": {"@iot.id": ODD}}'),
+        ("sensorthings", '{"result": 1, "phenomenonTime": ODD, "Datastream": {"@iot.id": 1,'
+                         ' "unitOfMeasurement": {"symbol": ODD}, "ObservedProperty": {"name": "speed_kmh"}, "Thing": {"name": ODD}}}'),
+        ("ttn", '{"end_device_ids": {"device_id": "d"}, "uplink_message": {"version_ids":'
+                ' {"brand_id": ODD, "model_id": ODD}, "f_port": ODD, "received_at": ODD, "frm_payload": ODD, "decoded_payload": {"speed_kmh": ODD}}}'),
+    ],
+)  # fmt: skip
+def test_odd_things_in_every_place_that_is_looked_at_are_rejected_by_name(codec: str, payload: str, odd: str):
+    try:
+        readings, rejected = CODECS[codec]("x", payload.replace("ODD", odd).encode())
+    except PayloadError as error:
+        assert isinstance(error.reason, Reason)  # noqa: PT017 - either way is right
+    else:
+        assert rejected
+        assert readings == []
