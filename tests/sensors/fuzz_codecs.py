@@ -141,7 +141,7 @@ def mutated(payload: bytes, rng: random.Random, other: bytes) -> bytes:
         match rng.randrange(kinds):
             case 4:
                 payload = payload[:at] + rng.randbytes(rng.randint(1, 4)) + payload[at + rng.randint(0, 4) :]
-            case 1:
+            case 5:
                 payload = payload[:at]
             case 2:
                 payload = payload[:at] + payload[rng.randrange(at + 1) :][:2000]

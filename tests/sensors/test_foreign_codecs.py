@@ -193,9 +193,11 @@ def test_faults_of_a_rule_are_told_all_at_once():
                  ' "dateObserved": ODD}'),
         ("sensorthings", '{"result": 1, "Datastream@iot.navigationLink": ODD, "Datastream": {"@iot.id": ODD}}'),
         ("sensorthings", '{"result": 1, "phenomenonTime": ODD, "Datastream": {"@iot.id": 1,'
-                         ' "unitOfMeasurement": {"symbol": ODD}, "ObservedProperty": {"name": "speed_kmh"}, "Thing": {"name": ODD}}}'),
+                         ' "unitOfMeasurement": {"symbol": ODD}, "ObservedProperty": {"name": "speed_kmh"},'
+                         ' "Thing": {"name": ODD}}}'),
         ("ttn", '{"end_device_ids": {"device_id": "d"}, "uplink_message": {"version_ids":'
-                ' {"brand_id": ODD, "model_id": ODD}, "f_port": ODD, "received_at": ODD, "frm_payload": ODD, "decoded_payload": {"speed_kmh": ODD}}}'),
+                ' {"brand_id": ODD, "model_id": ODD}, "f_port": ODD, "received_at": ODD, "frm_payload": ODD,'
+                ' "decoded_payload": {"speed_kmh": ODD}}}'),
     ],
 )  # fmt: skip
 def test_odd_things_in_every_place_that_is_looked_at_are_rejected_by_name(codec: str, payload: str, odd: str):
