@@ -112,6 +112,7 @@ def test_in_a_queue_shared_by_several_lanes_nobody_waits_for_a_gap(crossing, eve
     demand = road.trips(("N", "S", [0.0] * 100), ("S", "W", every(10.0, 10)), ("S", "N", every(3.0, 100)))
     result = road.run(demand, TWO_STAGES)
     assert result.summary()["gridlock"] == []
+    assert [note for note in result.notes if "wait for no gap" in note and note.endswith("at node C")]
     own = crossing(
         {"SC": {"lanes": 2}},
         movement=[
@@ -122,6 +123,20 @@ def test_in_a_queue_shared_by_several_lanes_nobody_waits_for_a_gap(crossing, eve
     )
     plan = LONG_GREEN.replace('[["NC", "CS"], ', '[["NC", "CS"], ["SC", "CN"], ')
     result = own.run(own.trips(("N", "S", [0.0] * 100), ("S", "W", [0.0]), ("S", "N", [0.0] * 50)), plan)
+    assert not [note for note in result.notes if "wait for no gap" in note]
     # The turner waits for all hundred, from 100 to 298 s; straight on nobody waits for him.
     assert result.trips.arrive[100] == pytest.approx(298.0 + GAP_S + 100.0, abs=1e-6)
     assert result.trips.arrive[101:].max() == pytest.approx(100.0 + 2.0 * 49 + 100.0, abs=2.0)
+
+
+def test_where_one_drives_on_the_left_it_is_the_right_turn_that_waits_for_oncoming_traffic(crossing):
+    plan = LONG_GREEN.replace('["SC", "CW"]', '["SC", "CW"], ["SC", "CE"]')
+    for side, waits, goes in (("right", "W", "E"), ("left", "E", "W")):
+        road = crossing(config=[{"driving_side": side}])
+        oncoming = ("N", "S", [0.0] * 10)
+        to = {}
+        for way in (waits, goes):
+            demand = road.trips(oncoming, ("S", way, [0.0]))
+            to[way] = road.run(demand, plan).trips.arrive[road_rows(demand, "S")][0]
+        assert to[goes] == pytest.approx(200.0)  # turns away from oncoming traffic
+        assert to[waits] == pytest.approx(118.0 + GAP_S + 100.0, abs=1e-6)  # the tenth is there at 118 s
