@@ -1,7 +1,7 @@
 """Which movements of a junction conflict, and who gives way: from the directions of its links.
 
-Rules are those of traffic on the right. Where one drives on the left a junction is looked at in a mirror: there the right
-turn crosses oncoming traffic, and is called `LEFT`.
+Rules are those of traffic on the right. Where one drives on the left a junction is looked at in a mirror: there the
+right turn crosses oncoming traffic, and is called `LEFT`.
 
 Two movements of different in-links **merge** when they enter the same out-link and **cross** when, going round the
 junction, the ends of one lie on both sides of the other. Links whose directions can hardly be told apart cross nothing:
