@@ -31,6 +31,7 @@ from simulation.reach import reachable
 from simulation.recipe import version_of
 from simulation.recut import recut
 from simulation.roster import Roster
+from simulation.route_map import draw_map
 from simulation.saved import Arrays, SavedState, check, pack, read_state, restored, unpack, write_state
 from simulation.scenario import Incident, Scenario
 from simulation.signals import GreenTable, green_table, never_green, sound_plans
@@ -144,7 +145,7 @@ class Simulation:
         self._greens: GreenTable = green_table(self._junctions, self._plans)
         never = never_green(self.city, self._greens)
         self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
-        self.chart = routing.draw_map(self.city, np.union1d(never, network.movements.reserved))
+        self.chart = draw_map(self.city, np.union1d(never, network.movements.reserved))
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(sound.demand, until_s=horizon)
