@@ -115,7 +115,7 @@ class Network:
     def _of(cls, tables: dict[str, Table], faults: list[str], folder: Path | None) -> "Network":
         config = dict(tables["config"].rows[0]) if len(tables["config"]) else {}
         units = Units.of(config, faults)
-        if (side := config.get("driving_side", "")) not in SIDES:
+        if (side := config.get("driving_side", "")).strip().lower() not in SIDES:
             faults.append(f"config.csv: driving_side is {side!r}, must be 'right' or 'left'")
         nodes = read_nodes(tables["node"], units)
         links = read_links(tables["link"], tables["geometry"], nodes, units)
@@ -200,7 +200,7 @@ class Network:
     @property
     def drives_left(self) -> bool:
         """Whether traffic keeps to the left of the road, as ``driving_side`` of ``config.csv`` says."""
-        return self._config("driving_side") == "left"
+        return self._config("driving_side").strip().lower() == "left"
 
     @cached_property
     def origin(self) -> Float:

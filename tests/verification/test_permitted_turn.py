@@ -116,7 +116,7 @@ def test_in_a_queue_shared_by_several_lanes_nobody_waits_for_a_gap(crossing, eve
 
 def test_where_one_drives_on_the_left_it_is_the_right_turn_that_waits_for_oncoming_traffic(crossing):
     plan = LONG_GREEN.replace('["SC", "CW"]', '["SC", "CW"], ["SC", "CE"]')
-    for side, waits, goes in (("right", "W", "E"), ("left", "E", "W")):
+    for side, waits, goes in (("right", "W", "E"), ("Left", "E", "W")):
         road = crossing(config=[{"driving_side": side}])
         oncoming = ("N", "S", [0.0] * 10)
         to = {}
