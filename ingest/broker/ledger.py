@@ -5,7 +5,11 @@ subscriber that it was given to; it is *settled* when all of them have acknowled
 its PUBACK, so the publisher itself is the storage and nothing that dies in between loses an acknowledged publication.
 """
 
-from ingest.broker.session import Delivery, Message, Publisher, Session
+from collections.abc import Iterable
+
+from ingest.broker.message import Delivery, Message, Publisher
+from ingest.broker.reasons import Reason
+from ingest.broker.session import Session
 
 
 class Ledger:
@@ -46,11 +50,13 @@ class Ledger:
         if message.publisher is not None:
             self.held[message] = None
 
-    def owe(self, message: Message, sessions: list[Session]) -> None:
-        """Give a message to its durable subscribers and wait for each."""
-        message.waiting = len(sessions)
-        for session in sessions:
-            session.deliver(Delivery(message, 1, False, True))
+    def owe(self, message: Message, deliveries: Iterable[tuple[Session, Delivery]], count: int) -> None:
+        """Give a message to its durable subscribers and wait for each of them."""
+        message.waiting = count
+        for session, delivery in deliveries:
+            session.deliver(delivery)
+            if session.refused:
+                self.take_refused(session)
 
     def confirm(self, message: Message) -> None:
         """Note that one durable subscriber has acknowledged."""
@@ -58,6 +64,20 @@ class Ledger:
         message.waiting -= 1
         if message.waiting == 0:
             self.settle(message)
+
+    def refuse(self, message: Message, reason: int) -> None:
+        """Note that a durable subscriber will never acknowledge: the publisher is told, unless another one has it."""
+        message.waiting -= 1
+        if message.waiting == 0:
+            if not message.confirmed:
+                message.reason = reason
+            self.settle(message)
+
+    def take_refused(self, session: Session) -> None:
+        """Settle what a session could not be sent."""
+        refused, session.refused = session.refused, []
+        for delivery, reason in refused:
+            self.refuse(delivery.message, reason if reason >= Reason.UNSPECIFIED else Reason.UNSPECIFIED)
 
     def pass_over(self, session: Session) -> None:
         """Stop waiting for a session that stays away, where another durable subscriber vouches for the message."""

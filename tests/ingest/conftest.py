@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from ingest.broker import Broker, Settings
+from ingest.broker.decoder import decode
+from ingest.broker.encoder import encode
 from ingest.broker.frames import FrameReader
 from ingest.broker.packets import (
     AckPacket,
@@ -31,8 +33,6 @@ from ingest.broker.packets import (
     SubackPacket,
     SubscribePacket,
     Will,
-    decode,
-    encode,
 )
 
 ROOT = Path(__file__).resolve().parents[2]

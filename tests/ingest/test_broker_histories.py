@@ -13,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ingest.broker import Broker, Limits, Settings
 from ingest.broker.connection import Connection
+from ingest.broker.decoder import decode
+from ingest.broker.encoder import encode
 from ingest.broker.frames import FrameReader
 from ingest.broker.packets import (
     AckPacket,
@@ -22,8 +24,6 @@ from ingest.broker.packets import (
     PublishPacket,
     SubackPacket,
     SubscribePacket,
-    decode,
-    encode,
 )
 
 

@@ -7,6 +7,7 @@ import struct
 import pytest
 
 from ingest.broker import Limits, Settings
+from ingest.broker.encoder import encode
 from ingest.broker.packets import (
     AckPacket,
     BarePacket,
@@ -15,7 +16,6 @@ from ingest.broker.packets import (
     PacketType,
     PublishPacket,
     SubackPacket,
-    encode,
 )
 
 
@@ -79,16 +79,20 @@ def test_filters_that_cannot_be_had_are_refused_one_by_one(start_inner, wire):
     inner = start_inner(with_limits(max_subscriptions=2, max_topic_levels=3))
     client = wire(inner)
     client.connect("a")
-    codes = client.subscribe("a#", "a/b/c/d", "x/+", "", "$share/g/x", "y", "z").codes
-    assert codes == (0x80, 0x80, 1, 0x80, 0x80, 1, 0x80)
-    assert client.subscribe("x/+", qos=2).codes == (1,)  # one that it has may be asked for again; QoS 2 becomes 1
+    codes = client.subscribe("a#", "a/b/c/d", "x/+", "", "$share/g", "$share/+/x", "y", "z").codes
+    assert codes == (0x80, 0x80, 1, 0x80, 0x80, 0x80, 1, 0x80)
+    assert client.subscribe("x/+", qos=2).codes == (2,)  # one that it has may be asked for again
 
 
-def test_mqtt_5_is_answered_with_the_code_for_a_level_that_is_not_known(start_inner, wire):
-    client = wire(start_inner())
-    client.raw(b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03abc")
-    assert client.receive() == ConnackPacket(1)
-    assert client.is_closed()
+def test_a_level_that_is_not_known_is_answered_with_the_code_for_it(start_inner, wire):
+    inner = start_inner()
+    old, newer = wire(inner), wire(inner)
+    old.raw(b"\x10\x0f\x00\x04MQTT\x02\x02\x00\x3c\x00\x03abc")
+    assert old.receive() == ConnackPacket(1)
+    assert old.is_closed()
+    newer.raw(b"\x10\x10\x00\x04MQTT\x06\x02\x00\x3c\x00\x00\x03abc")
+    assert newer.socket.recv(100) == b"\x20\x03\x00\x84\x00"
+    assert newer.is_closed()
 
 
 def test_a_slow_subscriber_is_cut_off_and_the_publisher_and_the_others_go_on(start_inner, wire, until):

@@ -7,8 +7,10 @@ import threading
 
 import pytest
 
+from ingest.broker.decoder import decode
+from ingest.broker.encoder import encode
 from ingest.broker.frames import FrameReader
-from ingest.broker.packets import AckPacket, ConnackPacket, PacketType, PublishPacket, SubackPacket, decode, encode
+from ingest.broker.packets import AckPacket, ConnackPacket, PacketType, PublishPacket, SubackPacket
 from ingest.publisher import Publisher
 from ingest.subscriber import Subscriber
 from sensors import InputError, WorkError
