@@ -113,5 +113,7 @@ def _subscribe(broker: "Broker", connection: "Connection", session: Session, pac
     connection.send(encode(SubackPacket(packet.packet_id, tuple(codes)), connection.level))
     for text, wanted in retained:
         broker.router.send_retained(session, text, wanted)
+    if session.groups:
+        broker.router.attended(session)
     if broker.router.may_be_durable(session):
         broker.router.release_held()

@@ -209,7 +209,6 @@ class Router:
             group.members[session] = subscription
             self._subscriptions.put(below, group, subscription)
             group.refresh(self.may_be_durable)
-            self._even_out(group)
         else:
             self._subscriptions.put(below, session, subscription)
         self.forget_routes()
@@ -251,7 +250,7 @@ class Router:
     # sessions that come and go
 
     def attended(self, session: Session) -> None:
-        """Note that a session's client has connected or left: shared messages go to the members that are there."""
+        """Note that a session's client has come, left or subscribed: shared messages go to the members that are there."""
         for group in session.groups.values():
             group.refresh(self.may_be_durable)
             self._even_out(group)
