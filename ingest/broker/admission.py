@@ -89,8 +89,6 @@ def _admit(broker: "Broker", connection: "Connection", packet: ConnectPacket) ->
     connection.keep_alive_s = keep_alive_s
     connection.send(encode(ConnackPacket(Reason.SUCCESS, present, answer), packet.level))
     session.resume(connection)
-    if session.refused:
-        broker.ledger.take_refused(session)
     if session.subscriptions:
         broker.router.attended(session)
         broker.router.release_held()

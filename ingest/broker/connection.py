@@ -27,7 +27,6 @@ from ingest.broker.reasons import MalformedPacketError, Reason
 from ingest.broker.session import Session
 
 if TYPE_CHECKING:
-    from ingest.broker.router import Route
     from ingest.broker.server import Broker
 
 log = logging.getLogger("ingest.broker")
@@ -194,6 +193,10 @@ class Connection(asyncio.Protocol):
         self._broker.counters.acknowledged += len(settled)
         new = self.level >= LEVEL_5
         for message in settled:
+            if message.qos == 1 and not message.reason:
+                self._under_way -= 1
+                self.send(b"\x40\x02" + message.packet_id.to_bytes(2, "big"))
+                continue
             identifier = message.packet_id.to_bytes(2, "big")
             failed = message.reason >= Reason.UNSPECIFIED
             if failed and not new:  # 3.1.1 has no word for it: the publisher learns it by losing its connection
@@ -293,6 +296,28 @@ class Connection(asyncio.Protocol):
         admission.begin(self._broker, self, packet)
 
     def _publish(self, first: int, body: bytes) -> None:
+        qos = first >> 1 & 3
+        if qos > 1 or self.level >= LEVEL_5 or self.rights is not None:
+            self._publish_with_care(first, body)
+            return
+        session, broker = self.session, self._broker
+        assert session is not None
+        wire_topic, packet_id, payload = split_publish(first, body)
+        route = broker.router.route(wire_topic)
+        if route.fault:
+            raise MalformedPacketError(route.fault)
+        broker.counters.publish_received += 1
+        message = Message(route.topic, route.head, payload, qos, first & 1 == 1)
+        message.packet_id = packet_id
+        message.origin = session.client_id
+        if route.is_own:  # the broker's own topic: taken, acknowledged, not passed on
+            self._settle_at_once(message, Reason.SUCCESS)
+        else:
+            broker.router.publish(message, route, self)
+        if self.over_limits() or broker.pressed():
+            self._push_back(session)
+
+    def _publish_with_care(self, first: int, body: bytes) -> None:
         wire_topic, packet_id, payload = split_publish(first, body)
         session, broker = self.session, self._broker
         assert session is not None
@@ -315,7 +340,7 @@ class Connection(asyncio.Protocol):
             self._under_way += 1
             if self._under_way > self._limits.receive_maximum:
                 raise MalformedPacketError("more publications than Receive Maximum", Reason.RECEIVE_MAXIMUM_EXCEEDED)
-        message = Message(route.topic, wire_topic, payload, qos, bool(first & 1))
+        message = Message(route.topic, route.head, payload, qos, first & 1 == 1)
         message.packet_id = packet_id
         message.origin = session.client_id
         if properties or expires_at is not None:
@@ -324,7 +349,7 @@ class Connection(asyncio.Protocol):
             session.received[packet_id] = message
         if self.rights is not None and not self._may_publish(route.topic):
             self._settle_at_once(message, Reason.NOT_AUTHORIZED)
-        elif route.topic.startswith("$SYS/"):  # the broker's own: taken, acknowledged, not passed on
+        elif route.is_own:
             self._settle_at_once(message, Reason.SUCCESS)
         elif qos == 2 and not route.is_durable:
             session.store(message)  # passed on with its PUBREL
@@ -332,7 +357,7 @@ class Connection(asyncio.Protocol):
             if session.stored_bytes > self._limits.max_unacknowledged_bytes * HARD_FACTOR:
                 self.cut_off("too many publications at QoS 2 without their PUBREL")
         else:
-            broker.router.publish(message, route, retain=message.retain, publisher=self)
+            broker.router.publish(message, route, self)
         if self.over_limits() or broker.pressed():
             self._push_back(session)
 
@@ -365,8 +390,7 @@ class Connection(asyncio.Protocol):
         message = session.take_stored(packet_id)
         if message is not None:
             message.publisher = None  # it has its acknowledgement
-            route: Route = self._broker.router.route(message.wire_topic)
-            self._broker.router.publish(message, route, retain=message.retain)
+            self._broker.router.publish(message, self._broker.router.route(message.head[2:]))
 
     def _push_back(self, session: Session) -> None:
         # A durable subscriber is never paused: its acknowledgements come the same way and would never be read.

@@ -5,10 +5,7 @@ subscriber that it was given to; it is *settled* when all of them have acknowled
 its PUBACK, so the publisher itself is the storage and nothing that dies in between loses an acknowledged publication.
 """
 
-from collections.abc import Iterable
-
-from ingest.broker.message import Delivery, Message, Publisher
-from ingest.broker.reasons import Reason
+from ingest.broker.message import Message, Publisher
 from ingest.broker.session import Session
 
 
@@ -50,14 +47,6 @@ class Ledger:
         if message.publisher is not None:
             self.held[message] = None
 
-    def owe(self, message: Message, deliveries: Iterable[tuple[Session, Delivery]], count: int) -> None:
-        """Give a message to its durable subscribers and wait for each of them."""
-        message.waiting = count
-        for session, delivery in deliveries:
-            session.deliver(delivery)
-            if session.refused:
-                self.take_refused(session)
-
     def confirm(self, message: Message) -> None:
         """Note that one durable subscriber has acknowledged."""
         message.confirmed = True
@@ -72,12 +61,6 @@ class Ledger:
             if not message.confirmed:
                 message.reason = reason
             self.settle(message)
-
-    def take_refused(self, session: Session) -> None:
-        """Settle what a session could not be sent."""
-        refused, session.refused = session.refused, []
-        for delivery, reason in refused:
-            self.refuse(delivery.message, reason if reason >= Reason.UNSPECIFIED else Reason.UNSPECIFIED)
 
     def pass_over(self, session: Session) -> None:
         """Stop waiting for a session that stays away, where another durable subscriber vouches for the message."""

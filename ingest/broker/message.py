@@ -27,15 +27,17 @@ class Message:
 
     Parameters
     ----------
+    topic, head
+        The topic as text, and as it stands on the wire with its length.
+
+    Attributes
+    ----------
     properties
         What MQTT 5 passes on, as it stands on the wire: all but expiry, alias and subscription identifiers.
     expires_at
         When it is too old to be delivered, s of the broker's clock; None: never.
     origin
         Client identifier of its publisher, for subscriptions that do not want their own.
-
-    Attributes
-    ----------
     publisher
         Who waits for its PUBACK or PUBREC; None when nobody does (any more).
     packet_id, qos, retain
@@ -51,11 +53,9 @@ class Message:
     """
 
     __slots__ = (
-        "_head",
-        "_head5",
-        "_plain",
         "confirmed",
         "expires_at",
+        "head",
         "origin",
         "packet_id",
         "payload",
@@ -68,12 +68,11 @@ class Message:
         "size",
         "topic",
         "waiting",
-        "wire_topic",
     )
 
-    def __init__(self, topic: str, wire_topic: bytes, payload: bytes, qos: int, retain: bool = False) -> None:
+    def __init__(self, topic: str, head: bytes, payload: bytes, qos: int, retain: bool = False) -> None:
         self.topic = topic
-        self.wire_topic = wire_topic
+        self.head = head
         self.payload = payload
         self.qos = qos
         self.retain = retain
@@ -86,10 +85,7 @@ class Message:
         self.confirmed = False
         self.settled = False
         self.reason = 0
-        self.size = len(payload) + len(wire_topic) + OVERHEAD_BYTES
-        self._head = b""
-        self._head5 = b""
-        self._plain = b""
+        self.size = len(payload) + len(head) + OVERHEAD_BYTES
 
     def with_properties(self, properties: bytes, expires_at: float | None) -> None:
         """Add what a publisher of MQTT 5 gave."""
@@ -102,25 +98,17 @@ class Message:
         return self.expires_at is not None and now >= self.expires_at
 
     def wire(self, retain: bool) -> bytes:
-        """Return the packet of MQTT 3.1.1 at QoS 0, made once for all who get it."""
-        if not self._plain:
-            size = 2 + len(self.wire_topic) + len(self.payload)
-            self._plain = remaining_length(size) + len(self.wire_topic).to_bytes(2, "big") + self.wire_topic
-        return (b"\x31" if retain else b"\x30") + self._plain + self.payload
+        """Return the packet of MQTT 3.1.1 at QoS 0."""
+        size = len(self.head) + len(self.payload)
+        return (b"\x31" if retain else b"\x30") + remaining_length(size) + self.head + self.payload
 
     def wire_with_id(self, packet_id: int, first: int) -> bytes:
-        """Return the packet of 3.1.1 at QoS 1 or 2; all but first byte and identifier is made once for all."""
-        if not self._head:
-            size = 4 + len(self.wire_topic) + len(self.payload)
-            self._head = remaining_length(size) + len(self.wire_topic).to_bytes(2, "big") + self.wire_topic
-        return _BYTE[first] + self._head + packet_id.to_bytes(2, "big") + self.payload
-
-    def wire5_with_id(self, packet_id: int, first: int) -> bytes:
-        """Return the packet of MQTT 5 at QoS 1 or 2 for those who get nothing of their own with it."""
-        if not self._head5:
-            size = 4 + len(self.wire_topic) + len(self.payload) + len(sized(self.properties))
-            self._head5 = remaining_length(size) + len(self.wire_topic).to_bytes(2, "big") + self.wire_topic
-        return _BYTE[first] + self._head5 + packet_id.to_bytes(2, "big") + sized(self.properties) + self.payload
+        """Return the packet of 3.1.1 at QoS 1 or 2."""
+        head, payload = self.head, self.payload
+        size = 2 + len(head) + len(payload)
+        if size < 0x80:
+            return _BYTE[first] + _BYTE[size] + head + packet_id.to_bytes(2, "big") + payload
+        return _BYTE[first] + remaining_length(size) + head + packet_id.to_bytes(2, "big") + payload
 
 
 _BYTE = tuple(bytes((k,)) for k in range(256))
@@ -180,28 +168,24 @@ class Wording:
     def packet(self, delivery: Delivery, first: int, packet_id: int, now: float) -> bytes | None:
         """Return the packet, None when it is larger than the client takes (MQTT-3.1.2-24, -25)."""
         message = delivery.message
-        if packet_id and not (delivery.identifiers or self._max_aliases) and message.expires_at is None:
-            data = message.wire5_with_id(packet_id, first)
-            return data if len(data) <= self._max_bytes else None
         extra = message.properties
         if message.expires_at is not None:
             extra += write_property(Property.MESSAGE_EXPIRY, max(0, round(message.expires_at - now)))
-        for identifier in delivery.identifiers:
-            extra += write_property(Property.SUBSCRIPTION_IDENTIFIER, identifier)
-        topic = message.wire_topic
-        alias = self._aliases.get(topic, 0)
+        for number in delivery.identifiers:
+            extra += write_property(Property.SUBSCRIPTION_IDENTIFIER, number)
+        head = message.head
+        alias = self._aliases.get(head, 0)
         new_alias = 0
         if alias:
-            topic = b""
+            head = b"\0\0"
         elif len(self._aliases) < self._max_aliases:
             alias = new_alias = len(self._aliases) + 1
         if alias:
             extra += write_property(Property.TOPIC_ALIAS, alias)
-        identifier_bytes = packet_id.to_bytes(2, "big") if packet_id else b""
-        head = len(topic).to_bytes(2, "big") + topic + identifier_bytes
-        data = frame(first, head + sized(extra) + message.payload)
+        identifier = packet_id.to_bytes(2, "big") if packet_id else b""
+        data = frame(first, head + identifier + sized(extra) + message.payload)
         if len(data) > self._max_bytes:
             return None
         if new_alias:
-            self._aliases[topic] = new_alias
+            self._aliases[head] = new_alias
         return data

@@ -5,7 +5,7 @@ session with a subscription at QoS 1 or 2 that matches, connected or not, and wh
 prefixes `Settings.durable_clients` (any, when there are none), or a shared group with such a member.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from ingest.broker.access import Rights
 from ingest.broker.fields import decode_text
@@ -40,10 +40,12 @@ class Target:
 class Route:
     """Where the publications of one topic go; kept until a subscription or a session changes."""
 
-    __slots__ = ("durable", "fault", "has_no_local", "is_durable", "plain", "topic")
+    __slots__ = ("durable", "fault", "has_no_local", "head", "is_durable", "is_own", "plain", "topic")
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, wire_topic: bytes) -> None:
         self.topic = topic
+        self.head = len(wire_topic).to_bytes(2, "big") + wire_topic
+        self.is_own = topic.startswith("$SYS/")
         self.fault: str | None = None
         self.is_durable = False
         self.has_no_local = False
@@ -90,11 +92,12 @@ class Router:
         if route is None:
             if len(self._routes) >= MAX_ROUTES:
                 self._routes.clear()
-            route = self._routes[wire_topic] = self._make_route(decode_text(wire_topic, "topic of PUBLISH"))
+            route = self._routes[wire_topic] = self._make_route(wire_topic)
         return route
 
-    def _make_route(self, topic: str) -> Route:
-        route = Route(topic)
+    def _make_route(self, wire_topic: bytes) -> Route:
+        topic = decode_text(wire_topic, "topic of PUBLISH")
+        route = Route(topic, wire_topic)
         route.fault = topic_fault(topic, max_levels=self._limits.max_topic_levels)
         if route.fault:
             return route
@@ -127,12 +130,12 @@ class Router:
         """Make every route anew, because a session or a subscription has changed."""
         self._routes.clear()
 
-    def publish(self, message: Message, route: Route, *, retain: bool, publisher: Publisher | None = None) -> None:
+    def publish(self, message: Message, route: Route, publisher: Publisher | None = None) -> None:
         """Send a publication on its way; a publisher's acknowledgement follows when the ledger allows it."""
         qos = message.qos
         if publisher is not None and qos:
             self._ledger.expect(message, publisher)
-        if retain:
+        if message.retain:
             self.retained.keep(message)
         if not route.is_durable or not qos:
             if not (route.plain or route.durable):
@@ -142,21 +145,25 @@ class Router:
                 publisher.acknowledge_first()
             self._pass_on(message, route, route.durable)
         elif route.durable:
-            self._ledger.owe(message, self._owed(message, route), len(route.durable))
+            self._owe(message, route)
         else:
             self._ledger.hold(message)
-        self._pass_on(message, route, route.plain)
+        if route.plain:
+            self._pass_on(message, route, route.plain)
 
-    def _owed(self, message: Message, route: Route) -> Iterator[tuple[Session, Delivery]]:
+    def _owe(self, message: Message, route: Route) -> None:
+        """Give a message to its durable subscribers, and let its publisher wait for each of them."""
         qos = message.qos
+        message.waiting = len(route.durable)
         for one in route.durable:
-            if isinstance(one, SharedGroup):
+            if type(one) is Target:
+                retain = message.retain and one.retain_as_published
+                wanted = one.qos
+                one.session.deliver(Delivery(message, wanted if wanted < qos else qos, retain, True, one.identifiers))
+            elif isinstance(one, SharedGroup):
                 session, delivery = self._turn(one, message, owed=True)
                 assert session is not None
-                yield session, delivery
-            else:
-                retain = message.retain and one.retain_as_published
-                yield one.session, Delivery(message, one.qos if one.qos < qos else qos, retain, True, one.identifiers)
+                session.deliver(delivery)
 
     def _turn(self, group: SharedGroup, message: Message, *, owed: bool) -> tuple[Session | None, Delivery]:
         session = group.pick(durable=owed)
@@ -226,10 +233,10 @@ class Router:
         """Give the held publications to the durable subscribers that have come."""
         held = self._ledger.held
         for message in list(held):
-            route = self.route(message.wire_topic)
+            route = self.route(message.head[2:])
             if route.durable:
                 del held[message]
-                self._ledger.owe(message, self._owed(message, route), len(route.durable))
+                self._owe(message, route)
 
     def unsubscribe(self, session: Session, text: str) -> bool:
         """Remove a subscription and return whether there was one; what is under way stays so."""
@@ -250,7 +257,7 @@ class Router:
     # sessions that come and go
 
     def attended(self, session: Session) -> None:
-        """Note that a session's client has come, left or subscribed: shared messages go to the members that are there."""
+        """Note that a client has come, left or subscribed: shared messages go to the members that are there."""
         for group in session.groups.values():
             group.refresh(self.may_be_durable)
             self._even_out(group)

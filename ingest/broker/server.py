@@ -209,6 +209,7 @@ class Broker:
             session = Session(
                 client_id, expiry_s=expiry_s, limits=self.settings.limits, counters=self.counters, clock=self.now
             )
+            session.refuse = self.ledger.refuse
             self.sessions[client_id] = session
         session.expiry_s = expiry_s
         connection.session = session
@@ -245,11 +246,11 @@ class Broker:
 
     def _publish_will(self, session: Session, will: Will) -> None:
         properties, expires_at = passed_on(will.properties, self.now())
-        wire_topic = will.topic.encode()
-        message = Message(will.topic, wire_topic, will.payload, will.qos, will.retain)
+        route = self.router.route(will.topic.encode())
+        message = Message(will.topic, route.head, will.payload, will.qos, will.retain)
         message.with_properties(properties, expires_at)
         message.origin = session.client_id
-        self.router.publish(message, self.router.route(wire_topic), retain=will.retain)
+        self.router.publish(message, route)
 
     def _drop_orphans(self) -> None:
         # What a publisher left behind is delivered as a courtesy, up to the limits of a queue: it was not acknowledged,
@@ -269,9 +270,8 @@ class Broker:
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
         """Publish in the broker's own name: statistics."""
-        wire_topic = topic.encode()
-        message = Message(topic, wire_topic, payload, qos, retain)
-        self.router.publish(message, self.router.route(wire_topic), retain=retain)
+        route = self.router.route(topic.encode())
+        self.router.publish(Message(topic, route.head, payload, qos, retain), route)
 
     # flow
 

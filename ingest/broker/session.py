@@ -59,7 +59,7 @@ class Session:
         ] = {}  # QoS 2 up to PUBREL; None once it is passed on and PUBREC is sent
         self.stored: dict[int, Message] = {}  # QoS 2 that is passed on with its PUBREL
         self.stored_bytes = 0
-        self.refused: list[tuple[Delivery, Reason]] = []  # owed, and never to be acknowledged by this client
+        self.refuse: Callable[[Message, int], None] | None = None  # told of what is owed and cannot be sent
         self._again: deque[int] = deque()  # of an earlier connection, not sent on this one yet
         self._outstanding = 0  # sent on this connection and not acknowledged
         self._window = limits.max_inflight
@@ -84,7 +84,11 @@ class Session:
             if delivery.qos == 0:
                 self._transmit_plain(outlet, delivery)
                 return
-            if self._window_open():
+            if (
+                self._outstanding < self._window
+                and self.inflight_bytes < self._limits.max_queued_bytes
+                and not self._again
+            ):
                 self._transmit(outlet, delivery)
                 return
         if outlet is None and delivery.qos == 0:
@@ -135,8 +139,8 @@ class Session:
 
     def _too_large(self, delivery: Delivery) -> None:
         self._counters.publish_dropped += 1
-        if delivery.owed:
-            self.refused.append((delivery, Reason.PACKET_TOO_LARGE))
+        if delivery.owed and self.refuse is not None:
+            self.refuse(delivery.message, Reason.PACKET_TOO_LARGE)
 
     def pump(self) -> None:
         """Send what is queued, as far as the client can take it."""

@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from ingest.broker import Broker, Settings
+from ingest.broker.access import Access
 from ingest.broker.decoder import decode
 from ingest.broker.encoder import encode
 from ingest.broker.frames import FrameReader
@@ -260,11 +262,19 @@ def start_inner() -> Iterator[Callable[..., InnerBroker]]:
     """Start embedded brokers with given settings; a bug in their callbacks fails the test."""
     started: list[tuple[InnerBroker, threading.Thread]] = []
 
-    def start(settings: Settings | None = None) -> InnerBroker:
-        inner = InnerBroker(Broker(settings))
+    def start(
+        settings: Settings | None = None,
+        *,
+        access: Access | None = None,
+        tls: ssl.SSLContext | None = None,
+        websocket: bool = False,
+    ) -> InnerBroker:
+        inner = InnerBroker(Broker(settings, access=access))
         thread = threading.Thread(target=inner.run, daemon=True)
         thread.start()
-        listening = asyncio.run_coroutine_threadsafe(inner.broker.listen("127.0.0.1", 0), inner.loop)
+        listening = asyncio.run_coroutine_threadsafe(
+            inner.broker.listen("127.0.0.1", 0, tls=tls, websocket=websocket), inner.loop
+        )
         inner.port = listening.result(DEADLINE_S)
         started.append((inner, thread))
         return inner
