@@ -23,7 +23,7 @@ from ingest.broker.packets import (
     Will,
 )
 from ingest.broker.properties import _BINARY, _BYTES, _NOT_ZERO, ALLOWED, Property
-from ingest.broker.reasons import MalformedPacketError, Reason
+from ingest.broker.reasons import MalformedPacketError
 
 texts = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=30)
 ids = st.integers(1, 0xFFFF)
@@ -120,8 +120,7 @@ def test_a_packet_of_mqtt_5_survives_encoding_and_decoding(packet):
 def test_random_bytes_are_a_packet_of_mqtt_5_or_malformed(first, body):
     try:
         packet = decode(first, body, 5)
-    except MalformedPacketError as fault:
-        assert fault.reason in (Reason.MALFORMED_PACKET, Reason.PROTOCOL_ERROR, Reason.UNSUPPORTED_LEVEL)
+    except MalformedPacketError:
         return
     [(again, rest)] = frames_of(encode(packet, 5))
     if isinstance(packet, ConnectPacket):

@@ -62,6 +62,16 @@ def test_a_group_and_a_subscriber_of_its_own_are_both_waited_for(member, device)
     assert device.receive() == puback(1)
 
 
+def test_what_a_durable_subscriber_cannot_take_is_refused_to_its_publisher(wire, inner):
+    small, device = wire(inner), wire(inner)
+    limits = ((Property.SESSION_EXPIRY, 100), (Property.MAXIMUM_PACKET_SIZE, 50))
+    small.connect("small", level=LEVEL_5, properties=limits)
+    small.subscribe("city/#")
+    device.connect("new", level=LEVEL_5)
+    device.publish("city/a/d", b"x" * 100, packet_id=1)
+    assert device.receive() == AckPacket(PacketType.PUBACK, 1, 0x95)
+
+
 def test_two_groups_each_get_every_message(member, device):
     first, second = member("first"), member("second", "$share/other/city/#")
     device.publish("city/a/d", b"1", packet_id=1)
