@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import dataclasses
+import difflib
 import json
 import logging
 import os
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from ingest.broker.access import Access, hash_password
 from ingest.broker.server import Broker
-from ingest.broker.settings import Settings
+from ingest.broker.settings import Limits, Settings
 from ingest.broker.topics import filter_fault
 from sensors import InputError, WorkError
 
@@ -46,9 +48,41 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="clients over TLS must show a certificate of it; its CN is the user",
     )
+    parser.add_argument(
+        "--limit", action="append", default=[], metavar="NAME=VALUE", help="one of the limits in docs/broker.md"
+    )
     parser.add_argument("--access", type=Path, metavar="FILE", help="users and the topics of each, TOML")
     parser.add_argument("--hash-password", action="store_true", help="read a password, print what --access keeps of it")
     return parser
+
+
+def _limits(texts: list[str]) -> Limits:
+    given: dict[str, float] = {}
+    faults = []
+    known = {field.name: field.type for field in dataclasses.fields(Limits)}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, 1) or ["max_connections"]
+            faults.append(f"--limit: unknown name {name!r}, the nearest is {nearest[0]}")
+            continue
+        try:
+            number = int(value) if known[name] in (int, "int") else float(value)
+        except ValueError:
+            number = -1
+        if not 0 <= number < float("inf"):
+            faults.append(f"--limit {name}: {value!r} is no number of 0 or more")
+            continue
+        given[name] = number
+    if given.get("receive_maximum", 1) not in range(1, 65_536) or given.get("max_keep_alive_s", 1) not in range(
+        1, 65_536
+    ):
+        faults.append("--limit: receive_maximum and max_keep_alive_s are 1 to 65535")
+    if given.get("max_topic_aliases", 0) > 65_535 or given.get("max_packet_bytes", 0) > 268_435_455:
+        faults.append("--limit: max_topic_aliases is at most 65535, max_packet_bytes at most 268435455")
+    if faults:
+        raise InputError(faults)
+    return dataclasses.replace(Limits(), **given)  # type: ignore[arg-type]
 
 
 def _raise_file_limit() -> None:
@@ -147,7 +181,8 @@ def main(argv: list[str] | None = None) -> int:
             raise InputError(faults)
         _raise_file_limit()
         access = Access.read(args.access) if args.access else None
-        settings = Settings(durable=durable, durable_clients=tuple(args.durable_client or ()))
+        limits = _limits(args.limit)
+        settings = Settings(durable=durable, durable_clients=tuple(args.durable_client or ()), limits=limits)
         asyncio.run(_serve(args, settings, access, _tls(args)))
     except InputError as error:
         for sentence in error.faults:
