@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from ingest.broker.encoder import encode
 from ingest.broker.frames import remaining_length
+from ingest.broker.inbound import passed_on
 from ingest.broker.message import Wording
 from ingest.broker.packets import LEVEL_5, LEVEL_31, LEVEL_311, ConnackPacket, ConnectPacket
 from ingest.broker.properties import Properties, Property, number
@@ -53,6 +54,7 @@ def _fault(broker: "Broker", packet: ConnectPacket) -> Reason | None:
         return Reason.CLIENT_IDENTIFIER_NOT_VALID
     if packet.will:
         fault = topic_fault(packet.will.topic, max_levels=broker.settings.limits.max_topic_levels)
+        passed_on(packet.will.properties, 0.0)  # raises now what it would raise when the client is gone
         if fault:
             raise MalformedPacketError(f"will: {fault}", Reason.TOPIC_NAME_INVALID)
     return None
@@ -64,11 +66,15 @@ def _authorize(broker: "Broker", connection: "Connection", packet: ConnectPacket
     if rights is None or (packet.will and not rights.may_publish(packet.will.topic)):
         refuse(connection, Reason.NOT_AUTHORIZED)
         return
+    session = broker.sessions.get(packet.client_id)
+    if session is not None and session.user != user:  # or one device could take another's session, and its messages
+        refuse(connection, Reason.NOT_AUTHORIZED)
+        return
     connection.rights = rights
-    _admit(broker, connection, packet)
+    _admit(broker, connection, packet, user)
 
 
-def _admit(broker: "Broker", connection: "Connection", packet: ConnectPacket) -> None:
+def _admit(broker: "Broker", connection: "Connection", packet: ConnectPacket, user: str | None = None) -> None:
     limits = broker.settings.limits
     client_id = packet.client_id or broker.make_up_id()
     expiry_s, keep_alive_s = _expiry_s(packet, limits), packet.keep_alive_s
@@ -85,6 +91,7 @@ def _admit(broker: "Broker", connection: "Connection", packet: ConnectPacket) ->
     present = broker.join(connection, client_id, clean=packet.clean_session, expiry_s=expiry_s)
     session = connection.session
     assert session is not None
+    session.user = user
     connection.will = packet.will
     connection.keep_alive_s = keep_alive_s
     connection.send(encode(ConnackPacket(Reason.SUCCESS, present, answer), packet.level))

@@ -6,17 +6,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ingest.broker import admission, control
+from ingest.broker import admission, control, publication
 from ingest.broker.access import Rights
 from ingest.broker.decoder import decode, split_publish
 from ingest.broker.encoder import encode
 from ingest.broker.frames import FrameReader
-from ingest.broker.inbound import Aliases, read_extras
+from ingest.broker.inbound import Aliases
 from ingest.broker.message import Message, Wording
 from ingest.broker.packets import (
     LEVEL_5,
     LEVEL_311,
-    AckPacket,
     ConnackPacket,
     ConnectPacket,
     PacketType,
@@ -65,9 +64,9 @@ class Connection(asyncio.Protocol):
         self._doomed: tuple[str, Reason] | None = None
         self.receipts: deque[Message] = deque()
         self.unacknowledged_bytes = 0
-        self._under_way = 0  # publications of MQTT 5 at QoS 1 and 2 that it has no final answer to
-        self._aliases = Aliases(self._limits.max_topic_aliases)
-        self._allowed: dict[str, bool] = {}
+        self.under_way = 0  # publications of MQTT 5 at QoS 1 and 2 that it has no final answer to
+        self.aliases = Aliases(self._limits.max_topic_aliases)
+        self.allowed: dict[str, bool] = {}
 
     # asyncio calls these
 
@@ -140,7 +139,7 @@ class Connection(asyncio.Protocol):
                 if self.session is None:
                     self._first_packet(first, body)
                 elif kind == PacketType.PUBLISH:
-                    self._publish(first, body)
+                    self._publish(self.session, first, body)
                 elif first == 0x40 and len(body) == 2:
                     delivery = self.session.acknowledged(body[0] << 8 | body[1])
                     if delivery is not None and delivery.owed:
@@ -194,7 +193,7 @@ class Connection(asyncio.Protocol):
         new = self.level >= LEVEL_5
         for message in settled:
             if message.qos == 1 and not message.reason:
-                self._under_way -= 1
+                self.under_way -= 1
                 self.send(b"\x40\x02" + message.packet_id.to_bytes(2, "big"))
                 continue
             identifier = message.packet_id.to_bytes(2, "big")
@@ -207,7 +206,7 @@ class Connection(asyncio.Protocol):
                 if message.reason:
                     rest = b"\x03" + identifier + bytes((message.reason,))
                 if failed or message.qos == 1:
-                    self._under_way -= 1
+                    self.under_way -= 1
             if message.qos == 1:
                 self.send(b"\x40" + rest)
             else:
@@ -295,13 +294,13 @@ class Connection(asyncio.Protocol):
         assert isinstance(packet, ConnectPacket)
         admission.begin(self._broker, self, packet)
 
-    def _publish(self, first: int, body: bytes) -> None:
+    def _publish(self, session: Session, first: int, body: bytes) -> None:
         qos = first >> 1 & 3
         if qos > 1 or self.level >= LEVEL_5 or self.rights is not None:
-            self._publish_with_care(first, body)
+            publication.publish(self._broker, self, session, first, body)
+            self._push_back_if_over(session)
             return
-        session, broker = self.session, self._broker
-        assert session is not None
+        broker = self._broker
         wire_topic, packet_id, payload = split_publish(first, body)
         route = broker.router.route(wire_topic)
         if route.fault:
@@ -311,88 +310,14 @@ class Connection(asyncio.Protocol):
         message.packet_id = packet_id
         message.origin = session.client_id
         if route.is_own:  # the broker's own topic: taken, acknowledged, not passed on
-            self._settle_at_once(message, Reason.SUCCESS)
+            publication.settle_at_once(broker, self, message, Reason.SUCCESS)
         else:
             broker.router.publish(message, route, self)
-        if self.over_limits() or broker.pressed():
-            self._push_back(session)
+        self._push_back_if_over(session)
 
-    def _publish_with_care(self, first: int, body: bytes) -> None:
-        wire_topic, packet_id, payload = split_publish(first, body)
-        session, broker = self.session, self._broker
-        assert session is not None
-        properties, expires_at = b"", None
-        new = self.level >= LEVEL_5
-        if new:
-            payload, properties, expires_at, alias = read_extras(payload, broker.now())
-            if alias >= 0 or not wire_topic:
-                wire_topic = self._aliases.resolve(wire_topic, alias)
-        route = broker.router.route(wire_topic)
-        if route.fault:
-            raise MalformedPacketError(route.fault, Reason.TOPIC_NAME_INVALID)
-        qos = first >> 1 & 3
-        broker.counters.publish_received += 1
-        if qos == 2 and packet_id in session.received:
-            if session.received[packet_id] is None:  # repeated after its PUBREC got lost
-                self.send(b"\x50\x02" + packet_id.to_bytes(2, "big"))
+    def _push_back_if_over(self, session: Session) -> None:
+        if not (self.over_limits() or self._broker.pressed()):
             return
-        if new and qos:
-            self._under_way += 1
-            if self._under_way > self._limits.receive_maximum:
-                raise MalformedPacketError("more publications than Receive Maximum", Reason.RECEIVE_MAXIMUM_EXCEEDED)
-        message = Message(route.topic, route.head, payload, qos, first & 1 == 1)
-        message.packet_id = packet_id
-        message.origin = session.client_id
-        if properties or expires_at is not None:
-            message.with_properties(properties, expires_at)
-        if qos == 2:
-            session.received[packet_id] = message
-        if self.rights is not None and not self._may_publish(route.topic):
-            self._settle_at_once(message, Reason.NOT_AUTHORIZED)
-        elif route.is_own:
-            self._settle_at_once(message, Reason.SUCCESS)
-        elif qos == 2 and not route.is_durable:
-            session.store(message)  # passed on with its PUBREL
-            self._settle_at_once(message, Reason.SUCCESS)
-            if session.stored_bytes > self._limits.max_unacknowledged_bytes * HARD_FACTOR:
-                self.cut_off("too many publications at QoS 2 without their PUBREL")
-        else:
-            broker.router.publish(message, route, self)
-        if self.over_limits() or broker.pressed():
-            self._push_back(session)
-
-    def _may_publish(self, topic: str) -> bool:
-        known = self._allowed.get(topic)
-        if known is None:
-            assert self.rights is not None
-            if len(self._allowed) >= 1_000:
-                self._allowed.clear()
-            known = self._allowed[topic] = self.rights.may_publish(topic)
-        return known
-
-    def _settle_at_once(self, message: Message, reason: Reason) -> None:
-        if message.qos:
-            message.reason = reason
-            self._broker.ledger.expect(message, self)
-            self._broker.ledger.settle(message)
-
-    def release(self, packet_id: int) -> None:
-        """Take a PUBREL: what was not passed on yet is, and PUBCOMP answers."""
-        session = self.session
-        assert session is not None
-        known = packet_id in session.received
-        if known and session.received[packet_id] is not None:
-            return  # it has not had its PUBREC
-        session.received.pop(packet_id, None)
-        self._under_way = max(0, self._under_way - known)
-        code = Reason.SUCCESS if known or self.level < LEVEL_5 else Reason.PACKET_IDENTIFIER_NOT_FOUND
-        self.send(encode(AckPacket(PacketType.PUBCOMP, packet_id, code), self.level))
-        message = session.take_stored(packet_id)
-        if message is not None:
-            message.publisher = None  # it has its acknowledgement
-            self._broker.router.publish(message, self._broker.router.route(message.head[2:]))
-
-    def _push_back(self, session: Session) -> None:
         # A durable subscriber is never paused: its acknowledgements come the same way and would never be read.
         if not (session.subscriptions and self._broker.router.may_be_durable(session)):
             self._broker.pause(self)

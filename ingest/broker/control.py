@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ingest.broker import publication
 from ingest.broker.encoder import encode
 from ingest.broker.packets import (
     LEVEL_5,
@@ -54,7 +55,7 @@ def handle(broker: "Broker", connection: "Connection", session: Session, packet:
         case AckPacket(PacketType.PUBREC, packet_id, reason):
             _received(broker, connection, session, packet_id, reason)
         case AckPacket(PacketType.PUBREL, packet_id):
-            connection.release(packet_id)
+            publication.release(broker, connection, session, packet_id)
         case SubscribePacket():
             _subscribe(broker, connection, session, packet)
         case UnsubscribePacket(packet_id, texts):

@@ -19,6 +19,8 @@ from ingest.broker.shared import SharedGroup, Subscription
 from ingest.broker.topics import TopicTree, filter_fault, matches, split_share, topic_fault
 
 MAX_ROUTES = 65_536
+LONG_TOPIC_BYTES = 512  # routes of longer topics are made each time: 65,536 of them would fill the memory
+MAX_FILTER_LETTERS = 1 << 20  # of one client
 
 
 class Target:
@@ -90,9 +92,11 @@ class Router:
         """
         route = self._routes.get(wire_topic)
         if route is None:
-            if len(self._routes) >= MAX_ROUTES:
-                self._routes.clear()
-            route = self._routes[wire_topic] = self._make_route(wire_topic)
+            route = self._make_route(wire_topic)
+            if len(wire_topic) <= LONG_TOPIC_BYTES:
+                if len(self._routes) >= MAX_ROUTES:
+                    self._routes.clear()
+                self._routes[wire_topic] = route
         return route
 
     def _make_route(self, wire_topic: bytes) -> Route:
@@ -207,8 +211,11 @@ class Router:
         if rights is not None and not rights.may_subscribe(text):
             return Reason.NOT_AUTHORIZED, False
         new = text not in session.subscriptions
-        if new and len(session.subscriptions) >= self._limits.max_subscriptions:
-            return Reason.QUOTA_EXCEEDED, False
+        if new:
+            letters = session.filter_letters + len(text)
+            if len(session.subscriptions) >= self._limits.max_subscriptions or letters > MAX_FILTER_LETTERS:
+                return Reason.QUOTA_EXCEEDED, False
+            session.filter_letters = letters
         session.subscriptions[text] = subscription
         if group_name:
             group = self._groups.setdefault((group_name, below), SharedGroup(group_name, below))
@@ -242,6 +249,7 @@ class Router:
         """Remove a subscription and return whether there was one; what is under way stays so."""
         if session.subscriptions.pop(text, None) is None:
             return False
+        session.filter_letters -= len(text)
         group = session.groups.pop(text, None)
         if group is None:
             self._subscriptions.drop(text, session)

@@ -125,8 +125,10 @@ class Broker:
         self._loop = asyncio.get_running_loop()
         candidates = range(port, min(port + PORTS_TRIED, 65_536)) if next_free and port else (port,)
 
+        max_bytes = max(1 << 21, self.settings.limits.max_packet_bytes + 5)
+
         def made() -> asyncio.Protocol:
-            return WebSocket(Connection(self)) if websocket else Connection(self)
+            return WebSocket(Connection(self), max_bytes=max_bytes) if websocket else Connection(self)
 
         for candidate in candidates:
             try:

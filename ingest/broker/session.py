@@ -43,6 +43,8 @@ class Session:
     ) -> None:
         self.client_id = client_id
         self.expiry_s = expiry_s
+        self.user: str | None = None
+        self.filter_letters = 0
         self.subscriptions: dict[str, Subscription] = {}
         self.groups: dict[str, SharedGroup] = {}
         self.outlet: Outlet | None = None

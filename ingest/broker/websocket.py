@@ -11,7 +11,6 @@ from typing import Any
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 MAX_REQUEST_BYTES = 8_192
-MAX_MESSAGE_BYTES = 1 << 24
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
@@ -91,10 +90,13 @@ class WebSocket(asyncio.Protocol):
     ----------
     inner
         Gets the bytes, as if they had come over TCP; how they are cut into messages does not matter (MQTT-6.0.0-2).
+    max_bytes
+        Largest message.
     """
 
-    def __init__(self, inner: asyncio.Protocol) -> None:
+    def __init__(self, inner: asyncio.Protocol, *, max_bytes: int = 1 << 21) -> None:
         self._inner = inner
+        self._max_bytes = max_bytes
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._open = False
@@ -184,7 +186,7 @@ class WebSocket(asyncio.Protocol):
             if data[at] & 0x70 or not data[at + 1] & 0x80:  # an extension, or a client that does not mask
                 self._fail(1002)
                 break
-            if size > MAX_MESSAGE_BYTES:
+            if size > self._max_bytes:
                 self._fail(1009)
                 break
             if len(data) < start + 4 + size:

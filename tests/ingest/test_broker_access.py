@@ -114,6 +114,13 @@ def test_a_client_that_is_being_checked_may_send_on_and_nothing_is_lost(inner, w
     assert device.receive() == puback(9, Reason.NOT_AUTHORIZED)
 
 
+def test_a_session_belongs_to_the_user_who_made_it(inner, wire):
+    owner, thief = wire(inner), wire(inner)
+    owner.connect("x", user="d7", password=b"d", clean=False)
+    assert thief.connect("x", user="ingest", password=b"i", clean=False).code == 5
+    assert owner.before_pong() == []
+
+
 def test_anonymous_clients_may_do_what_the_file_says(tmp_path, start_inner, wire):
     path = tmp_path / "access.toml"
     path.write_text('[anonymous]\nsubscribe = ["alert/#"]\n')

@@ -424,6 +424,13 @@ def test_a_client_that_breaks_the_protocol_is_told_how_and_closed(join, name):
     assert other.before_pong() == []
 
 
+def test_a_will_with_a_wrong_response_topic_is_refused_at_once(start_inner, wire):
+    client = wire(start_inner())
+    will = Will("gone/w", b"", properties=((Property.RESPONSE_TOPIC, "a/#"),))
+    assert client.connect("w", level=LEVEL_5, will=will).code == Reason.PROTOCOL_ERROR
+    assert client.is_closed()
+
+
 def test_the_will_of_a_client_that_breaks_the_protocol_is_published(join):
     heir, client = join("heir"), join("w", will=Will("gone/w", b"1"))
     heir.subscribe("gone/#")
