@@ -178,7 +178,7 @@ def network_evidence(findings: Findings, row: int) -> dict[str, Any]:
     return {
         "time": _time(findings.snapshot.time),
         "sensors_total": int(table.column("sensors_total")[row]),
-        "sensors_silent": int(table.column("sensors_silent")[row]),
+        "sensors_silent": _number(float(table.column("sensors_silent")[row]), digits=0),
         "silent_percent": _number(float(table.column("silent_share")[row]), 100, 0),
         "speed_percent": _number(ratio, 100, 0),
     }

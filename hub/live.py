@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 Message = bytes | str
+HEARTBEAT_S = 1.0  # the cockpit counts a connection as lost after 2.5 s of silence
 
 
 class Client:
@@ -38,10 +39,18 @@ class Client:
             self._messages.append(text)
         self._wake.set()
 
-    async def messages(self) -> AsyncIterator[Message]:
-        """Yield what is to be sent, until the client is closed."""
+    async def messages(self, *, idle: Message, idle_s: float = HEARTBEAT_S) -> AsyncIterator[Message]:
+        """Yield what is to be sent, until the client is closed; ``idle`` after every ``idle_s`` in which nothing was.
+
+        A city can stand still, at the end of a replay or under a long computation, while the hub is there: a browser
+        must tell that from a lost connection.
+        """
         while not self.closed:
-            await self._wake.wait()
+            try:
+                await asyncio.wait_for(self._wake.wait(), idle_s)
+            except TimeoutError:
+                yield idle
+                continue
             self._wake.clear()
             while self._messages:
                 yield self._messages.popleft()

@@ -18,6 +18,7 @@ from twin.compiled import CompiledNetwork
 from twin.state import Snapshot, Source
 from twin.twin import MAXIMUM_AGE_INTERVALS, MAXIMUM_AGE_S
 
+FEW = 0.05  # a share of the sensors that makes no difference to whether a feed is silent
 UNITS = {"kmh": 1 / 3.6, "veh_h": 1 / 3600, "veh_km": 1e-3, "minutes": 60.0}
 SOURCES = {"guessed": float(Source.GUESSED), "estimated": float(Source.ESTIMATED), "measured": float(Source.MEASURED)}
 
@@ -195,10 +196,15 @@ class SensorTable:
 
 
 def silence(sensors: SensorTable) -> dict[str, float]:
-    """Return how many of the network's sensors there are, how many are silent, and that as a share."""
+    """Return how many of the network's sensors there are, how many are silent, and that as a share.
+
+    The latter two are unknown while more than `FEW` of the sensors have not reported since the start and still may.
+    """
     registered = sensors.column("registered").true
     total = int(np.count_nonzero(registered))
-    silent = int(np.count_nonzero(registered & sensors.column("silent").true))
+    silent = float(np.count_nonzero(registered & sensors.column("silent").true))
+    if np.count_nonzero(registered & np.isnan(sensors.column("age_s"))) > FEW * total:
+        silent = np.nan
     return {"sensors_total": total, "sensors_silent": silent, "silent_share": silent / max(total, 1)}
 
 

@@ -1,4 +1,7 @@
-"""The WebSocket that the cockpit listens to: a hello, a full frame, then frames and messages as they come."""
+"""The WebSocket that the cockpit listens to: a hello, a full frame, then frames and messages as they come.
+
+In a second in which nothing comes the hello is repeated, so that silence means a lost connection.
+"""
 
 import asyncio
 import json
@@ -25,11 +28,12 @@ def router(app: App) -> APIRouter:
         listener = asyncio.create_task(_until_closed(socket))
         listener.add_done_callback(lambda _: app.fan.leave(client))
         try:
-            await socket.send_text(json.dumps({"type": "hello", "network_sha256": app.network.sha256}))
+            hello = json.dumps({"type": "hello", "network_sha256": app.network.sha256})
+            await socket.send_text(hello)
             if (frame := app.full_frame()) is not None:
                 await socket.send_bytes(frame)
                 await socket.send_text(json.dumps({"type": "summary", "summary": app.summary()}))
-            async for message in client.messages():
+            async for message in client.messages(idle=hello):
                 if isinstance(message, bytes):
                     await socket.send_bytes(message)
                 else:

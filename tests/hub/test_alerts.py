@@ -1,6 +1,7 @@
 """The life of alerts by the city clock, what people add to it, and what a restart must neither lose nor double."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +321,33 @@ def test_after_a_restart_a_sensor_that_does_not_come_back_is_told_as_soon_as_any
     city.drive(50, 50)
     city.restart_twin()
     assert city.drive(*[None] * 9) == [(8, "pending"), (9, "firing")]
+
+
+def test_a_feed_that_is_still_silent_after_a_restart_keeps_its_alert_however_rarely_sensors_report(
+    town: Network,
+) -> None:
+    slow = replace(town, sensors=tuple(replace(sensor, interval_s=300.0) for sensor in town.sensors))
+    series = [(s.sensor_id, q) for s in slow.sensors for q in s.quantities]
+    watched = load(ROOT / "config" / "rules.toml")
+    only = replace(watched, rules=tuple(rule for rule in watched.rules if rule.name == "feed silent"))
+    book = AlertBook(only, places=NetworkPlaces(slow))
+
+    def minutes(first: int, end: int, last_heard: int) -> list[tuple[int, str]]:
+        """Run a twin that begins with readings of one minute, and hears no others; return what happens when."""
+        heard = [Reading(*key, round((START + 60 * last_heard) * 1000), 30.0) for key in series]
+        twin = Twin(slow, started_at=START + 60 * first)
+        twin.assimilate(Batch.of(heard, received_at=START + 60 * first), now=START + 60 * first)
+        events = []
+        for minute in range(first, end):
+            now = START + 60 * minute
+            snapshot = twin.assimilate(Batch(), now=now)
+            events += [(minute, e.event) for e in book.update(evaluate(only, snapshot, twin.compiled), now=now)]
+        return events
+
+    assert [event for _, event in minutes(0, 60, last_heard=0)] == ["pending", "firing"]
+    (alert,) = book.alerts()
+    assert minutes(60, 120, last_heard=0) == []
+    assert [a.alert_id for a in book.alerts()] == [alert.alert_id]
 
 
 def test_rows_may_come_back_with_json_text_and_seconds(network: Network) -> None:

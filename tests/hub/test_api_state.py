@@ -1,10 +1,12 @@
 """The live state over HTTP: every link has its place, unknown is null, and stored readings are found again."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from websockets.sync.client import connect
 
 from hub.show import sensor_counts
 from sensors import Reading
@@ -193,3 +195,12 @@ def test_the_widest_window_of_the_calendar_holds_everything(hub: Any, stored: St
     window = {"from": "0001-01-01T00:00:00Z", "until": "9999-12-31T23:59:59Z"}
     rows = hub.get("readings", sensor_id=stored.sensor_id, **window)["readings"]
     assert len(rows) == 6
+
+
+def test_a_hub_whose_city_stands_still_says_hello_so_that_its_silence_means_a_lost_connection(
+    make_hub: Any, database: Any
+) -> None:
+    hub = make_hub(database, started=False)
+    with connect(f"ws://{hub.address}/api/v1/live", proxy=None) as listener:
+        said = [json.loads(listener.recv(timeout=30.0)) for _ in range(3)]
+    assert said == 3 * [{"type": "hello", "network_sha256": hub.app.network.sha256}]

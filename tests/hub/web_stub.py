@@ -43,7 +43,7 @@ class Stub:
         self.factor = factor
         self.started = time.time()
         self.sequence = 0
-        self.frozen = False  # heartbeats go on, the city's time does not
+        self.frozen = False  # it goes on saying hello, the city's time stands
         self.mute = False  # the socket stays open and says nothing
         self.sockets: set[WebSocket] = set()
         self.runs: dict[str, float] = {}
@@ -128,9 +128,11 @@ class Stub:
         while True:
             await asyncio.sleep(1)
             before = self.city.ratio.copy()
-            if not self.frozen:
-                self.sequence += 1
-                self.city.tick(self.now())
+            if self.frozen:  # as the hub does when a replay has ended
+                await self.say({"type": "hello", "network_sha256": f"stub-{self.city.side}"})
+                continue
+            self.sequence += 1
+            self.city.tick(self.now())
             if self.sequence % 10 == 0:
                 await self.say(self.full_frame())
             else:

@@ -4,7 +4,7 @@ import { signal } from '@preact/signals';
 import type { LiveMessage } from './contract';
 import { decodeFrame, type LinkFrame } from './frame';
 
-/** The hub sends at least a frame a second; after this much silence the connection counts as lost. */
+/** The hub says something every second, a hello when nothing else; after this much silence the connection counts as lost. */
 const SILENCE_MS = 2_500;
 /** A silent socket gets a little longer before it is given up, because it may be the page that was slow. */
 const GIVE_UP_MS = 6_000;
