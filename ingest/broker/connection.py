@@ -295,29 +295,26 @@ class Connection(asyncio.Protocol):
         admission.begin(self._broker, self, packet)
 
     def _publish(self, session: Session, first: int, body: bytes) -> None:
-        qos = first >> 1 & 3
+        broker, qos = self._broker, first >> 1 & 3
         if qos > 1 or self.level >= LEVEL_5 or self.rights is not None:
-            publication.publish(self._broker, self, session, first, body)
-            self._push_back_if_over(session)
-            return
-        broker = self._broker
-        wire_topic, packet_id, payload = split_publish(first, body)
-        route = broker.router.route(wire_topic)
-        if route.fault:
-            raise MalformedPacketError(route.fault)
-        broker.counters.publish_received += 1
-        message = Message(route.topic, route.head, payload, qos, first & 1 == 1)
-        message.packet_id = packet_id
-        message.origin = session.client_id
-        if route.is_own:  # the broker's own topic: taken, acknowledged, not passed on
-            publication.settle_at_once(broker, self, message, Reason.SUCCESS)
+            publication.publish(broker, self, session, first, body)
         else:
-            broker.router.publish(message, route, self)
-        self._push_back_if_over(session)
+            wire_topic, packet_id, payload = split_publish(first, body)
+            route = broker.router.route(wire_topic)
+            if route.fault:
+                raise MalformedPacketError(route.fault)
+            broker.counters.publish_received += 1
+            message = Message(route.topic, route.head, payload, qos, first & 1 == 1)
+            message.packet_id = packet_id
+            message.origin = session.client_id
+            if route.is_own:  # the broker's own topic: taken, acknowledged, not passed on
+                publication.settle_at_once(broker, self, message, Reason.SUCCESS)
+            else:
+                broker.router.publish(message, route, self)
+        if self.over_limits() or broker.pressed():
+            self._push_back(session)
 
-    def _push_back_if_over(self, session: Session) -> None:
-        if not (self.over_limits() or self._broker.pressed()):
-            return
+    def _push_back(self, session: Session) -> None:
         # A durable subscriber is never paused: its acknowledgements come the same way and would never be read.
         if not (session.subscriptions and self._broker.router.may_be_durable(session)):
             self._broker.pause(self)

@@ -211,15 +211,15 @@ class Session:
 
     def acknowledged(self, packet_id: int, qos: int = 1) -> Delivery | None:
         """Take a PUBACK, or a PUBCOMP for QoS 2; an identifier that is not under way is ignored."""
-        delivery = self.inflight.get(packet_id)
+        delivery = self.inflight.pop(packet_id, None)
         if delivery is None:
             return None
         if delivery.qos != qos:
+            self.inflight[packet_id] = delivery
             raise MalformedPacketError(
                 f"packet identifier {packet_id} acknowledged at QoS {qos}, it was sent at QoS {delivery.qos}",
                 Reason.PROTOCOL_ERROR,
             )
-        del self.inflight[packet_id]
         self.inflight_bytes -= delivery.message.size
         if self._outstanding:
             self._outstanding -= 1
