@@ -1,4 +1,4 @@
-"""Foreign clients with code of their own say what they make of the broker: aiomqtt, gmqtt and MQTT.js."""
+"""Foreign clients say what they make of the broker: aiomqtt (on paho), gmqtt and MQTT.js (with code of their own)."""
 
 import asyncio
 import json
