@@ -26,6 +26,7 @@ VARIABLES = {
     "CITYTWIN_CLOCK": "live, replay, or <RFC 3339>@<factor>; unset: live",
     "CITYTWIN_MQTT_LISTEN": "host:port of the embedded broker; unset: 127.0.0.1:1883, else the next free port",
     "CITYTWIN_PG_BIN": "folder with the programs of PostgreSQL; unset: the installed wheel, PATH, system folders",
+    "CITYTWIN_TEST_MQTTJS": "node_modules folder with MQTT.js, for a test of the broker; unset: skipped",
     "CITYTWIN_TEST_DATA": "folder with real input data, for tests; unset: ../shared/data",
     "CITYTWIN_TEST_TIMESCALE_URL": "libpq URI of a TimescaleDB, for tests; unset: those tests are skipped",
     "CITYTWIN_CHROMIUM": "path of the Chromium that browser tests use; unset: chromium on PATH",
