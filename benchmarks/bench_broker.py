@@ -7,6 +7,7 @@ its publisher gets the PUBACK; the count is asserted, so nothing gets fast by do
 import argparse
 import json
 import multiprocessing
+import resource
 import subprocess
 import sys
 import time
@@ -61,10 +62,13 @@ def main() -> None:
         assert broker.stdin is not None
         url = json.loads(broker.stdout.readline())["mqtt"]
         rate, receiver_cpu, publisher_cpu = measure(url, args.messages, not args.plain)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         broker.stdin.close()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    broker_cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(
         f"{args.messages} messages, {'paho' if args.plain else 'bulk'} reading: {rate:,.0f}/s; "
-        f"CPU s: subscriber {receiver_cpu:.2f}, publisher {publisher_cpu:.2f}"
+        f"CPU s: broker {broker_cpu:.2f}, subscriber {receiver_cpu:.2f}, publisher {publisher_cpu:.2f}"
     )
 
 

@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from benchmarks.workload import grid
 from simulation import compile_kernels, routing
+from simulation.route_map import draw_map
 from twin.compiled import CompiledNetwork, Float, Int
 
 
@@ -42,7 +43,7 @@ def main() -> None:
     random = np.random.default_rng(1)
     cost = city.length / city.free_speed * random.uniform(1.0, 2.0, city.n_links)
     node = np.sort(random.choice(city.n_nodes, min(args.destinations, city.n_nodes), replace=False)).astype(np.int32)
-    chart = routing.draw_map(city, np.zeros(0, np.int32))
+    chart = draw_map(city, np.zeros(0, np.int32))
     # A hundred starts anywhere: nearly whole trees, as the peer makes them, and routes to write.
     target: Int = np.repeat(node, 100)
     start: Int = random.integers(0, city.n_nodes, len(target)).astype(np.int32)

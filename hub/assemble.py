@@ -63,6 +63,7 @@ def assemble(
             store=store,
             city=settings.city,
             clock=clock,
+            spool=settings.state / "spool",
             lanes={sensor.sensor_id: sensor.lanes for sensor in network.sensors},
             committed=feed.put,
         )

@@ -10,6 +10,7 @@ from typing import Any
 from hub.settings import City
 from ingest.batcher import Batcher
 from ingest.metrics import IngestMetrics
+from ingest.spools import Spools
 from ingest.store import Store
 from ingest.subscriber import Message, Subscriber
 from ingest.worker import Worker
@@ -51,6 +52,8 @@ class Intake:
         Topics, retention.
     clock
         The city's.
+    spool
+        Folder of the spools (`ingest.spools`).
     lanes
         Lanes by sensor id, for the quality of flows.
     committed
@@ -65,6 +68,7 @@ class Intake:
         store: Store,
         city: City,
         clock: CityClock,
+        spool: Path,
         lanes: dict[str, int],
         committed: Callable[[Batch], None],
     ) -> None:
@@ -79,7 +83,10 @@ class Intake:
             future_s=city.future_s,
             flag=lambda batch: flag(batch, memory),
         )
-        self._worker = Worker(self._subscriber, store, batcher, committed=committed, metrics=self.metrics)
+        self._spools = Spools(spool, client_id, limit_bytes=int(city.spool_bytes))
+        self._worker = Worker(
+            self._subscriber, store, batcher, committed=committed, metrics=self.metrics, spools=self._spools
+        )
         self.on_failure: Callable[[], None] = lambda: None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ingest", daemon=True)
@@ -94,6 +101,7 @@ class Intake:
         if self._thread.is_alive():
             self._thread.join()
         self._subscriber.close()
+        self._spools.close()
 
     def health(self) -> dict[str, Any]:
         """Return whether readings can come in."""

@@ -28,12 +28,13 @@ def report(app: App, street: Mapping[str, Any] | None) -> Report:
     good = True
     if app.intake is not None:
         count = app.intake.metrics.readings
-        out = count["stored"] + count["duplicate"] + count["conflict"] + count["rejected"]
+        out = sum(count.values()) - count["received"]
         agree = count["received"] == out
         good = good and agree
         lines.append(
             f"readings: received {count['received']} {'=' if agree else '!='} stored {count['stored']} + duplicate "
             f"{count['duplicate']} + conflict {count['conflict']} + rejected {count['rejected']}"
+            + (f" + in the spool {count['spooled']}" if count["spooled"] else "")
         )
     if street is not None:
         waiting = street["published"] - street["acknowledged"]

@@ -27,6 +27,7 @@ VARIABLES = {
     "CITYTWIN_CLOCK": "live, replay, or <RFC 3339>@<factor>; unset: live",
     "CITYTWIN_MQTT_LISTEN": "host:port of the embedded broker; unset: 127.0.0.1:1883, else the next free port",
     "CITYTWIN_PG_BIN": "folder with the programs of PostgreSQL; unset: the installed wheel, PATH, system folders",
+    "CITYTWIN_TEST_MQTTJS": "node_modules folder with MQTT.js, for a test of the broker; unset: skipped",
     "CITYTWIN_TEST_DATA": "folder with real input data, for tests; unset: ../shared/data",
     "CITYTWIN_TEST_TIMESCALE_URL": "libpq URI of a TimescaleDB, for tests; unset: those tests are skipped",
     "CITYTWIN_CHROMIUM": "path of the Chromium that browser tests use; unset: chromium on PATH",
@@ -46,6 +47,8 @@ class City:
         Wall seconds between two snapshots of the twin.
     max_unverified_sensors
         Sensors that no network names are admitted up to this number.
+    spool_bytes
+        Most that is kept on disk while the database is away; beyond it, messages wait at the broker.
     network
         Folder of the network that ``citytwin serve`` serves; in the file relative to the file's folder.
     webhook_url
@@ -60,6 +63,7 @@ class City:
     retention_s: float = 400 * 86_400.0
     future_s: float = 300.0
     max_unverified_sensors: int = 10_000
+    spool_bytes: float = 1024.0 * (1 << 20)
     snapshot_every_s: float = 1.0
     network: Path | None = None
     webhook_url: str = ""
@@ -122,6 +126,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, type, float]]] = {
         "retention_days": ("retention_s", float, 86_400),
         "future_s": ("future_s", float, 1),
         "max_unverified_sensors": ("max_unverified_sensors", int, 1),
+        "spool_mib": ("spool_bytes", float, 1 << 20),
     },
     "twin": {"snapshot_every_s": ("snapshot_every_s", float, 1)},
     "notify": {"webhook_url": ("webhook_url", str, 1), "alert_topic": ("alert_topic", str, 1)},

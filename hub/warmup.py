@@ -12,7 +12,7 @@ import hub.running
 import hub.street  # noqa: F401
 from sensors import Batch
 from simulation import compile_kernels
-from simulation.run import compile_moves
+from simulation.warm_up import compile_moves
 from twin import Network
 from twin.twin import Twin
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -94,6 +94,17 @@ class Batcher(Generic[M]):
         self._flag = flag
         self._max_rows = max_rows
         self._clear()
+
+    def another(self) -> "Batcher[Any]":
+        """Return an empty one that judges alike."""
+        return Batcher(
+            self._decode,
+            clock=self._clock,
+            retention_s=self._retention_s,
+            future_s=self._future_s,
+            flag=self._flag,
+            max_rows=self._max_rows,
+        )
 
     def __len__(self) -> int:
         """Messages that wait for the next batch."""

@@ -13,7 +13,8 @@ RESULTS = ("received", "stored", "duplicate", "conflict", "rejected", "spooled")
 class IngestMetrics:
     """Counters of one worker, in readings; an undecodable payload counts as one.
 
-    At every moment received = stored + duplicate + conflict + rejected + spooled + in flight.
+    At every moment received = stored + duplicate + conflict + rejected + spooled + in flight. ``spooled`` are those in
+    the spool now; what an earlier process left there counts as received when it comes out.
 
     Examples
     --------
@@ -47,6 +48,15 @@ class IngestMetrics:
             self._reasons.update(reasons)
             self._batches += 1
             self._seconds += seconds
+
+    def spool(self, n: int) -> None:
+        """Count readings that were in flight and are in the spool now."""
+        with self._mutex:
+            self._readings["spooled"] += n
+
+    def unspool(self, n: int) -> None:
+        """Count readings that have come out of the spool and are in flight again."""
+        self.spool(-n)
 
     def database(self, *, up: bool) -> None:
         """Note whether the database answered the last time."""

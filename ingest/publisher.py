@@ -10,7 +10,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.address import BrokerAddress
-from ingest.broker.packets import PublishPacket, encode
+from ingest.broker.encoder import encode
+from ingest.broker.packets import PublishPacket
 from ingest.broker.topics import topic_fault
 from ingest.link import BulkReading, Frames, Link
 from sensors import InputError, WorkError

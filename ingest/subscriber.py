@@ -11,7 +11,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.address import BrokerAddress
-from ingest.broker.packets import MalformedPacketError, split_publish
+from ingest.broker.decoder import split_publish
+from ingest.broker.reasons import MalformedPacketError
 from ingest.broker.topics import filter_fault
 from ingest.link import BulkReading, Frames, Link
 from sensors import InputError, WorkError

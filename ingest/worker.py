@@ -1,4 +1,7 @@
-"""The writer: takes messages, commits them in batches, and acknowledges them only then."""
+"""The writer: takes messages, commits them in batches, and acknowledges them only then.
+
+With a spool it acknowledges them as well while the database is away, once they are on the disk.
+"""
 
 import logging
 import threading
@@ -6,19 +9,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Generic, Protocol
+from typing import Any, Generic, Protocol
 
 from ingest.batcher import Batcher, Gathered, M
 from ingest.database import DatabaseAway
 from ingest.metrics import IngestMetrics
 from ingest.seldom import Seldom
-from ingest.store import Store
+from ingest.spool import Record, SpoolFull
+from ingest.spools import Spools
+from ingest.store import Settled, Store
 from sensors import Batch, Rejected
 
 log = logging.getLogger(__name__)
 FIRST_RETRY_S, LAST_RETRY_S = 0.05, 1.0
 SHOWN_BYTES = 60  # of a rejected payload, in the log
 IDLE_S = 0.2  # how soon a stop is noticed while nothing comes in
+SPOOL_AFTER_S = 1.0  # a restart of the database is shorter
+DRAINED_AT_ONCE = 10_000  # records between two looks at what has come in
 
 
 class Source(Protocol[M]):
@@ -34,8 +41,9 @@ class Source(Protocol[M]):
 class Worker(Generic[M]):
     """The loop between broker and database.
 
-    While the database is away, the worker keeps its batch, acknowledges nothing and takes no further messages, so that
-    they pile up at the subscriber's bounded queue, then at the broker, then at the publishers.
+    While the database is away, messages go to the spool. Without one, or once it is full, the worker keeps its batch,
+    acknowledges nothing and takes no further messages, so that they pile up at the subscriber's bounded queue, then at
+    the broker, then at the publishers.
 
     Parameters
     ----------
@@ -47,6 +55,8 @@ class Worker(Generic[M]):
         Makes the batches.
     committed
         Gets each batch after its commit and acknowledgement, with those readings that are in the database now.
+    spools
+        Where messages go while the database is away; it is emptied when the database is back.
     max_age_s
         A message waits at most so long for others to share its transaction.
     drain_s
@@ -61,6 +71,7 @@ class Worker(Generic[M]):
         *,
         committed: Callable[[Batch], None] | None = None,
         metrics: IngestMetrics | None = None,
+        spools: Spools | None = None,
         max_age_s: float = 0.005,
         drain_s: float = 5.0,
     ) -> None:
@@ -68,9 +79,14 @@ class Worker(Generic[M]):
         self._source = source
         self._store = store
         self._batcher = batcher
+        self._spooled: Batcher[Record] = batcher.another()
         self._committed = committed
         self._max_age_s = max_age_s
         self._drain_s = drain_s
+        self._spools = spools
+        self._away_since: float | None = None
+        self._look_at = 0.0  # when to ask a database that is away again
+        self._pause = FIRST_RETRY_S
         self._seldom = Seldom(log)
 
     def run(self, stop: threading.Event) -> None:
@@ -82,9 +98,12 @@ class Worker(Generic[M]):
             When the database refuses for a reason that does not pass by itself.
         """
         while not stop.is_set():
-            self._round(IDLE_S, stop)
+            busy = self._empty_spool()
+            self._round(0.0 if busy else IDLE_S, stop)
         deadline = time.monotonic() + self._drain_s
-        while time.monotonic() < deadline and self._round(0.0, stop, deadline=deadline):
+        while time.monotonic() < deadline and (
+            self._round(0.0, stop, deadline=deadline) or (len(self._batcher) == 0 and self._empty_spool())
+        ):
             pass
         self._seldom.flush()
 
@@ -105,36 +124,85 @@ class Worker(Generic[M]):
     def _commit(self, gathered: Gathered[M], stop: threading.Event, *, deadline: float | None) -> bool:
         """Write a batch, however long it takes, and acknowledge it; False when a stop came first."""
         self.metrics.take(len(gathered))
-        away_since, pause = 0.0, FIRST_RETRY_S
-        while True:
-            started = time.monotonic()
-            try:
-                settled = self._store.settle(gathered.batch, origin=gathered.origin)
-                break
-            except DatabaseAway as error:
-                if not away_since:
-                    away_since = started
-                    self.metrics.database(up=False)
-                    log.warning("%s; readings wait unacknowledged until it is back", error)
+        while (settled := self._settle(gathered)) is None:
+            if self._put_aside(gathered, stop):
+                return True
             if stop.is_set():
                 deadline = deadline or time.monotonic() + self._drain_s
                 if time.monotonic() > deadline:
                     log.warning("stopping with %d readings unacknowledged, the broker keeps them", len(gathered))
                     return False
-                time.sleep(pause)
+                time.sleep(FIRST_RETRY_S)
             else:
-                stop.wait(pause)
-            pause = min(2 * pause, LAST_RETRY_S)
-        if away_since:
+                stop.wait(FIRST_RETRY_S)
+        self._source.acknowledge(gathered.messages)
+        if self._committed is not None:
+            self._committed(settled.batch)
+        return True
+
+    def _settle(self, gathered: Gathered[Any]) -> Settled | None:
+        """Write a batch; None when the database is away, or was a moment ago."""
+        started = time.monotonic()
+        if self._away_since is not None and started < self._look_at:
+            return None
+        try:
+            settled = self._store.settle(gathered.batch, origin=gathered.origin)
+        except DatabaseAway as error:
+            if self._away_since is None:
+                self._away_since, self._pause = started, FIRST_RETRY_S
+                self.metrics.database(up=False)
+                kept = "are kept in the spool" if self._spools is not None else "wait unacknowledged"
+                log.warning("%s; readings %s until it is back", error, kept)
+            self._look_at = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, LAST_RETRY_S)
+            return None
+        if self._away_since is not None:
             self.metrics.database(up=True)
-            log.info("the database is back after %.1f s", time.monotonic() - away_since)
+            log.info("the database is back after %.1f s", time.monotonic() - self._away_since)
+            self._away_since = None
         reasons = Counter(str(item.reason) for item in settled.rejected)
         for item in {str(item.reason): item for item in settled.rejected}.values():  # the last of each reason
             self._seldom.say(str(item.reason), reasons[str(item.reason)], partial(_refusal, item))
         self.metrics.settle(settled.counts, reasons, seconds=time.monotonic() - started)
+        return settled
+
+    def _put_aside(self, gathered: Gathered[M], stop: threading.Event) -> bool:
+        """Put the messages of a batch into the spool, and acknowledge them; whether that was done."""
+        if self._spools is None or self._away_since is None:
+            return False
+        if time.monotonic() - self._away_since < SPOOL_AFTER_S and not stop.is_set():
+            return False
+        try:
+            self._spools.append(gathered.messages)
+        except SpoolFull as error:
+            text = f"{error}; readings wait unacknowledged"
+            self._seldom.say("full", 1, lambda _: text)
+            return False
+        self.metrics.spool(len(gathered))
         self._source.acknowledge(gathered.messages)
-        if self._committed is not None:
-            self._committed(settled.batch)
+        return True
+
+    def _empty_spool(self) -> bool:
+        """Commit some of what is in a spool; whether there may be more to commit now."""
+        if self._spools is None or (self._away_since is not None and time.monotonic() < self._look_at):
+            return False
+        spool = self._spools.waiting()
+        if spool is None:
+            return False
+        records = spool.take(DRAINED_AT_ONCE)
+        for gathered in [*self._spooled.add(records), self._spooled.flush()]:
+            if not gathered.messages:
+                continue
+            count = self.metrics.unspool if gathered.messages[0].own else self.metrics.take
+            count(len(gathered))
+            settled = self._settle(gathered)
+            if settled is None:
+                count(-len(gathered))
+                spool.again()
+                return False
+            spool.done(len(gathered.messages))
+            if self._committed is not None:
+                self._committed(settled.batch)
         return True
 
 

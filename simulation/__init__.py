@@ -5,10 +5,11 @@ from simulation.departures import Flow, Surge, Trips
 from simulation.link_times import LinkTimes, Recorder
 from simulation.measure import Cumulative, LinkMeasure
 from simulation.result import Result
-from simulation.run import compile_kernels, equilibrium, simulate
+from simulation.run import equilibrium, simulate
 from simulation.scenario import Scenario
 from simulation.simulation import Simulation
 from simulation.user_equilibrium import Equilibrium
+from simulation.warm_up import compile_kernels
 
 __all__ = [
     "Cumulative",

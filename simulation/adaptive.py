@@ -1,17 +1,18 @@
-"""Signals that answer the traffic: actuated, max-pressure and Webster re-timing, each a SimPy process.
+"""Signals that answer the traffic: actuated, max-pressure and Webster re-timing, each a task on the clock of the run.
 
 They see what detectors see (who stands at the stop line, when the last vehicle passed, how many wait) and set the
 stages of the node's plan through `simulation.lights.Lights`. Between two stages the plan's intergreen is all red.
 """
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import simpy
 
 from sensors import InputError
+from simulation.agenda import Appointments, Memory, Task
 from simulation.engine_counts import vehicles_by_movement
 from simulation.lights import Lights, last_departure, retimed, standing
 from simulation.scenario_signal import SignalControl
@@ -19,12 +20,11 @@ from simulation.webster import equal_saturation, optimum_cycle
 from twin.compiled import Float
 
 if TYPE_CHECKING:
-    from simulation.simulation import Process, Simulation
-
-Steps = Generator[simpy.Event, object, None]
+    from simulation.simulation import Simulation
 
 SLOT_S = 15.0  # of max-pressure
 LOOK_S = 1.0  # a signal that rests looks this often for someone who waits at red
+GREEN, CLEAR, RED = "green", "clear", "red"  # what a signal waits for: the end of one of these
 GAP_HEADWAYS = 1.5  # vehicles of a queue that are this many headways apart are no gap
 
 
@@ -40,7 +40,7 @@ def _node(simulation: "Simulation", node_id: str) -> int:
         raise InputError(f"node {node_id!r} has no signal plan, a controller needs its stages") from None
 
 
-def actuated(node_id: str, *, min_green_s: float = 7.0, max_green_s: float = 50.0, gap_s: float = 3.0) -> "Process":
+def actuated(node_id: str, *, min_green_s: float = 7.0, max_green_s: float = 50.0, gap_s: float = 3.0) -> "Actuated":
     """Return the process of an actuated signal: a stage stays green while vehicles follow each other.
 
     A stage ends when nobody has passed for ``gap_s`` (after ``min_green_s``), or ``max_green_s`` after somebody began
@@ -54,43 +54,78 @@ def actuated(node_id: str, *, min_green_s: float = 7.0, max_green_s: float = 50.
     _required("min_green_s", min_green_s, 1.0)
     _required("max_green_s", max_green_s, min_green_s)
     _required("gap_s", gap_s, 0.1)
-
-    def process(env: simpy.Environment, simulation: "Simulation") -> Steps:
-        lights, node = simulation.lights, _node(simulation, node_id)
-        stages, stage = lights.plan(node).stages, 0
-        gaps = [max(gap_s, GAP_HEADWAYS * _headway(simulation, lights.rows(node, k))) for k in range(len(stages))]
-        while True:
-            rows, begin, limit = lights.rows(node, stage), env.now, math.inf
-            lights.show(node, stage, env.now)
-            yield env.timeout(min_green_s)
-            while True:
-                after = _next_call(simulation, node, stage, env.now)
-                if after is None:
-                    yield env.timeout(LOOK_S - env.now % LOOK_S)  # all signals look at once: the street stops once
-                    continue
-                if math.isinf(limit):
-                    limit = (begin if env.now <= begin + min_green_s else env.now) + max_green_s
-                gap = max(begin, last_departure(simulation.traffic, rows)) + gaps[stage]
-                if env.now >= min(gap, limit):
-                    break
-                yield env.timeout(min(gap, limit) - env.now)
-            yield from _end(env, simulation, node, stage)
-            stage = after
-
-    return process
+    return Actuated(node_id, min_green_s, max_green_s, gap_s)
 
 
-def _end(env: simpy.Environment, simulation: "Simulation", node: int, stage: int) -> Steps:
-    """End a stage: those who wait in the junction clear it, then all is red for the intergreen."""
+@dataclass(frozen=True)
+class Actuated(Task):
+    """An actuated signal, see `actuated`; it remembers the gaps by stage, and what it waits for."""
+
+    node_id: str
+    min_green_s: float
+    max_green_s: float
+    gap_s: float
+
+    def step(self, simulation: "Simulation", now: float, memory: Memory) -> Appointments:
+        """Begin, look at the traffic, or go on with the end of a stage."""
+        node = _node(simulation, self.node_id)
+        if not memory:
+            rows = [simulation.lights.rows(node, k) for k in range(len(simulation.lights.plan(node).stages))]
+            gaps = tuple(max(self.gap_s, GAP_HEADWAYS * _headway(simulation, of_stage)) for of_stage in rows)
+            return self._show(simulation, node, now, gaps, 0)
+        gaps, waits_for, *rest = memory
+        if waits_for == GREEN:
+            return self._look(simulation, node, now, gaps, *rest)
+        stage, after = rest
+        found = _end(simulation, node, stage, now, waits_for)
+        if found is None:
+            return self._show(simulation, node, now, gaps, after)
+        return [(found[0], (gaps, found[1], stage, after))]
+
+    def _show(self, simulation: "Simulation", node: int, now: float, gaps: Sequence[float], stage: int) -> Appointments:
+        simulation.lights.show(node, stage, now)
+        return [(now + self.min_green_s, (gaps, GREEN, stage, now, math.inf))]
+
+    def _look(
+        self,
+        simulation: "Simulation",
+        node: int,
+        now: float,
+        gaps: Sequence[float],
+        stage: int,
+        begin: float,
+        limit: float,
+    ) -> Appointments:
+        """End a stage that is green since ``begin``, at ``limit`` at the latest, or look again."""
+        after = _next_call(simulation, node, stage, now)
+        if after is None:  # all signals look at once: the street stops once
+            return [(now + LOOK_S - now % LOOK_S, (gaps, GREEN, stage, begin, limit))]
+        if math.isinf(limit):
+            limit = (begin if now <= begin + self.min_green_s else now) + self.max_green_s
+        gap = max(begin, last_departure(simulation.traffic, simulation.lights.rows(node, stage))) + gaps[stage]
+        if now < min(gap, limit):
+            return [(min(gap, limit), (gaps, GREEN, stage, begin, limit))]
+        found = _end(simulation, node, stage, now, GREEN)
+        if found is None:
+            return self._show(simulation, node, now, gaps, after)
+        return [(found[0], (gaps, found[1], stage, after))]
+
+
+def _end(simulation: "Simulation", node: int, stage: int, now: float, waits_for: str) -> tuple[float, str] | None:
+    """Go on with the end of a stage: those who wait in the junction clear it, then all is red for the intergreen.
+
+    Takes what was waited for until now, returns until when what is waited for next; None when the next stage may begin.
+    """
     lights = simulation.lights
-    clear = lights.clearing(node, stage, env.now)
+    clear = lights.clearing(node, stage, now) if waits_for == GREEN else 0.0
     if clear > 0:
-        lights.show(node, stage, env.now, env.now + clear)
-        yield env.timeout(clear)
+        lights.show(node, stage, now, now + clear)
+        return now + clear, CLEAR
     between = lights.plan(node).stages[stage].intergreen_s
-    if between > 0:
-        lights.red(node, env.now)
-        yield env.timeout(between)
+    if between > 0 and waits_for != RED:
+        lights.red(node, now)
+        return now + between, RED
+    return None
 
 
 def _headway(simulation: "Simulation", rows: Sequence[int]) -> float:
@@ -112,7 +147,7 @@ def _next_call(simulation: "Simulation", node: int, stage: int, now: float) -> i
     return None
 
 
-def max_pressure(*node_ids: str, slot_s: float = SLOT_S) -> "Process":
+def max_pressure(*node_ids: str, slot_s: float = SLOT_S) -> "MaxPressure":
     """Return the process of max-pressure signals: every ``slot_s`` the stage with the greatest pressure gets green.
 
     The pressure of a movement is its saturation flow times (its queue less the queues of the link ahead, weighted with
@@ -124,30 +159,49 @@ def max_pressure(*node_ids: str, slot_s: float = SLOT_S) -> "Process":
     doi 10.1016/j.trc.2013.08.014: it serves every demand that any plan can serve, as long as queues are stored.
     """
     _required("slot_s", slot_s, 1.0)
+    return MaxPressure(node_ids, slot_s)
 
-    def process(env: simpy.Environment, simulation: "Simulation") -> Steps:
+
+@dataclass(frozen=True)
+class MaxPressure(Task):
+    """Max-pressure signals, see `max_pressure`; they remember the stage of each node and the changes under way."""
+
+    node_ids: tuple[str, ...]
+    slot_s: float
+
+    def step(self, simulation: "Simulation", now: float, memory: Memory) -> Appointments:
+        """Choose the stages, or go on with a change."""
+        if memory and memory[0] != GREEN:
+            return self._change(simulation, now, *memory)
         lights = simulation.lights
-        nodes = [_node(simulation, name) for name in node_ids]
-        faults = [fault for name in node_ids for fault in slot_faults(lights, name, slot_s)]
-        if faults:
-            raise InputError(faults)
-        shown = dict.fromkeys(nodes, -1)
-        while True:
-            pressure = movement_pressure(simulation)
-            for node in nodes:
-                n = len(lights.plan(node).stages)
-                of_stage = [float(pressure[list(lights.rows(node, k))].sum()) for k in range(n)]
-                best = int(np.argmax(of_stage))
-                if shown[node] >= 0 and of_stage[best] <= of_stage[shown[node]]:
-                    best = shown[node]
-                if shown[node] < 0:
-                    lights.show(node, best, env.now)
-                elif best != shown[node]:
-                    env.process(_change(env, simulation, node, shown[node], best))
+        nodes = [_node(simulation, name) for name in self.node_ids]
+        if not memory:
+            faults = [fault for name in self.node_ids for fault in slot_faults(lights, name, self.slot_s)]
+            if faults:
+                raise InputError(faults)
+        shown: dict[int, int] = dict(memory[1]) if memory else {}
+        pressure, made = movement_pressure(simulation), []
+        for node in nodes:
+            n = len(lights.plan(node).stages)
+            of_stage = [float(pressure[list(lights.rows(node, k))].sum()) for k in range(n)]
+            best = int(np.argmax(of_stage))
+            if node not in shown:
+                lights.show(node, best, now)
                 shown[node] = best
-            yield env.timeout(slot_s)
+            elif of_stage[best] > of_stage[shown[node]]:
+                made += self._change(simulation, now, GREEN, node, shown[node], best)
+                shown[node] = best
+        return [*made, (now + self.slot_s, (GREEN, shown))]
 
-    return process
+    def _change(
+        self, simulation: "Simulation", now: float, waits_for: str, node: int, stage: int, after: int
+    ) -> list[tuple[float, Memory]]:
+        """Change from one stage to another."""
+        found = _end(simulation, node, stage, now, waits_for)
+        if found is None:
+            simulation.lights.show(node, after, now)
+            return []
+        return [(found[0], (found[1], node, stage, after))]
 
 
 def slot_faults(lights: Lights, node_id: str, slot_s: float) -> list[str]:
@@ -156,12 +210,6 @@ def slot_faults(lights: Lights, node_id: str, slot_s: float) -> list[str]:
     if change < slot_s:
         return []
     return [f"slot_s is {slot_s:g}, must be longer than a change of stage at node {node_id} takes, {change:g} s"]
-
-
-def _change(env: simpy.Environment, simulation: "Simulation", node: int, stage: int, after: int) -> Steps:
-    """Change from one stage to another."""
-    yield from _end(env, simulation, node, stage)
-    simulation.lights.show(node, after, env.now)
 
 
 def movement_pressure(simulation: "Simulation") -> Float:
@@ -185,7 +233,7 @@ def webster(
     min_cycle_s: float = 30.0,
     max_cycle_s: float = 120.0,
     min_green_s: float = 5.0,
-) -> "Process":
+) -> "Webster":
     """Return the process of a signal that is timed anew every ``interval_s``, at the end of a cycle, by its last flows.
 
     Cycle and greens are those of `simulation.webster`, for the flows that have come to the stop line since; the lost
@@ -195,24 +243,38 @@ def webster(
     _required("min_green_s", min_green_s, 1.0)
     _required("min_cycle_s", min_cycle_s, 1.0)
     _required("max_cycle_s", max_cycle_s, min_cycle_s)
+    return Webster(node_id, interval_s, min_cycle_s, max_cycle_s, min_green_s)
 
-    def process(env: simpy.Environment, simulation: "Simulation") -> Steps:
-        lights, node = simulation.lights, _node(simulation, node_id)
-        plan, last, since = lights.plan(node), _come(simulation), env.now
+
+@dataclass(frozen=True)
+class Webster(Task):
+    """A signal that is timed anew, see `webster`; it remembers its clock, who had come, and when that was."""
+
+    node_id: str
+    interval_s: float
+    min_cycle_s: float
+    max_cycle_s: float
+    min_green_s: float
+
+    def step(self, simulation: "Simulation", now: float, memory: Memory) -> Appointments:
+        """Time the signal anew by the flows since the last time."""
+        lights, node = simulation.lights, _node(simulation, self.node_id)
+        plan, come = lights.plan(node), _come(simulation)
+        if not memory:
+            return self._wait(now, plan.cycle_s, plan.offset_s, come)
+        last, since = memory[0], memory[1]
         lost = math.fsum(stage.intergreen_s for stage in plan.stages)
-        while True:
-            due = since + interval_s
-            cycles = math.ceil((due - plan.offset_s) / plan.cycle_s - 1e-9)
-            yield env.timeout(plan.offset_s + cycles * plan.cycle_s - env.now)
-            now = _come(simulation)
-            ratios = _flow_ratios(simulation, node, (now - last) / (env.now - since))
-            last, since = now, env.now
-            cycle = optimum_cycle(lost, ratios, shortest_s=min_cycle_s, longest_s=max_cycle_s)
-            cycle = max(cycle, lost + len(ratios) * min_green_s)
-            plan = retimed(plan, equal_saturation(cycle - lost, ratios, least_s=min_green_s), cycle, env.now)
-            lights.follow(node, plan, env.now)
+        ratios = _flow_ratios(simulation, node, (come - last) / (now - since))
+        cycle = optimum_cycle(lost, ratios, shortest_s=self.min_cycle_s, longest_s=self.max_cycle_s)
+        cycle = max(cycle, lost + len(ratios) * self.min_green_s)
+        greens = equal_saturation(cycle - lost, ratios, least_s=self.min_green_s)
+        lights.follow(node, retimed(plan, greens, cycle, now), now)
+        return self._wait(now, cycle, now, come)
 
-    return process
+    def _wait(self, now: float, cycle_s: float, offset_s: float, come: Float) -> Appointments:
+        """Wait for the end of the cycle in which the interval ends."""
+        cycles = math.ceil((now + self.interval_s - offset_s) / cycle_s - 1e-9)
+        return [(offset_s + cycles * cycle_s, (come, now))]
 
 
 def _come(simulation: "Simulation") -> Float:
@@ -240,10 +302,10 @@ def _flow_ratios(simulation: "Simulation", node: int, flow: Float) -> list[float
     return ratios
 
 
-CONTROLS: dict[str, Callable[..., "Process"]] = {"actuated": actuated, "webster": webster}
+CONTROLS: dict[str, Callable[..., Task]] = {"actuated": actuated, "webster": webster}
 
 
-def processes_of(controls: Sequence[SignalControl], lights: Lights | None = None) -> list["Process"]:
+def processes_of(controls: Sequence[SignalControl], lights: Lights | None = None) -> list[Task]:
     """Return the processes of the controllers of a scenario; max-pressure signals of equal slots share one.
 
     Raises
@@ -252,7 +314,7 @@ def processes_of(controls: Sequence[SignalControl], lights: Lights | None = None
         With every setting that is out of range, by itself or for its node's plan among ``lights``.
     """
     faults: list[str] = []
-    processes: list[Process] = []
+    processes: list[Task] = []
     together: dict[float, list[str]] = {}
     for control in controls:
         try:

@@ -1,4 +1,7 @@
-"""Which movements of a junction conflict, and who gives way: from the directions of its links, traffic on the right.
+"""Which movements of a junction conflict, and who gives way: from the directions of its links.
+
+Rules are those of traffic on the right. Where one drives on the left a junction is looked at in a mirror: there the
+right turn crosses oncoming traffic, and is called `LEFT`.
 
 Two movements of different in-links **merge** when they enter the same out-link and **cross** when, going round the
 junction, the ends of one lie on both sides of the other. Links whose directions can hardly be told apart cross nothing:
@@ -69,6 +72,8 @@ class Junctions:
             here, fraction = line[-1 if at_end else 0], min(1.0, NEAR_NODE_M / length)
             lon, lat = point_along(line, 1.0 - fraction if at_end else fraction)
             east = (lon - here[0]) * np.cos(np.radians(here[1]))
+            if self._network.drives_left:
+                east = -east
             self._direction[key] = float(np.degrees(np.arctan2(lat - here[1], east)))
         return self._direction[key]
 

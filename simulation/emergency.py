@@ -3,23 +3,24 @@
 Such a vehicle drives in the traffic like any other and keeps its route; its time is that of its trip ``emergency-<n>``.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import simpy
 
+from simulation.agenda import Appointments, Memory, Task
 from simulation.departures import Trips
 from simulation.fixed_routes import FixedRoutes
-from simulation.instants import until
 from simulation.lights import Showing
 from simulation.scenario import Emergency
 from twin.compiled import CompiledNetwork
 
 if TYPE_CHECKING:
-    from simulation.simulation import Process, Simulation
+    from simulation.simulation import Simulation
 
 LOOK_S = 1.0  # how often its place is looked up
+LOOK, RELEASE = "look", "release"
 
 
 def with_emergencies(trips: Trips, emergencies: Sequence[Emergency], city: CompiledNetwork, *, until_s: float) -> Trips:
@@ -62,45 +63,43 @@ def faults_of(emergency: Emergency, city: CompiledNetwork, where: str) -> list[s
     return faults
 
 
-def priority(number: int, emergency: Emergency) -> "Process":
-    """Return the process that clears the way of emergency vehicle ``number`` (from 0) of a scenario.
+@dataclass(frozen=True)
+class Priority(Task):
+    """What clears the way of emergency vehicle ``number`` (from 0) of a scenario.
 
     A signal is held for it from ``lead_s`` before it can reach the stop line until it has passed; then all is red for
-    the signal's longest intergreen, and the signal runs on by its own clock.
+    the signal's longest intergreen, and the signal runs on by its own clock. It remembers by node the movement for
+    which it holds it, and what `Lights.release` takes.
     """
 
-    def process(env: simpy.Environment, simulation: "Simulation") -> Generator[simpy.Event, object, None]:
-        places = np.flatnonzero(simulation.trips.key[:, 0] == -1 - number)
-        if not len(places):
-            return
-        if emergency.depart_s >= env.now:
-            yield env.timeout(until(env, emergency.depart_s))
-        held: dict[int, tuple[int, Showing]] = {}
-        while True:
-            vehicle = simulation.roster.place_of(int(places[0]))
-            ahead = _signals_ahead(simulation, vehicle, env.now, emergency.lead_s) if vehicle >= 0 else {}
-            for node, (movement, showing) in list(held.items()):
-                if ahead.get(node) != movement:
-                    del held[node]
-                    env.process(_let_go(env, simulation, node, showing))
-            for node, movement in ahead.items():
-                if node not in held:
-                    held[node] = (movement, simulation.lights.hold(node, movement, env.now))
-            if vehicle >= 0 and np.isfinite(simulation.traffic.vehicle["arrive"][vehicle]):
-                return
-            yield env.timeout(LOOK_S)
+    number: int
+    emergency: Emergency
 
-    return process
-
-
-def _let_go(
-    env: simpy.Environment, simulation: "Simulation", node: int, showing: Showing
-) -> Generator[simpy.Event, object, None]:
-    """Release a signal once the junction is clear."""
-    lights = simulation.lights
-    red = lights.clear(node, showing, env.now)
-    yield env.timeout(lights.clearance(node))
-    lights.release(node, red, env.now)
+    def step(self, simulation: "Simulation", now: float, memory: Memory) -> Appointments:
+        """Look where the vehicle is, or release a signal."""
+        if not memory:
+            return [(max(now, self.emergency.depart_s), (LOOK, {}))]
+        if memory[0] == RELEASE:
+            simulation.lights.release(memory[1], memory[2], now)
+            return []
+        places = np.flatnonzero(simulation.trips.key[:, 0] == -1 - self.number)
+        if not len(places):  # it is not demanded: it has no way, or leaves after the end
+            return []
+        held: dict[int, tuple[int, Showing]] = dict(memory[1])
+        made: list[tuple[float, Memory]] = []
+        lights, vehicle = simulation.lights, simulation.roster.place_of(int(places[0]))
+        ahead = _signals_ahead(simulation, vehicle, now, self.emergency.lead_s) if vehicle >= 0 else {}
+        for node, (movement, showing) in list(held.items()):
+            if ahead.get(node) != movement:
+                del held[node]
+                red = lights.clear(node, showing, now)
+                made.append((now + lights.clearance(node), (RELEASE, node, red)))
+        for node, movement in ahead.items():
+            if node not in held:
+                held[node] = (movement, lights.hold(node, movement, now))
+        if vehicle >= 0 and np.isfinite(simulation.traffic.vehicle["arrive"][vehicle]):
+            return made
+        return [*made, (now + LOOK_S, (LOOK, held))]
 
 
 def _signals_ahead(simulation: "Simulation", vehicle: int, now: float, lead_s: float) -> dict[int, int]:

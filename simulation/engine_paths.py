@@ -17,24 +17,21 @@ from typing import NamedTuple
 import numpy as np
 
 from simulation.engine_kernel import inner, kernel, part_of_kernel
-from simulation.routing import (
+from simulation.engine_tree import (
     BITS,
     ENDS,
     LARGEST,
     Map,
-    Requests,
     Scratch,
-    by_destination,
     clear,
     is_reached,
-    lengthened,
     movement_between,
     pop,
     push,
     scratch,
-    shares,
     tree,
 )
+from simulation.routing import Requests, by_destination, lengthened, shares
 from simulation.street import Long, whole
 from simulation.threads import in_order
 from twin.compiled import Float, Int

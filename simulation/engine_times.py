@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from simulation.engine_kernel import inner, kernel
-from simulation.routing import LARGEST, pop, push
+from simulation.engine_tree import LARGEST, pop, push
 from simulation.street import Long, whole
 from twin.compiled import Float, Int
 

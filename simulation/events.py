@@ -1,23 +1,23 @@
-"""What a scenario does to a simulation, as SimPy processes; and what is wrong with it on a given network."""
+"""What a scenario does to a simulation, on its agenda; and what is wrong with it on a given network."""
 
 import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import simpy
 
 from sensors import InputError
 from simulation.adaptive import processes_of
+from simulation.agenda import Appointments, Memory, Task
 from simulation.conflicts import Junctions
 from simulation.demand import Demand
 from simulation.departures import Trips
+from simulation.emergency import Priority
 from simulation.emergency import faults_of as emergency_faults
-from simulation.emergency import priority
 from simulation.failures import failed_signals
 from simulation.fixed_routes import FORBIDDEN
-from simulation.instants import until
 from simulation.scenario import Scenario
 from simulation.signals import faults_of as signal_faults
 from simulation.signals import movement_rows, settle
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 
 Change = Callable[[float], None]  # what happens at a time
-Steps = Generator[simpy.Event, object, None]
 
 
 def cuts_of(scenario: Scenario, roads: CompiledNetwork) -> dict[int, list[float]]:
@@ -144,24 +143,39 @@ def route_faults(roads: CompiledNetwork, demand: Demand, trips: Trips) -> list[s
     return faults
 
 
-def start(simulation: "Simulation", *, began_s: float | None = None, settled: bool = False) -> None:
-    """Start the process of everything that the scenario holds.
+@dataclass(frozen=True)
+class Lasting(Task):
+    """Something that begins at an instant and, when it ends, ends at one."""
 
-    Parameters
-    ----------
-    began_s
-        When the run began, for one that goes on from a saved state: what began before now only has to end.
-    settled
-        Whether what happens at this very instant is done already.
-    """
+    from_s: float
+    until_s: float
+    begin: Change
+    end: Change
+
+    def step(self, simulation: "Simulation", now: float, memory: Memory) -> Appointments:
+        """Begin or end it."""
+        if memory == END:
+            self.end(now)
+            return []
+        if not memory and self.until_s <= now:
+            return []
+        if not memory and self.from_s > now:
+            return [(self.from_s, BEGIN)]
+        self.begin(now)
+        return [(self.until_s, END)] if math.isfinite(self.until_s) else []
+
+
+BEGIN, END = ("begin",), ("end",)
+
+
+def tasks(simulation: "Simulation") -> list[Task]:
+    """Return everything that the scenario holds, for the agenda of the run."""
     scenario, roads, control, lights = simulation.scenario, simulation.city, simulation.control, simulation.lights
     position = {name: k for k, name in enumerate(roads.link_ids)}
-    env = simulation.env
-
-    todo: list[tuple[float, float, Change, Change] | Callable[[simpy.Environment, Simulation], Steps]] = []
+    todo: list[Task] = []
 
     def lasting(from_s: float, until_s: float, begin: Change, end: Change) -> None:
-        todo.append((from_s, until_s, begin, end))
+        todo.append(Lasting(from_s, until_s, begin, end))
 
     for closure in scenario.close:
         links = [position[name] for name in dict.fromkeys(closure.links)]
@@ -185,60 +199,13 @@ def start(simulation: "Simulation", *, began_s: float | None = None, settled: bo
             begin, end = (partial(control.limit, position[name], speed, add=add) for add in (True, False))
             lasting(limit.from_s, limit.until_s, begin, end)
     todo += processes_of(scenario.control, lights)
-    for number, emergency in enumerate(scenario.emergency):
-        todo.append(priority(number, emergency))
+    todo += [Priority(number, emergency) for number, emergency in enumerate(scenario.emergency)]
     signalised = {*simulation.network.signals, *(plan.node_id for plan in scenario.signal)}
     for failure in scenario.asset_failure:
         for node_id, mode, from_s, until_s in failed_signals(simulation.network, failure, signalised):
             node = lights.node(node_id)
             lasting(from_s, until_s, partial(lights.fail, node, mode), partial(lights.mend, node, mode))
-    if began_s is None:
-        for entry in todo:
-            env.process(entry(env, simulation) if callable(entry) else _lasting(env, *entry))
-        return
-    # What happens at one instant keeps the order in which a run without a break would have planned it: all beginnings
-    # at its start, each end at its beginning.
-    pending: list[tuple[float, int, Steps]] = []
-    for number, entry in enumerate(todo):
-        if callable(entry):  # not yet begun: `why_unsaved` sees to that
-            pending.append((began_s, number, entry(env, simulation)))
-            continue
-        from_s, until_s, first, last = entry
-        begun = max(from_s, began_s)
-        if until_s <= began_s:
-            continue
-        if begun > env.now or (begun == env.now and not settled):
-            pending.append((began_s, number, _lasting(env, from_s, until_s, first, last, resumed=True)))
-        elif (env.now < until_s or (env.now == until_s and not settled)) and until_s < math.inf:
-            pending.append((begun, number, _ending(env, until_s, last)))
-    for _, _, process in sorted(pending, key=lambda entry: entry[:2]):
-        env.process(process)
-
-
-def why_unsaved(scenario: Scenario, now: float) -> str:
-    """Return which process of a scenario keeps a run from being saved, empty when none does."""
-    if scenario.control:
-        return f"the {scenario.control[0].kind} signal of node {scenario.control[0].node_id}"
-    begun = [number for number, one in enumerate(scenario.emergency, 1) if one.depart_s < now]
-    return f"emergency vehicle {begun[0]}, which has left," if begun else ""
-
-
-def _lasting(
-    env: simpy.Environment, from_s: float, until_s: float, begin: Change, end: Change, *, resumed: bool = False
-) -> Generator[simpy.Event, object, None]:
-    """Begin something at its instant and, when it ends, end it at that instant."""
-    if until_s <= env.now:
-        return
-    if from_s > env.now or resumed:
-        yield env.timeout(until(env, from_s))
-    begin(env.now)
-    if math.isfinite(until_s):
-        yield from _ending(env, until_s, end)
-
-
-def _ending(env: simpy.Environment, until_s: float, end: Change) -> Generator[simpy.Event, object, None]:
-    yield env.timeout(until(env, until_s))
-    end(env.now)
+    return todo
 
 
 def close(simulation: "Simulation", links: list[int], reroute: bool, now: float) -> None:

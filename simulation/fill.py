@@ -28,6 +28,7 @@ from simulation import routing
 from simulation.departures import GOLDEN, Trips
 from simulation.engine import look_ahead, queue_hole
 from simulation.engine_kernel import kernel
+from simulation.engine_tree import Map
 from simulation.street import Roads, Traffic, whole
 from twin.compiled import CompiledNetwork, Float, Int
 
@@ -129,7 +130,7 @@ def _crossings(
 
 
 def _weights(
-    city: CompiledNetwork, chart: routing.Map, trips: Trips, start_s: float, repeat_s: float | None
+    city: CompiledNetwork, chart: Map, trips: Trips, start_s: float, repeat_s: float | None
 ) -> tuple[Long, Long, Float]:
     """Return link, destination and vehicles of the demand's routes, in order of link."""
     gap = np.abs(trips.depart - start_s)
@@ -160,7 +161,7 @@ def _weights(
     return (found // city.n_nodes).astype(np.int64), (found % city.n_nodes).astype(np.int64), total.astype(np.float64)
 
 
-def _nearest(city: CompiledNetwork, chart: routing.Map, exits: Long) -> Long:
+def _nearest(city: CompiledNetwork, chart: Map, exits: Long) -> Long:
     """Return by link the destination that is nearest from it, its own end where none can be reached."""
     nearest = city.to_node.astype(np.int64)
     ends = np.flatnonzero(np.isin(city.to_node, exits))
@@ -178,7 +179,7 @@ def _nearest(city: CompiledNetwork, chart: routing.Map, exits: Long) -> Long:
 
 def filling(
     city: CompiledNetwork,
-    chart: routing.Map,
+    chart: Map,
     trips: Trips,
     densities: Mapping[str, float],
     *,

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sensors import InputError
-from simulation import events, routing
+from simulation import events
 from simulation.conflicts import Junctions
 from simulation.demand import Demand, beside
 from simulation.demand_file import read_flows, read_trips
 from simulation.places import Places, densities_of
 from simulation.reach import reachable
+from simulation.route_map import draw_map
 from simulation.scenario import Scenario
 from simulation.signals import green_table, never_green, sound_plans
 from simulation.threads import usable_processors
@@ -136,7 +137,7 @@ def _check_trips(
     city = network.compile()
     junctions = Junctions(network)
     plans, _ = sound_plans(junctions, network.signals, ())
-    chart = routing.draw_map(city, never_green(city, green_table(junctions, plans)))
+    chart = draw_map(city, never_green(city, green_table(junctions, plans)))
     trips = demand.trips(until_s=math.inf if horizon_s is None else horizon_s)
     allowed = allow_unreachable or demand.assumed
     found = list(dict.fromkeys(faults))

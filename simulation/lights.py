@@ -7,6 +7,7 @@ may darken it; what counts is the last of these that is in force. When it ends, 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +30,15 @@ DARK, FLASHING = "dark", "flashing"
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """What a signal shows: windows by movement, repeated every cycle from ``offset`` on; all others are red."""
+    """What a signal shows: windows by movement, repeated every cycle from ``offset`` on; all others are red.
+
+    ``hold`` numbers the holds of a street, so that of two that are alike the right one is released.
+    """
 
     cycle: float
     offset: float
     windows: Mapping[int, Sequence[Window]]
+    hold: int = 0
 
 
 @dataclass(slots=True)
@@ -62,6 +67,7 @@ class Lights:
         """``pace(link, headway_s, now)`` sets the least time between vehicles at the end of a link, 0 for none."""
         self._junctions, self._greens, self._pace = junctions, greens, pace
         self._signals: dict[int, _Signal] = {}
+        self._holds = 0
         for plan in plans.values():
             node = junctions.position[plan.node_id]
             windows = plan_windows(junctions.city, plan, greens.stage_rules[node])
@@ -72,13 +78,15 @@ class Lights:
         """Work on these arrays from now on."""
         self._roads, self._traffic = roads, traffic
 
-    def state(self) -> dict[int, tuple[Showing | None, list[Showing], list[str], bool]]:
+    def state(self) -> dict[str, Any]:
         """Return what stands in for the fixed plans."""
-        return {node: (s.controlled, s.held, s.failures, s.dark) for node, s in self._signals.items()}
+        of_node = {node: (s.controlled, s.held, s.failures, s.dark) for node, s in self._signals.items()}
+        return {"holds": self._holds, "of_node": of_node}
 
-    def restore(self, state: Mapping[int, tuple[Showing | None, list[Showing], list[str], bool]]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` gave; the kernel's arrays hold it already."""
-        for node, (controlled, held, failures, dark) in state.items():
+        self._holds = state["holds"]
+        for node, (controlled, held, failures, dark) in state["of_node"].items():
             signal = self._signals[node]
             signal.controlled, signal.held, signal.failures, signal.dark = controlled, held, failures, dark
 
@@ -200,10 +208,14 @@ class Lights:
             free = row != movement and not self._meet(turns[row].row, movement, node)
             if free and self.green(row, now):
                 windows[row] = [(0.0, math.inf, -1)]
-        held = Showing(LASTING_S, now, windows)
+        held = self._number(Showing(LASTING_S, now, windows))
         signal.held.append(held)
         self._put(node, now)
         return held
+
+    def _number(self, showing: Showing) -> Showing:
+        self._holds += 1
+        return replace(showing, hold=self._holds)
 
     def _meet(self, a: int, b: int, node: int) -> bool:
         turns = self._junctions.movements(node)
@@ -216,15 +228,15 @@ class Lights:
     def clear(self, node: int, held: Showing, now: float) -> Showing:
         """Show red to all in place of what is held, so that the junction is clear before it is released."""
         signal = self._signals[node]
-        red = Showing(LASTING_S, now, {})
-        signal.held[_place(signal.held, held)] = red
+        red = self._number(Showing(LASTING_S, now, {}))
+        signal.held[signal.held.index(held)] = red
         self._put(node, now)
         return red
 
     def release(self, node: int, held: Showing, now: float) -> None:
         """End a hold; what was shown before it runs on by its own clock."""
         signal = self._signals[node]
-        del signal.held[_place(signal.held, held)]
+        signal.held.remove(held)
         self._put(node, now)
 
     # --- failures ---------------------------------------------------------------------------------------------------
@@ -268,11 +280,6 @@ class Lights:
             headway = ALL_WAY_STOP_CROSSING_S
         for link in links:
             self._pace(link, headway if dark else 0.0, now)
-
-
-def _place(held: Sequence[Showing], one: Showing) -> int:
-    """Return where one hold is among equal ones."""
-    return next(k for k, other in enumerate(held) if other is one)
 
 
 def retimed(plan: SignalPlan, greens: Sequence[float], cycle_s: float, offset_s: float) -> SignalPlan:

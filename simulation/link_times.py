@@ -11,9 +11,10 @@ import simpy
 from simulation import engine_times
 from simulation.departures import Trips
 from simulation.engine_paths import Alternatives
+from simulation.engine_tree import Map
 from simulation.fixed_routes import FixedRoutes
 from simulation.instants import Late, until
-from simulation.routing import Map, shares
+from simulation.routing import shares
 from simulation.street import Long
 from simulation.threads import in_order
 from twin.compiled import CompiledNetwork, Float, Int

@@ -33,29 +33,39 @@ class Rule:
 def permitted_rule(turn: Movement, green: Sequence[Movement], permitted: set[int], junctions: Junctions) -> Rule | None:
     """Return the rule of a permitted movement among those that are green together; None where it need not yield.
 
-    It yields to the movements that conflict with its own and go before it. Where no direction tells which those are, it
-    yields to all protected ones of other links. In a lane group of several lanes that others use as well it need not:
-    a queue that is one for all lanes would hold them all, in the street the waiting vehicle stands in one of them.
+    It yields to its `rivals`, but not in a lane group of several lanes that others use as well (`is_shared`).
     """
-    city = junctions.city
-    lanes = lanes_of(city, turn.row)
-    if lanes >= 2 and any(
+    lanes = lanes_of(junctions.city, turn.row)
+    yields_to = rivals(turn, green, permitted, junctions)
+    if not yields_to or is_shared(turn, green, permitted, junctions.city):
+        return None
+    gap, follow_up = UNDER_GREEN_S[turn.kind]
+    return Rule(tuple(other.row for other in yields_to), gap, follow_up / lanes)
+
+
+def is_shared(turn: Movement, green: Sequence[Movement], permitted: set[int], city: CompiledNetwork) -> bool:
+    """Return whether a permitted movement is in a lane group of several lanes that protected ones use as well.
+
+    A queue that is one for all lanes would hold them all; in the street the waiting vehicle stands in one of them.
+    """
+    return lanes_of(city, turn.row) >= 2 and any(
         other.row not in permitted and city.movement_group[other.row] == city.movement_group[turn.row]
         for other in green
-    ):
-        return None
+    )
+
+
+def rivals(turn: Movement, green: Sequence[Movement], permitted: set[int], junctions: Junctions) -> list[Movement]:
+    """Return the movements that conflict with a permitted one and go before it.
+
+    Where no direction tells which those are, all protected ones of other links.
+    """
     others = [other for other in green if other.into != turn.into]
-    rivals = [
+    found = [
         other
         for other in others
         if junctions.conflict(turn, other) and (other.row not in permitted or other.kind < turn.kind)
     ]
-    if not rivals:
-        rivals = [other for other in others if other.row not in permitted and not junctions.distinct(turn, other)]
-    if not rivals:
-        return None
-    gap, follow_up = UNDER_GREEN_S[turn.kind]
-    return Rule(tuple(other.row for other in rivals), gap, follow_up / lanes)
+    return found or [o for o in others if o.row not in permitted and not junctions.distinct(turn, o)]
 
 
 def lanes_of(city: CompiledNetwork, movement: int) -> float:

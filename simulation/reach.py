@@ -11,12 +11,13 @@ from sensors import InputError
 from simulation import events, routing
 from simulation.demand import Demand
 from simulation.departures import Trips
+from simulation.engine_tree import Map
 from twin.compiled import CompiledNetwork
 
 
 def reachable(
     city: CompiledNetwork,
-    chart: routing.Map,
+    chart: Map,
     demand: Demand,
     trips: Trips,
     *,
@@ -53,7 +54,7 @@ def reachable(
     return (trips.subset(~lost) if lost.any() else trips), int(lost.sum())
 
 
-def _on_main_part(city: CompiledNetwork, chart: routing.Map) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _on_main_part(city: CompiledNetwork, chart: Map) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Return from which nodes one comes to the largest part of the network, and to which from there, by a link.
 
     Within that part every link leads to every other, turns respected; there nobody needs to look for a path.

@@ -8,23 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import simpy
 
 from sensors import InputError
-from simulation import engine_riders
 from simulation.demand import Demand
-from simulation.detectors import DetectorLog, DetectorTable
-from simulation.engine_counts import vehicles_by_movement
+from simulation.detectors import DetectorLog
 from simulation.instants import Late, until
 from simulation.link_times import Experienced, LinkTimes, Recorder
 from simulation.measure import Cumulative
+from simulation.outcome import result_of
 from simulation.progress import CancelError, Progress, bar
-from simulation.recipe import recipe, version_of
-from simulation.result import LinkTable, Result, TripTable
+from simulation.recipe import recipe
+from simulation.result import Result
 from simulation.scenario import Scenario
 from simulation.simulation import Process, Simulation
 from simulation.user_equilibrium import Equilibrium, settle
+from simulation.warm_up import compile_kernels
 from twin import Network
 
 PATIENCE_S = 86400.0  # without a horizon: how long after the last departure a run may last
@@ -247,7 +246,7 @@ def _once(
         densities=densities,
         state=state,
     )
-    return _result(simulation, demand, samples, wall, made, detectors.table()), simulation
+    return result_of(simulation, demand, samples, wall, made, detectors.table()), simulation
 
 
 def _run(
@@ -312,123 +311,3 @@ def _sampling(
         if at >= latest or (stop_when_empty and everyone):
             done.succeed()
             return
-
-
-def _trip_table(simulation: Simulation, demand: Demand, horizon: float) -> tuple[TripTable, float]:
-    """Return the trips due until the horizon, and the free-flow time of all vehicles so far (s)."""
-    trips = simulation.trips
-    n = int(np.searchsorted(trips.depart, horizon, side="right"))
-    vehicle = simulation.traffic.vehicle
-    depart, enter, arrive = vehicle["depart"][:n], vehicle["enter"][:n], vehicle["arrive"][:n]
-    free = vehicle["free_time"][:n].copy()
-    vehicles, queues = engine_riders.riders(simulation.roads, simulation.traffic)
-    links = simulation.roads.part["link"][simulation.roads.queue["part"][queues]]
-    spent = horizon - vehicle["link_enter"][vehicles]
-    delay = arrive - depart - free
-    delay = np.where(np.abs(delay) < 1e-6, 0.0, delay)  # rounding of sums, far below any headway
-    free[vehicles] += np.minimum(spent, simulation.roads.link["free_time"][links])
-    places, origin, destination = demand.ends(trips.subset(slice(0, n)))
-    distance = np.maximum(0.0, vehicle["distance"][:n])  # below 0 on the link on which a vehicle began under way
-    table = TripTable(trips.ids[:n], depart, enter, arrive, distance, delay, origin, destination, places)
-    return table, float(free.sum())
-
-
-def _result(
-    simulation: Simulation,
-    demand: Demand,
-    samples: list[Cumulative],
-    wall: float,
-    made: dict[str, object],
-    detectors: DetectorTable | None,
-) -> Result:
-    city, counts = simulation.city, simulation.counts()
-    horizon = samples[-1].time_s
-    links = LinkTable(city.link_ids, city.length, samples)
-    trips, free = _trip_table(simulation, demand, horizon)
-    spent = float((np.where(np.isnan(trips.arrive), horizon, trips.arrive) - trips.depart).sum())
-    distance = float((samples[-1].left * city.length).sum())
-    if simulation.filled:
-        distance = float(trips.distance.sum())  # those under way at the start had driven a part of their link
-    vehicles = {
-        "demanded": counts.demanded,
-        "entered": counts.entered,
-        "arrived": counts.arrived,
-        "on_links": counts.on_links,
-        "waiting": counts.waiting,
-        "unreachable": simulation.unreachable,
-    }
-    known = {
-        "horizon_s": horizon,
-        "seed": simulation.seed,
-        "engine_wall_s": round(wall, 6),
-        "network_sha256": simulation.network.sha256,
-        "demand_sha256": demand.sha256(),
-        "scenario_sha256": simulation.scenario.sha256(),
-        "version": version_of("citytwin"),
-    }
-    totals = {
-        "vehicles": vehicles,
-        "total_time_spent_s": round(spent, 6),
-        "total_distance_m": round(distance, 6),
-        "total_delay_s": round(max(0.0, spent - free), 6),
-        "link_crossings": int(samples[-1].entered.sum()) - simulation.filled,
-        "stops": int(simulation.traffic.exit["stops"].sum()),
-        "gridlock": [[city.link_ids[link] for link in ring] for ring in simulation.rings],
-        **known,
-    }
-    made |= known | {"notes": list(simulation.notes)}
-    return Result(links, trips, totals, simulation.notes, made, detectors, simulation.network)
-
-
-def compile_kernels() -> None:
-    """Compile or load every kernel: the first time after installation it takes some seconds, later one."""
-    if not _compiled:
-        _compiled.append(True)
-        _warm_up()
-
-
-_compiled: list[bool] = []
-
-
-def compile_moves() -> None:
-    """Compile what moves vehicles, on a street without any.
-
-    `compile_kernels` compiles routes first and moves last, so that two processes share the work: it finds on disk what
-    this one has made meanwhile.
-    """
-    network = _short_street()
-    Simulation(network, Demand.of_trips(network, [], [], [])).advance(1.0)
-
-
-def _short_street() -> Network:
-    nodes = [{"node_id": name, "x_coord": 120.0 + k / 1000, "y_coord": 30.0} for k, name in enumerate("ABC")]
-    links = [
-        {"link_id": a + b, "from_node_id": a, "to_node_id": b, "lanes": 2, "free_speed": 36, "length": 100}
-        for a, b in ("AB", "BC")
-    ]
-    return Network.from_tables({"node": nodes, "link": links})
-
-
-def _warm_up() -> None:
-    """Run a street of two links through everything that a run may call."""
-    network = _short_street()
-    demand = Demand.of_trips(network, [0.0, 1.0], ["A", "A"], ["C", "C"])
-    text = """
-    [routing]
-    update = "periodic"
-    interval_s = 5
-    [[close]]
-    links = ["BC"]
-    from_s = 2
-    until_s = 4
-    reroute = true
-    """
-    simulation = Simulation(network, demand, scenario=Scenario.parse(text))
-    simulation.advance(3.0)
-    riders, queues = engine_riders.riders(simulation.roads, simulation.traffic)
-    engine_riders.change_queue(
-        simulation.roads, simulation.traffic, int(riders[0]), int(queues[0]), int(queues[0]), 3.0
-    )
-    vehicles_by_movement(simulation.roads, simulation.traffic, math.inf)
-    simulation.note_gridlock()
-    simulation.guidance.forget_routes()

@@ -1,7 +1,7 @@
 """The state of a run as one file, exact to the last bit: numpy's archive without pickle, and a header in JSON.
 
 What is made anew from the inputs (network, demand, scenario) is not in it; their hashes are, so that they must be the
-same. SimPy's processes cannot be saved: those of the scenario are made anew from the scenario and the time.
+same. SimPy's processes cannot be saved: what the scenario is about to do stands in `simulation.agenda`.
 """
 
 import json
@@ -20,7 +20,7 @@ from sensors import InputError, WorkError
 from simulation.lights import Showing
 from simulation.measure import Cumulative
 
-FORM = "citytwin state 1"
+FORM = "citytwin state 2"
 RECORDS = (Cumulative, Showing)  # frozen classes that a state may hold
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -175,8 +175,10 @@ class Scenario:
         """
         try:
             tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # that of TOML, or of numbers with thousands of digits
             raise InputError(f"{name}: is not TOML: {error}") from None
+        except RecursionError:
+            raise InputError(f"{name}: its lists or tables are nested too deeply for a scenario") from None
         return _Reader(name).scenario(tables)
 
     @classmethod
@@ -294,7 +296,12 @@ class _Reader:
                 self.fault(where, f"{key} is missing, must be a number {rule}".rstrip())
             return math.nan if default is None else default
         value = table[key]
-        right = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+        right = isinstance(value, int | float) and not isinstance(value, bool)
+        if right and abs(value) > LARGEST:
+            bound = f"{rule} and <= {LARGEST:g}" if value > 0 else rule or f">= {-LARGEST:g}"
+            self.fault(where, f"{key} is {value!r}, must be a number {bound.removeprefix(' and ')}")
+            return math.nan
+        right = right and value == value  # nan is none
         least = {">= 0": value >= 0, ">= 1": value >= 1, "> 0": value > 0} if right else {}
         if not right or not least.get(rule, True):
             self.fault(where, f"{key} is {value!r}, must be a number {rule}".rstrip())

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sensors import InputError
 from simulation.conflicts import Junctions, Movement
-from simulation.priority import Rule, flashing_rules, permitted_rule
+from simulation.priority import Rule, flashing_rules, is_shared, permitted_rule, rivals
 from twin.compiled import CompiledNetwork, Float, Int
 from twin.signal import SignalPlan, Stage
 
@@ -260,19 +260,39 @@ def sound_plans(
     wrong = [fault for key, plan in every.items() for fault in faults_of(plan, junctions.city, f"signal {key}", known)]
     if wrong:
         raise InputError(wrong)
-    plans, doubtful, turning = {}, [], []
+    plans, doubtful, turning, unhindered = {}, [], [], []
     for node, plan in every.items():
         plans[node], faults = settle(plan, junctions, known, "")
         if faults:
             doubtful.append(node)
         elif [stage.permitted for stage in plans[node].stages] != [stage.permitted for stage in plan.stages]:
             turning.append(node)
+        if _has_unhindered(plans[node], junctions, known):
+            unhindered.append(node)
     notes = []
     if turning:
         notes.append(f"turns across oncoming traffic of the same stage are permitted (assumed) at {_some(turning)}")
     if doubtful:
         notes.append(f"of movements that cross in one stage the smaller approach yields (assumed) at {_some(doubtful)}")
+    if unhindered:
+        notes.append(
+            "permitted turns from a lane group of several lanes that others share wait for no gap (assumed; lane "
+            f"ranges in movement.csv give them a lane of their own) at {_some(unhindered)}"
+        )
     return plans, notes
+
+
+def _has_unhindered(plan: SignalPlan, junctions: Junctions, known: Mapping[Pair, int]) -> bool:
+    """Return whether a permitted movement of a sound plan has rivals for which it does not wait."""
+    turns = junctions.movements(junctions.position[plan.node_id])
+    for stage in plan.stages:
+        green = [turns[known[pair]] for pair in stage.movements]
+        permitted = {known[pair] for pair in stage.permitted}
+        for turn in green:
+            shared = turn.row in permitted and is_shared(turn, green, permitted, junctions.city)
+            if shared and rivals(turn, green, permitted, junctions):
+                return True
+    return False
 
 
 def _some(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ import simpy
 
 from sensors import InputError
 from simulation import engine, engine_blocks, events, fill, gridlock, routing
+from simulation.agenda import Agenda
 from simulation.conflicts import Junctions
 from simulation.control import Control
 from simulation.demand import Demand
@@ -30,6 +31,7 @@ from simulation.reach import reachable
 from simulation.recipe import version_of
 from simulation.recut import recut
 from simulation.roster import Roster
+from simulation.route_map import draw_map
 from simulation.saved import Arrays, SavedState, check, pack, read_state, restored, unpack, write_state
 from simulation.scenario import Incident, Scenario
 from simulation.signals import GreenTable, green_table, never_green, sound_plans
@@ -143,7 +145,7 @@ class Simulation:
         self._greens: GreenTable = green_table(self._junctions, self._plans)
         never = never_green(self.city, self._greens)
         self.notes = (*demand.notes, *plan_notes, *events.never_green_notes(self.city, never))
-        self.chart = routing.draw_map(self.city, np.union1d(never, network.movements.reserved))
+        self.chart = draw_map(self.city, np.union1d(never, network.movements.reserved))
         self.repeat_s = repeat_s
         horizon = until_s if repeat_s is None else math.nextafter(repeat_s, 0.0)
         trips = demand.trips(sound.demand, until_s=horizon)
@@ -174,7 +176,11 @@ class Simulation:
             self._take_up(trips, state)
         else:
             self._begin(trips)
-        events.start(self, began_s=None if state is None else self._start, settled=self._settled == self._time)
+        self.agenda = Agenda(self, events.tasks(self))
+        if state is None:
+            self.agenda.begin()
+        else:
+            self.agenda.restore(state.value("agenda"))
         self.env.process(self.guidance.dispatching())
         for process in processes:
             self.env.process(process(self.env, self))
@@ -378,8 +384,7 @@ class Simulation:
         Raises
         ------
         InputError
-            When the run has processes of the user's own, signal controllers or an emergency vehicle under way: what
-            they are about to do is known to themselves alone.
+            When the run has processes of the user's own: what they are about to do is known to themselves alone.
         WorkError
             When the disk refuses.
         """
@@ -387,8 +392,6 @@ class Simulation:
             raise InputError("a run with processes of its own cannot be saved: no file can hold what they will do")
         if self.guidance.routes is not self.trips.routes:
             raise InputError("a run whose trips were given other routes than their demand's cannot be saved")
-        if why := events.why_unsaved(self.scenario, self._time):
-            raise InputError(f"a run cannot be saved with {why}: no file can hold what it is about to do")
         if self._last_event == self._time != self._settled:
             raise InputError(f"the run stands between two events of {self._time:g} s, advance it a little to save it")
         arrays: Arrays = {}
@@ -399,6 +402,7 @@ class Simulation:
             **{name: value for name, value in vars(self).items() if name not in MADE_ANEW},
             "control": self.control.state(),
             "lights": self.lights.state(),
+            "agenda": self.agenda.state(),
             "guidance": self.guidance.state(),
             "roster": self.roster.state(),
             "ahead": (self.trips.origin[: self.filled], self.trips.destination[: self.filled]),
@@ -472,7 +476,7 @@ class Simulation:
         origin, destination = state.value("ahead")
         began = state.value("_start")
         self._begin(trips.behind(origin, destination, began) if len(origin) else trips, ahead=len(origin))
-        anew = state.header["values"].keys() - {"control", "guidance", "lights", "roster", "ahead"}
+        anew = state.header["values"].keys() - {"agenda", "control", "guidance", "lights", "roster", "ahead"}
         for name in sorted(anew):
             setattr(self, name, state.value(name))
         self.roads = self.roads._replace(
@@ -512,7 +516,7 @@ MADE_ANEW = frozenset(
     (
         *("network", "scenario", "seed", "_demand", "city", "notes", "chart", "_greens", "repeat_s", "trips"),
         *("unreachable", "guidance", "env", "roster", "control", "roads", "traffic", "_until", "_own_processes"),
-        *("lights", "threads", "_window_s", "window_s", "inlink", "_junctions", "_plans"),
+        *("agenda", "lights", "threads", "_window_s", "window_s", "inlink", "_junctions", "_plans"),
     )
 )
 

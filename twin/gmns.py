@@ -15,7 +15,17 @@ from twin.tables import Table, cell, write_table
 
 # The columns that are read; a table may hold more, which are kept and written back, but are no part of the hash.
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "config": ("dataset_name", "name", "name_zh", "timezone", "short_length", "long_length", "speed", "crs"),
+    "config": (
+        "dataset_name",
+        "name",
+        "name_zh",
+        "timezone",
+        "short_length",
+        "long_length",
+        "speed",
+        "crs",
+        "driving_side",
+    ),
     "node": ("node_id", "name", "name_zh", "x_coord", "y_coord", "zone_id", "ctrl_type"),
     "link": (
         *("link_id", "name", "name_zh", "from_node_id", "to_node_id", "directed", "geometry_id", "geometry"),

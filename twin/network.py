@@ -29,6 +29,8 @@ from twin.timing import read_signals
 from twin.units import Units
 from twin.validate import Fault, validate
 
+SIDES = ("", "right", "left")  # of the road on which traffic keeps; right when nothing is said
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -113,6 +115,8 @@ class Network:
     def _of(cls, tables: dict[str, Table], faults: list[str], folder: Path | None) -> "Network":
         config = dict(tables["config"].rows[0]) if len(tables["config"]) else {}
         units = Units.of(config, faults)
+        if (side := config.get("driving_side", "")).strip().lower() not in SIDES:
+            faults.append(f"config.csv: driving_side is {side!r}, must be 'right' or 'left'")
         nodes = read_nodes(tables["node"], units)
         links = read_links(tables["link"], tables["geometry"], nodes, units)
         names = dict.fromkeys([*links.ids, *tables["link"].text("link_id")])
@@ -192,6 +196,11 @@ class Network:
     def timezone(self) -> str:
         """IANA name of the city's time zone, empty unless ``config.csv`` names one."""
         return self._config("timezone")
+
+    @property
+    def drives_left(self) -> bool:
+        """Whether traffic keeps to the left of the road, as ``driving_side`` of ``config.csv`` says."""
+        return self._config("driving_side").strip().lower() == "left"
 
     @cached_property
     def origin(self) -> Float:

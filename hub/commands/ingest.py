@@ -26,6 +26,7 @@ from ingest.metrics import IngestMetrics
 from ingest.migration import migrate
 from ingest.retention import Retention
 from ingest.rollup import Rollups
+from ingest.spools import Spools
 from ingest.store import Store
 from ingest.subscriber import Message, Subscriber
 from ingest.worker import Worker
@@ -88,8 +89,10 @@ def run(args: argparse.Namespace) -> int:
         stack.callback(subscriber.close)
         stack.enter_context(Retention(store, clock=clock, retention_s=settings.city.retention_s))
         stack.enter_context(Rollups(database))
+        limit = int(settings.city.spool_bytes)
+        spools = stack.enter_context(Spools(settings.state / "spool", client_id, limit_bytes=limit))
         say(f"{client_id} takes readings into {database.name}")
-        Worker(subscriber, store, batcher, metrics=metrics).run(stop)
+        Worker(subscriber, store, batcher, metrics=metrics, spools=spools).run(stop)
     say(", ".join(f"{count} {result}" for result, count in metrics.readings.items()))
     return 0
 

@@ -3,27 +3,27 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ingest.broker import admission, control, publication
+from ingest.broker.access import Rights
+from ingest.broker.decoder import decode, split_publish
+from ingest.broker.encoder import encode
 from ingest.broker.frames import FrameReader
+from ingest.broker.inbound import Aliases
+from ingest.broker.message import Message, Wording
 from ingest.broker.packets import (
-    AckPacket,
-    BarePacket,
-    Connack,
+    LEVEL_5,
+    LEVEL_311,
     ConnackPacket,
     ConnectPacket,
-    MalformedPacketError,
-    Packet,
     PacketType,
-    SubackPacket,
-    SubscribePacket,
-    UnsubscribePacket,
+    ReasonPacket,
     Will,
-    decode,
-    encode,
-    split_publish,
 )
-from ingest.broker.session import Message, Session
+from ingest.broker.reasons import MalformedPacketError, Reason
+from ingest.broker.session import Session
 
 if TYPE_CHECKING:
     from ingest.broker.server import Broker
@@ -46,18 +46,27 @@ class Connection(asyncio.Protocol):
         self._todo: deque[tuple[int, bytes]] = deque()
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
+        self.level = LEVEL_311
         self.session: Session | None = None
         self.will: Will | None = None
+        self.rights: Rights | None = None
+        self.wording: Wording | None = None
+        self.receive_maximum = 65_535
+        self.certified_name: str | None = None
         self.keep_alive_s = 0
         self.heard = self.opened = broker.now()
         self.peer = "?"
         self.blocked = False
         self.paused = False
+        self._waiting = False
         self._greeted = False
         self.ended = False
-        self.doomed: str | None = None
+        self._doomed: tuple[str, Reason] | None = None
         self.receipts: deque[Message] = deque()
         self.unacknowledged_bytes = 0
+        self.under_way = 0  # publications of MQTT 5 at QoS 1 and 2 that it has no final answer to
+        self.aliases = Aliases(self._limits.max_topic_aliases)
+        self.allowed: dict[str, bool] = {}
 
     # asyncio calls these
 
@@ -68,10 +77,13 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         peer = transport.get_extra_info("peername")
         self.peer = f"{peer[0]}:{peer[1]}" if peer else "?"
+        self.certified_name = _common_name(transport.get_extra_info("peercert"))
         self._broker.opened(self)
 
     def data_received(self, data: bytes) -> None:
         """Handle every whole packet of one read, then write every answer."""
+        if self.ended:
+            return
         self.heard = self._broker.now()
         self._broker.counters.bytes_received += len(data)
         if self.session is None and not self._greeted:
@@ -108,10 +120,10 @@ class Connection(asyncio.Protocol):
             self._broker.dirty.add(self)
         out.append(data)
 
-    def cut_off(self, reason: str) -> None:
+    def cut_off(self, reason: str, code: Reason = Reason.QUOTA_EXCEEDED) -> None:
         """End at the next flush, when no list of sessions is being walked."""
-        if self.doomed is None:
-            self.doomed = reason
+        if self._doomed is None:
+            self._doomed = reason, code
             self.blocked = True
             self._broker.dirty.add(self)
 
@@ -121,33 +133,51 @@ class Connection(asyncio.Protocol):
         """Handle the packets that have come, as long as the client is not paused."""
         todo = self._todo
         try:
-            while todo and not self.paused and not self.ended:
+            while todo and not self.paused and not self.ended and not self._waiting:
                 first, body = todo.popleft()
                 kind = first >> 4
                 if self.session is None:
-                    self._first_packet(decode(first, body))
+                    self._first_packet(first, body)
                 elif kind == PacketType.PUBLISH:
-                    self._publish(first, body)
+                    self._publish(self.session, first, body)
                 elif first == 0x40 and len(body) == 2:
                     delivery = self.session.acknowledged(body[0] << 8 | body[1])
                     if delivery is not None and delivery.owed:
                         self._broker.ledger.confirm(delivery.message)
                 else:
-                    self._control(self.session, decode(first, body))
-            if self._reader.fault and not todo:
-                raise MalformedPacketError(self._reader.fault)
+                    self._control(self.session, first, body)
+            if self._reader.fault and not todo and not self.ended:
+                raise MalformedPacketError(self._reader.fault, self._reader.reason)
         except MalformedPacketError as fault:
             if not self.ended:
                 self._broker.counters.malformed += 1
-                self.end(f"malformed: {fault}", level=logging.WARNING)
+                self.end(f"malformed: {fault}", level=logging.WARNING, code=fault.reason)
         self._broker.flush()
+
+    def wait_for(self, question: Callable[[], bool], answered: Callable[[bool], None]) -> None:
+        """Answer a question that takes long in another thread; nothing is read meanwhile."""
+        self._waiting = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+        def done(answer: bool) -> None:
+            self._waiting = False
+            if self.ended:
+                return
+            if self._transport is not None:
+                self._transport.resume_reading()
+            answered(answer)
+            self.work()
+
+        self._broker.ask(question, done)
 
     def write_out(self) -> None:
         """Write what has gathered."""
-        if self.doomed and not self.ended:
+        if self._doomed and not self.ended:
             self._out.clear()
             self._broker.counters.cut_off += 1
-            self.end(self.doomed, level=logging.WARNING, abort=True)
+            reason, code = self._doomed
+            self.end(reason, level=logging.WARNING, abort=True, code=code)
         data = b"".join(self._out)
         self._out.clear()
         if self._transport is not None and data:
@@ -156,15 +186,41 @@ class Connection(asyncio.Protocol):
 
     def send_receipts(self) -> None:
         """Send the acknowledgements that the ledger allows."""
-        assert self.session is not None
+        session = self.session
+        assert session is not None
         settled = self._broker.ledger.take_settled(self)
         self._broker.counters.acknowledged += len(settled)
+        new = self.level >= LEVEL_5
         for message in settled:
-            if message.qos == 1:
+            if message.qos == 1 and not message.reason:
+                self.under_way -= 1
                 self.send(b"\x40\x02" + message.packet_id.to_bytes(2, "big"))
+                continue
+            identifier = message.packet_id.to_bytes(2, "big")
+            failed = message.reason >= Reason.UNSPECIFIED
+            if failed and not new:  # 3.1.1 has no word for it: the publisher learns it by losing its connection
+                self.cut_off(f"publication refused with reason {message.reason:#04x}", Reason.NOT_AUTHORIZED)
+                return
+            rest = b"\x02" + identifier
+            if new:
+                if message.reason:
+                    rest = b"\x03" + identifier + bytes((message.reason,))
+                if failed or message.qos == 1:
+                    self.under_way -= 1
+            if message.qos == 1:
+                self.send(b"\x40" + rest)
             else:
-                self.session.received[message.packet_id] = None
-                self.send(b"\x50\x02" + message.packet_id.to_bytes(2, "big"))
+                if failed:
+                    session.received.pop(message.packet_id, None)
+                else:
+                    session.received[message.packet_id] = None
+                self.send(b"\x50" + rest)
+
+    def acknowledge_first(self) -> None:
+        """Put the acknowledgements that are due before what this client is about to receive itself."""
+        if self.session is not None and self.session.subscriptions and self in self._broker.ledger.ready:
+            self._broker.ledger.ready.discard(self)
+            self.send_receipts()
 
     def overdue(self, now: float) -> bool:
         """Return whether the client was silent for longer than it promised (MQTT-3.1.2-24)."""
@@ -192,15 +248,34 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
             self._broker.soon(self.work)
 
-    def end(self, reason: str, *, level: int = logging.DEBUG, abort: bool = False) -> None:
-        """Close the connection, once; the session may live on."""
+    def refused(self, reason: Reason) -> None:
+        """Close after a CONNACK that says why."""
+        self._broker.counters.refused += 1
+        self.end(f"refused: {reason.name.lower()}, MQTT level {self.level}", level=logging.INFO)
+
+    def end(self, reason: str, *, level: int = logging.DEBUG, abort: bool = False, code: Reason | None = None) -> None:
+        """Close the connection, once; the session may live on.
+
+        Parameters
+        ----------
+        reason
+            For the log.
+        abort
+            At once, whatever is still to be written.
+        code
+            What a client of MQTT 5 is told; None: nothing.
+        """
         if self.ended:
             return
         self.ended = True
         who = self.session.client_id if self.session else ""
         log.log(level, "client %r at %s: %s", who, self.peer, reason)
+        if code is not None and self.level >= LEVEL_5:
+            told = ConnackPacket(code) if self.session is None else ReasonPacket(PacketType.DISCONNECT, code)
+            self.send(encode(told, LEVEL_5))
         transport = self._transport
         if transport is not None and abort:
+            self.write_out()
             transport.abort()
         elif transport is not None:
             self.write_out()
@@ -210,41 +285,32 @@ class Connection(asyncio.Protocol):
 
     # packets
 
-    def _first_packet(self, packet: Packet) -> None:
-        if not isinstance(packet, ConnectPacket):
-            raise MalformedPacketError(f"{type(packet).__name__} before CONNECT")
-        code, session_present = self._broker.connect(self, packet)
-        self.send(encode(ConnackPacket(code, session_present)))
-        if code != Connack.ACCEPTED:
-            self._broker.counters.refused += 1
-            self.end(f"refused: {Connack(code).name.lower()}, MQTT level {packet.level}", level=logging.INFO)
-            return
-        assert self.session is not None
-        self.session.resume(self)
+    def _first_packet(self, first: int, body: bytes) -> None:
+        if first != CONNECT_FIRST:
+            raise MalformedPacketError(f"first byte {first:#04x} before CONNECT", Reason.PROTOCOL_ERROR)
+        if body[:7] == b"\x00\x04MQTT\x05":
+            self.level = LEVEL_5  # what is wrong with the rest is said in its own words
+        packet = decode(first, body)
+        assert isinstance(packet, ConnectPacket)
+        admission.begin(self._broker, self, packet)
 
-    def _publish(self, first: int, body: bytes) -> None:
-        wire_topic, packet_id, payload = split_publish(first, body)
-        session, broker = self.session, self._broker
-        assert session is not None
-        route = broker.router.route(wire_topic)
-        if route.fault:
-            raise MalformedPacketError(route.fault)
-        qos = first >> 1 & 3
-        broker.counters.publish_received += 1
-        if qos == 2 and packet_id in session.received:
-            if session.received[packet_id] is None:  # repeated after its PUBREC got lost
-                self.send(b"\x50\x02" + packet_id.to_bytes(2, "big"))
-            return
-        message = Message(route.topic, wire_topic, payload, qos)
-        message.packet_id = packet_id
-        if qos == 2:
-            session.received[packet_id] = message
-        if route.topic.startswith("$SYS/"):  # the broker's own: taken, acknowledged, not passed on
-            if qos:
-                broker.ledger.expect(message, self)
-                broker.ledger.settle(message)
+    def _publish(self, session: Session, first: int, body: bytes) -> None:
+        broker, qos = self._broker, first >> 1 & 3
+        if qos > 1 or self.level >= LEVEL_5 or self.rights is not None:
+            publication.publish(broker, self, session, first, body)
         else:
-            broker.router.publish(message, route, retain=bool(first & 1), publisher=self)
+            wire_topic, packet_id, payload = split_publish(first, body)
+            route = broker.router.route(wire_topic)
+            if route.fault:
+                raise MalformedPacketError(route.fault)
+            broker.counters.publish_received += 1
+            message = Message(route.topic, route.head, payload, qos, first & 1 == 1)
+            message.packet_id = packet_id
+            message.origin = session.client_id
+            if route.is_own:  # the broker's own topic: taken, acknowledged, not passed on
+                publication.settle_at_once(broker, self, message, Reason.SUCCESS)
+            else:
+                broker.router.publish(message, route, self)
         if self.over_limits() or broker.pressed():
             self._push_back(session)
 
@@ -255,32 +321,17 @@ class Connection(asyncio.Protocol):
         elif self.over_limits(HARD_FACTOR):
             self.cut_off("too many unacknowledged publications of a client that is a durable subscriber itself")
 
-    def _control(self, session: Session, packet: Packet) -> None:
+    def _control(self, session: Session, first: int, body: bytes) -> None:
         if self in self._broker.ledger.ready:  # so that a PINGRESP says that nothing more is due
             self.send_receipts()
-        match packet:
-            case BarePacket(PacketType.PINGREQ):
-                self.send(encode(BarePacket(PacketType.PINGRESP)))
-            case BarePacket(PacketType.DISCONNECT):
-                self.will = None
-                self.end("disconnected")
-            case AckPacket(PacketType.PUBREL, packet_id):
-                if (
-                    session.received.get(packet_id, None) is None
-                ):  # unknown ones are answered as well: it may be a retry
-                    session.received.pop(packet_id, None)
-                    self.send(encode(AckPacket(PacketType.PUBCOMP, packet_id)))
-            case SubscribePacket(packet_id, filters):
-                codes = self._broker.router.subscribe(session, filters)
-                self.send(encode(SubackPacket(packet_id, codes)))
-                for (text, _), code in zip(filters, codes, strict=True):
-                    if code <= 1:
-                        self._broker.router.send_retained(session, text, code)
-                if self._broker.router.may_be_durable(session):
-                    self._broker.router.release_held()
-            case UnsubscribePacket(packet_id, texts):
-                self._broker.router.unsubscribe(session, texts)
-                self.send(encode(AckPacket(PacketType.UNSUBACK, packet_id)))
-            case _:
-                kind = packet.type.name if isinstance(packet, AckPacket | BarePacket) else type(packet).__name__
-                raise MalformedPacketError(f"unexpected {kind}")
+        control.handle(self._broker, self, session, decode(first, body, self.level))
+
+
+def _common_name(certificate: object) -> str | None:
+    if not isinstance(certificate, dict):
+        return None
+    for part in certificate.get("subject", ()):
+        for key, value in part:
+            if key == "commonName":
+                return str(value)
+    return None

@@ -1,5 +1,7 @@
 """Frames: one MQTT packet on the wire is a first byte (type and flags), the remaining length, and the body."""
 
+from ingest.broker.reasons import Reason
+
 
 class FrameReader:
     """Cuts a byte stream into frames, whatever the pieces in which it arrives.
@@ -18,11 +20,12 @@ class FrameReader:
     [(192, b''), (224, b'')]
     """
 
-    __slots__ = ("_missing", "_parts", "fault", "max_bytes")
+    __slots__ = ("_missing", "_parts", "fault", "max_bytes", "reason")
 
     def __init__(self, *, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.fault: str | None = None
+        self.reason = Reason.MALFORMED_PACKET
         self._parts: list[bytes] = []  # the beginning of a frame, in the pieces that came
         self._missing = 0
 
@@ -52,6 +55,7 @@ class FrameReader:
                     break
             stop = start + length
             if length > self.max_bytes:
+                self.reason = Reason.PACKET_TOO_LARGE
                 self.fault = f"packet of {length} bytes, at most {self.max_bytes} are taken"
                 break
             if stop > end:

@@ -5,7 +5,8 @@ subscriber that it was given to; it is *settled* when all of them have acknowled
 its PUBACK, so the publisher itself is the storage and nothing that dies in between loses an acknowledged publication.
 """
 
-from ingest.broker.session import Delivery, Message, Publisher, Session
+from ingest.broker.message import Message, Publisher
+from ingest.broker.session import Session
 
 
 class Ledger:
@@ -46,17 +47,19 @@ class Ledger:
         if message.publisher is not None:
             self.held[message] = None
 
-    def owe(self, message: Message, sessions: list[Session]) -> None:
-        """Give a message to its durable subscribers and wait for each."""
-        message.waiting = len(sessions)
-        for session in sessions:
-            session.deliver(Delivery(message, 1, False, True))
-
     def confirm(self, message: Message) -> None:
         """Note that one durable subscriber has acknowledged."""
         message.confirmed = True
         message.waiting -= 1
         if message.waiting == 0:
+            self.settle(message)
+
+    def refuse(self, message: Message, reason: int) -> None:
+        """Note that a durable subscriber will never acknowledge: the publisher is told, unless another one has it."""
+        message.waiting -= 1
+        if message.waiting == 0:
+            if not message.confirmed:
+                message.reason = reason
             self.settle(message)
 
     def pass_over(self, session: Session) -> None:

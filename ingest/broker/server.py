@@ -4,15 +4,22 @@ import asyncio
 import ipaddress
 import logging
 import os
+import secrets
+import ssl
 from collections.abc import Callable
 
+from ingest.broker.access import Access
 from ingest.broker.connection import Connection
+from ingest.broker.inbound import passed_on
 from ingest.broker.ledger import Ledger
-from ingest.broker.packets import LEVEL_31, LEVEL_311, Connack, ConnectPacket, MalformedPacketError
+from ingest.broker.message import Message
+from ingest.broker.packets import Will
+from ingest.broker.properties import Property, number
+from ingest.broker.reasons import Reason
 from ingest.broker.router import Router
-from ingest.broker.session import Message, Session
+from ingest.broker.session import Session
 from ingest.broker.settings import Counters, Settings
-from ingest.broker.topics import topic_fault
+from ingest.broker.websocket import WebSocket
 from sensors import InputError, WorkError
 
 log = logging.getLogger("ingest.broker")
@@ -22,7 +29,7 @@ PORTS_TRIED = 200
 
 
 def check_loopback(host: str) -> str:
-    """Return the address to listen on; only this machine's own until the broker knows users.
+    """Return the address to listen on; only this machine's own as long as anybody may connect.
 
     Raises
     ------
@@ -42,18 +49,20 @@ def check_loopback(host: str) -> str:
     except ValueError:
         pass
     raise InputError(
-        f"the embedded broker listens on this machine only, not on {host!r}: it has no sign-in yet; "
-        "give 127.0.0.1, or use a broker of your own with CITYTWIN_MQTT_URL"
+        f"the embedded broker listens on this machine only, not on {host!r}: anybody could connect; "
+        "give 127.0.0.1, name users in a file (--access), or use a broker of your own with CITYTWIN_MQTT_URL"
     )
 
 
 class Broker:
-    """An MQTT 3.1 and 3.1.1 broker that acknowledges through.
+    """An MQTT 3.1, 3.1.1 and 5 broker that acknowledges through.
 
     Parameters
     ----------
     settings
         Durable topics and limits.
+    access
+        Who may connect and do what; None: everybody everything, and then on this machine only.
 
     Examples
     --------
@@ -66,18 +75,18 @@ class Broker:
     True
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, access: Access | None = None) -> None:
         self.settings = settings or Settings()
+        self.access = access
         self.counters = Counters()
         self.ledger = Ledger()
-        self.router = Router(self.settings, self.counters, self.ledger)
+        self.router = Router(self.settings, self.counters, self.ledger, self.now)
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
         self.dirty: set[Connection] = set()
         self._paused: set[Connection] = set()
         self._flushing = False
-        self._made_up_ids = 0
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._started = 0.0
@@ -86,24 +95,44 @@ class Broker:
 
     # life
 
-    async def listen(self, host: str = "127.0.0.1", port: int = 1883, *, next_free: bool = False) -> int:
-        """Open the port, or with ``next_free`` the first free one from there, and return it.
+    async def listen(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 1883,
+        *,
+        next_free: bool = False,
+        tls: ssl.SSLContext | None = None,
+        websocket: bool = False,
+    ) -> int:
+        """Open a port, or with ``next_free`` the first free one from there, and return it.
+
+        Parameters
+        ----------
+        tls
+            Certificate and key, and whose client certificates are taken; None: in the clear.
+        websocket
+            MQTT over WebSocket (subprotocol ``mqtt``).
 
         Raises
         ------
         InputError
-            When the host is not a loopback address.
+            When the host is not a loopback address and anybody may connect.
         WorkError
             When the port is taken.
         """
-        address = check_loopback(host)
+        signed_in = self.access is not None and not self.access.admits_anybody
+        address = "127.0.0.1" if host == "localhost" else host if signed_in else check_loopback(host)
         self._loop = asyncio.get_running_loop()
         candidates = range(port, min(port + PORTS_TRIED, 65_536)) if next_free and port else (port,)
+
+        max_bytes = max(1 << 21, self.settings.limits.max_packet_bytes + 5)
+
+        def made() -> asyncio.Protocol:
+            return WebSocket(Connection(self), max_bytes=max_bytes) if websocket else Connection(self)
+
         for candidate in candidates:
             try:
-                self._server = await self._loop.create_server(
-                    lambda: Connection(self), address, candidate, backlog=1024
-                )
+                server = await self._loop.create_server(made, address, candidate, backlog=1024, ssl=tls)
                 break
             except OSError as error:
                 # Of asyncio's long sentence the last words are what the system says.
@@ -114,21 +143,23 @@ class Broker:
                 f"the broker cannot listen on {where} ({reason}): stop what uses it or give another port "
                 "(CITYTWIN_MQTT_LISTEN)"
             )
-        self._started = self.now()
-        self._tick()
-        return int(self._server.sockets[0].getsockname()[1])
+        self._servers.append(server)
+        if self._ticker is None:
+            self._started = self.now()
+            self._tick()
+        return int(server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Stop listening and close every connection; nothing unacknowledged is acknowledged by that."""
         if self._ticker is not None:
             self._ticker.cancel()
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in tuple(self.connections):
             connection.will = None
-            connection.end("the broker stops", abort=True)
-        if self._server is not None:
-            await self._server.wait_closed()
+            connection.end("the broker stops", abort=True, code=Reason.SERVER_SHUTTING_DOWN)
+        for server in self._servers:
+            await server.wait_closed()
 
     def now(self) -> float:
         """Return the loop's clock, s."""
@@ -138,6 +169,13 @@ class Broker:
         """Call after what is being handled now."""
         assert self._loop is not None
         self._loop.call_soon(call)
+
+    def ask(self, question: Callable[[], bool], answered: Callable[[bool], None]) -> None:
+        """Answer a question in a thread, because it would hold up everybody here."""
+        loop = self._loop
+        assert loop is not None
+        future = loop.run_in_executor(None, question)
+        future.add_done_callback(lambda one: None if one.cancelled() else answered(one.result()))
 
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call after a delay."""
@@ -155,41 +193,29 @@ class Broker:
             limit = self.settings.limits.max_connections
             connection.end(f"refused: {limit} connections are open", level=logging.WARNING, abort=True)
 
-    def connect(self, connection: Connection, packet: ConnectPacket) -> tuple[Connack, bool]:
-        """Answer CONNECT: the return code, and whether a session was present."""
-        if packet.level not in (LEVEL_31, LEVEL_311):
-            return Connack.UNACCEPTABLE_LEVEL, False
-        client_id = packet.client_id
-        if not client_id:
-            if not packet.clean_session:  # MQTT-3.1.3-8
-                return Connack.IDENTIFIER_REJECTED, False
-            self._made_up_ids += 1
-            client_id = f"auto-{self._made_up_ids}"
-        fault = packet.will and topic_fault(packet.will.topic, max_levels=self.settings.limits.max_topic_levels)
-        if fault:
-            raise MalformedPacketError(f"will: {fault}")
+    def make_up_id(self) -> str:
+        """Return a client identifier for a client that has none; nobody can guess another's."""
+        return f"auto-{secrets.token_hex(8)}"
+
+    def join(self, connection: Connection, client_id: str, *, clean: bool, expiry_s: float) -> bool:
+        """Give a connection its session, and return whether there was one; who had it is taken over."""
         session = self.sessions.get(client_id)
         if session is not None and isinstance(session.outlet, Connection):
-            session.outlet.end("its client identifier has connected anew")  # MQTT-3.1.4-2
-            session = self.sessions.get(client_id)  # a clean session ended with its connection
-        present = session is not None and not packet.clean_session
-        if session is not None and packet.clean_session:
+            session.outlet.end("its client identifier has connected anew", code=Reason.SESSION_TAKEN_OVER)
+            session = self.sessions.get(client_id)  # MQTT-3.1.4-2; a session may end with its connection
+        if session is not None and clean:
             self._forget(session)
-        if session is None or packet.clean_session:
+            session = None
+        present = session is not None
+        if session is None:
             session = Session(
-                client_id,
-                persistent=not packet.clean_session,
-                limits=self.settings.limits,
-                counters=self.counters,
+                client_id, expiry_s=expiry_s, limits=self.settings.limits, counters=self.counters, clock=self.now
             )
+            session.refuse = self.ledger.refuse
             self.sessions[client_id] = session
+        session.expiry_s = expiry_s
         connection.session = session
-        connection.will = packet.will
-        connection.keep_alive_s = packet.keep_alive_s
-        if session.subscriptions:
-            session.passed_over = False
-            self.router.forget_routes()
-        return Connack.ACCEPTED, present
+        return present
 
     def closed(self, connection: Connection) -> None:
         """Let go of a connection: its will, its session, what it waits for."""
@@ -198,18 +224,35 @@ class Broker:
         self.dirty.discard(connection)
         session = connection.session
         for message in connection.receipts:
-            if message.qos == 2 and session is not None and not message.settled:
-                session.received.pop(message.packet_id, None)  # it comes again and is taken as new
+            if message.qos == 2 and session is not None:
+                if message.settled:
+                    session.received[message.packet_id] = None
+                else:
+                    session.received.pop(message.packet_id, None)  # it comes again and is taken as new
         if connection.receipts:
             self.ledger.abandon(connection)
             self._drop_orphans()
-        if session is not None and session.outlet is connection:
-            session.leave(self.now())
-            if not session.persistent:
-                self._forget(session)
         will, connection.will = connection.will, None
-        if will is not None and session is not None:
-            self.publish(will.topic, will.payload, qos=will.qos, retain=will.retain)
+        if session is None or session.outlet is not connection:
+            return
+        session.leave(self.now())
+        delay_s = min(float(number(will.properties, Property.WILL_DELAY, 0)), session.expiry_s) if will else 0.0
+        if will is not None and delay_s > 0:
+            session.will, session.will_due = will, self.now() + delay_s
+        if session.persistent:
+            self.router.attended(session)
+        else:
+            self._forget(session)
+        if will is not None and delay_s <= 0:
+            self._publish_will(session, will)
+
+    def _publish_will(self, session: Session, will: Will) -> None:
+        properties, expires_at = passed_on(will.properties, self.now())
+        route = self.router.route(will.topic.encode())
+        message = Message(will.topic, route.head, will.payload, will.qos, will.retain)
+        message.with_properties(properties, expires_at)
+        message.origin = session.client_id
+        self.router.publish(message, route)
 
     def _drop_orphans(self) -> None:
         # What a publisher left behind is delivered as a courtesy, up to the limits of a queue: it was not acknowledged,
@@ -223,12 +266,14 @@ class Broker:
         if self.sessions.get(session.client_id) is session:
             del self.sessions[session.client_id]
         self.router.forget(session)
+        will, session.will = session.will, None
+        if will is not None:  # MQTT 5, 3.1.3.2.2: with the end of the session at the latest
+            self._publish_will(session, will)
 
     def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
-        """Publish in the broker's own name: wills and statistics."""
-        wire_topic = topic.encode()
-        message = Message(topic, wire_topic, payload, qos)
-        self.router.publish(message, self.router.route(wire_topic), retain=retain)
+        """Publish in the broker's own name: statistics."""
+        route = self.router.route(topic.encode())
+        self.router.publish(Message(topic, route.head, payload, qos, retain), route)
 
     # flow
 
@@ -280,10 +325,13 @@ class Broker:
                 if now - connection.opened > limits.connect_within_s:
                     connection.end(f"no CONNECT within {limits.connect_within_s:g} s", level=logging.INFO, abort=True)
             elif connection.overdue(now):
-                connection.end(f"silent for 1.5 x {connection.keep_alive_s} s", level=logging.INFO, abort=True)
+                connection.end(
+                    f"silent for 1.5 x {connection.keep_alive_s} s", level=logging.INFO, code=Reason.KEEP_ALIVE_TIMEOUT
+                )
         self._age_sessions(now)
         if now >= self._statistics_due:
             self._statistics_due = now + self.settings.statistics_interval_s
+            self.router.retained.expire(now)
             self._publish_statistics(now)
             self._tell_of_held()
         self.flush()
@@ -299,7 +347,10 @@ class Broker:
                 log.warning("client %r: its session is forgotten, %d clients are away", session.client_id, len(away))
                 self._forget(session)
         for since, session in away:
-            if now - since > limits.session_expiry_s:
+            if session.will is not None and now >= session.will_due:
+                will, session.will = session.will, None
+                self._publish_will(session, will)
+            if now - since > session.expiry_s:
                 self._forget(session)
             elif now - since > limits.absence_limit_s and not session.passed_over and session.subscriptions:
                 log.warning("client %r has been away for %.0f s: others vouch for it", session.client_id, now - since)

@@ -16,7 +16,14 @@ class Limits:
     max_topic_levels, max_subscriptions
         Depth of a topic or filter; filters of one client.
     max_inflight
-        QoS 1 messages sent to one client and not yet acknowledged (the protocol's own limit is 65,535).
+        Messages at QoS 1 and 2 sent to one client and not yet acknowledged (the protocol's own limit is 65,535); a
+        client of MQTT 5 may ask for fewer (Receive Maximum).
+    receive_maximum
+        Publications at QoS 1 and 2 that a client of MQTT 5 may have unacknowledged; one that has more is cut off.
+    max_topic_aliases
+        Topic aliases that one client of MQTT 5 may set, and that the broker sets for one.
+    max_keep_alive_s
+        A client of MQTT 5 that promises less (a longer interval, or none) is told to use this one (Server Keep Alive).
     max_queued_messages, max_queued_bytes
         Waiting for one client. A connected client over it is cut off as too slow, an absent one loses its newest
         messages; publications that are acknowledged through are never dropped.
@@ -31,7 +38,7 @@ class Limits:
     connect_within_s
         A connection that has not sent CONNECT by then is closed.
     session_expiry_s
-        A client that stayed away longer is forgotten.
+        A client that stayed away longer is forgotten; one of MQTT 5 may ask for less.
     absence_limit_s
         A durable subscriber that stayed away longer no longer holds up what another durable subscriber has
         acknowledged.
@@ -42,6 +49,9 @@ class Limits:
     max_topic_levels: int = 32
     max_subscriptions: int = 1_000
     max_inflight: int = 32_768
+    receive_maximum: int = 16_384
+    max_topic_aliases: int = 100
+    max_keep_alive_s: int = 60
     max_queued_messages: int = 100_000
     max_queued_bytes: int = 16 << 20
     max_unacknowledged_messages: int = 65_535

@@ -49,6 +49,49 @@ def filter_fault(text: str, *, max_levels: int) -> str | None:
     return None
 
 
+SHARE = "$share/"
+
+
+def split_share(text: str) -> tuple[str, str]:
+    """Return the group (empty: none) and the filter of a subscription.
+
+    Raises
+    ------
+    ValueError
+        When it begins as a shared subscription and is none.
+
+    Examples
+    --------
+    >>> split_share("$share/ingest/city/#"), split_share("city/#")
+    (('ingest', 'city/#'), ('', 'city/#'))
+    """
+    if not text.startswith(SHARE):
+        return "", text
+    group, slash, below = text[len(SHARE) :].partition("/")
+    if not group or not slash or not below or "+" in group or "#" in group:  # in 5: 4.8.2-1, -2
+        raise ValueError(f"filter {text[:80]!r} is not $share/GROUP/FILTER")
+    return group, below
+
+
+def covers(wide: str, narrow: str) -> bool:
+    """Return whether every topic that one filter matches is matched by another.
+
+    Examples
+    --------
+    >>> covers("city/#", "city/+/d1"), covers("city/+/d1", "city/#"), covers("+/a", "$SYS/a")
+    (True, False, False)
+    """
+    wanted, levels = wide.split("/"), narrow.split("/")
+    if narrow.startswith("$") and wanted[0] in ("+", "#"):
+        return False
+    for k, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if k >= len(levels) or levels[k] == "#" or (level != "+" and level != levels[k]):
+            return False
+    return len(wanted) == len(levels)
+
+
 def matches(text: str, topic: str) -> bool:
     """Return whether a filter matches a topic.
 

@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -19,8 +20,12 @@ from typing import Any
 import pytest
 
 from ingest.broker import Broker, Settings
+from ingest.broker.access import Access
+from ingest.broker.decoder import decode
+from ingest.broker.encoder import encode
 from ingest.broker.frames import FrameReader
 from ingest.broker.packets import (
+    LEVEL_311,
     AckPacket,
     BarePacket,
     ConnackPacket,
@@ -31,9 +36,8 @@ from ingest.broker.packets import (
     SubackPacket,
     SubscribePacket,
     Will,
-    decode,
-    encode,
 )
+from ingest.broker.properties import Properties
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 20.0
@@ -61,15 +65,26 @@ class Wire:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
         self._reader = FrameReader(max_bytes=1 << 28)
         self._frames: list[tuple[int, bytes]] = []
+        self.level = LEVEL_311
 
     def connect(
-        self, client_id: str = "", *, clean: bool = True, keep_alive_s: int = 60, will: Will | None = None
+        self,
+        client_id: str = "",
+        *,
+        clean: bool = True,
+        keep_alive_s: int = 60,
+        will: Will | None = None,
+        user: str | None = None,
+        password: bytes | None = None,
+        level: int = LEVEL_311,
+        properties: Properties = (),
     ) -> ConnackPacket:
-        self.send(ConnectPacket(client_id, clean, keep_alive_s, will))
+        self.level = level
+        self.send(ConnectPacket(client_id, clean, keep_alive_s, will, user, password, level, properties))
         return self.expect(ConnackPacket)
 
     def send(self, *packets: Packet) -> None:
-        self.raw(b"".join(encode(packet) for packet in packets))
+        self.raw(b"".join(encode(packet, self.level) for packet in packets))
 
     def raw(self, data: bytes) -> None:
         self.socket.sendall(data)
@@ -84,19 +99,29 @@ class Wire:
             if not data:
                 return None
             self._frames = self._reader.feed(data)
-        return decode(*self._frames.pop(0))
+        return decode(*self._frames.pop(0), self.level)
 
     def expect(self, kind: type) -> Any:
         packet = self.receive()
         assert isinstance(packet, kind), f"wanted {kind.__name__}, got {packet}"
         return packet
 
-    def subscribe(self, *filters: str, qos: int = 1) -> SubackPacket:
-        self.send(SubscribePacket(1, tuple((text, qos) for text in filters)))
+    def subscribe(self, *filters: str, qos: int = 1, properties: Properties = ()) -> SubackPacket:
+        """Subscribe; ``qos`` is the whole option byte in MQTT 5."""
+        self.send(SubscribePacket(1, tuple((text, qos) for text in filters), properties))
         return self.expect(SubackPacket)
 
-    def publish(self, topic: str, payload: bytes, *, packet_id: int = 0, retain: bool = False, qos: int = 1) -> None:
-        self.send(PublishPacket(topic, payload, qos if packet_id else 0, retain, False, packet_id))
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        packet_id: int = 0,
+        retain: bool = False,
+        qos: int = 1,
+        properties: Properties = (),
+    ) -> None:
+        self.send(PublishPacket(topic, payload, qos if packet_id else 0, retain, False, packet_id, properties))
 
     def acknowledge(self, packet: PublishPacket) -> None:
         self.send(AckPacket(PacketType.PUBACK, packet.packet_id))
@@ -237,11 +262,19 @@ def start_inner() -> Iterator[Callable[..., InnerBroker]]:
     """Start embedded brokers with given settings; a bug in their callbacks fails the test."""
     started: list[tuple[InnerBroker, threading.Thread]] = []
 
-    def start(settings: Settings | None = None) -> InnerBroker:
-        inner = InnerBroker(Broker(settings))
+    def start(
+        settings: Settings | None = None,
+        *,
+        access: Access | None = None,
+        tls: ssl.SSLContext | None = None,
+        websocket: bool = False,
+    ) -> InnerBroker:
+        inner = InnerBroker(Broker(settings, access=access))
         thread = threading.Thread(target=inner.run, daemon=True)
         thread.start()
-        listening = asyncio.run_coroutine_threadsafe(inner.broker.listen("127.0.0.1", 0), inner.loop)
+        listening = asyncio.run_coroutine_threadsafe(
+            inner.broker.listen("127.0.0.1", 0, tls=tls, websocket=websocket), inner.loop
+        )
         inner.port = listening.result(DEADLINE_S)
         started.append((inner, thread))
         return inner

@@ -8,6 +8,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ingest.broker.encoder import encode
 from ingest.broker.packets import (
     AckPacket,
     BarePacket,
@@ -18,7 +19,6 @@ from ingest.broker.packets import (
     SubackPacket,
     UnsubscribePacket,
     Will,
-    encode,
 )
 
 

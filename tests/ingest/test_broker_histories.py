@@ -13,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ingest.broker import Broker, Limits, Settings
 from ingest.broker.connection import Connection
+from ingest.broker.decoder import decode
+from ingest.broker.encoder import encode
 from ingest.broker.frames import FrameReader
 from ingest.broker.packets import (
     AckPacket,
@@ -22,8 +24,6 @@ from ingest.broker.packets import (
     PublishPacket,
     SubackPacket,
     SubscribePacket,
-    decode,
-    encode,
 )
 
 
@@ -110,6 +110,8 @@ devices = st.sampled_from(["p", "q"])
 
 
 class Histories(RuleBasedStateMachine):
+    topic_filter = "city/#"
+
     def __init__(self):
         super().__init__()
         self.loop = Loop()
@@ -130,7 +132,7 @@ class Histories(RuleBasedStateMachine):
         if old is not None:
             assert not old.wire.open
         self.unread[name] = deque()
-        peer.send(SubscribePacket(1, (("city/#", 1),)))
+        peer.send(SubscribePacket(1, ((self.topic_filter, 1),)))
         self.collect()
 
     @precondition(lambda self: self.subscribers)
@@ -244,6 +246,15 @@ class Histories(RuleBasedStateMachine):
         assert self.broker.ledger.unacknowledged_bytes == 0
         assert not self.broker._paused
 
+
+class SharedHistories(Histories):
+    """The same with A and B as the members of one shared subscription."""
+
+    topic_filter = "$share/g/city/#"
+
+
+SharedHistories.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestSharedHistories = SharedHistories.TestCase
 
 Histories.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestHistories = Histories.TestCase

@@ -1,5 +1,6 @@
 """No client takes the broker's memory or the others' time."""
 
+import asyncio
 import dataclasses
 import socket
 import struct
@@ -7,6 +8,7 @@ import struct
 import pytest
 
 from ingest.broker import Limits, Settings
+from ingest.broker.encoder import encode
 from ingest.broker.packets import (
     AckPacket,
     BarePacket,
@@ -14,9 +16,11 @@ from ingest.broker.packets import (
     ConnectPacket,
     PacketType,
     PublishPacket,
+    ReasonPacket,
     SubackPacket,
-    encode,
 )
+from ingest.broker.properties import Property
+from ingest.broker.reasons import Reason
 
 
 def puback(packet_id: int) -> AckPacket:
@@ -79,16 +83,20 @@ def test_filters_that_cannot_be_had_are_refused_one_by_one(start_inner, wire):
     inner = start_inner(with_limits(max_subscriptions=2, max_topic_levels=3))
     client = wire(inner)
     client.connect("a")
-    codes = client.subscribe("a#", "a/b/c/d", "x/+", "", "$share/g/x", "y", "z").codes
-    assert codes == (0x80, 0x80, 1, 0x80, 0x80, 1, 0x80)
-    assert client.subscribe("x/+", qos=2).codes == (1,)  # one that it has may be asked for again; QoS 2 becomes 1
+    codes = client.subscribe("a#", "a/b/c/d", "x/+", "", "$share/g", "$share/+/x", "y", "z").codes
+    assert codes == (0x80, 0x80, 1, 0x80, 0x80, 0x80, 1, 0x80)
+    assert client.subscribe("x/+", qos=2).codes == (2,)  # one that it has may be asked for again
 
 
-def test_mqtt_5_is_answered_with_the_code_for_a_level_that_is_not_known(start_inner, wire):
-    client = wire(start_inner())
-    client.raw(b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03abc")
-    assert client.receive() == ConnackPacket(1)
-    assert client.is_closed()
+def test_a_level_that_is_not_known_is_answered_with_the_code_for_it(start_inner, wire):
+    inner = start_inner()
+    old, newer = wire(inner), wire(inner)
+    old.raw(b"\x10\x0f\x00\x04MQTT\x02\x02\x00\x3c\x00\x03abc")
+    assert old.receive() == ConnackPacket(1)
+    assert old.is_closed()
+    newer.raw(b"\x10\x10\x00\x04MQTT\x06\x02\x00\x3c\x00\x00\x03abc")
+    assert newer.socket.recv(100) == b"\x20\x03\x00\x84\x00"
+    assert newer.is_closed()
 
 
 def test_a_slow_subscriber_is_cut_off_and_the_publisher_and_the_others_go_on(start_inner, wire, until):
@@ -308,3 +316,63 @@ def test_a_reset_in_the_middle_of_a_packet_is_no_fault(start_inner, wire, data):
     client.vanish()
     other.connect("other")
     assert isinstance(other.subscribe("a"), SubackPacket)
+
+
+def test_a_client_of_mqtt_5_is_told_the_limits_and_by_which_one_it_fell(start_inner, wire):
+    inner = start_inner(with_limits(receive_maximum=3, max_packet_bytes=1000, max_keep_alive_s=30))
+    first, second = wire(inner), wire(inner)
+    told = dict(first.connect("a", level=5, keep_alive_s=0).properties)
+    assert told[Property.RECEIVE_MAXIMUM] == 3
+    assert told[Property.MAXIMUM_PACKET_SIZE] == 1003  # first byte, two of length, 1000
+    assert told[Property.SERVER_KEEP_ALIVE] == 30
+    second.connect("b", level=5)
+    for k in range(1, 4):
+        first.publish("city/a/d", b"", packet_id=k)
+    assert first.before_pong() == []
+    first.publish("city/a/d", b"", packet_id=4)
+    assert first.receive() == ReasonPacket(PacketType.DISCONNECT, Reason.RECEIVE_MAXIMUM_EXCEEDED)
+    second.publish("street/a", b"x" * 1000)
+    assert second.receive() == ReasonPacket(PacketType.DISCONNECT, Reason.PACKET_TOO_LARGE)
+
+
+def test_a_client_of_mqtt_5_that_keeps_to_the_limit_goes_on(start_inner, wire):
+    client = wire(start_inner(with_limits(receive_maximum=2)))
+    client.connect("a", level=5)
+    for k in range(1, 10):
+        client.publish("street/a", b"", packet_id=k, qos=1 + k % 2)
+        assert client.expect(AckPacket).packet_id == k
+        if k % 2:
+            client.send(AckPacket(PacketType.PUBREL, k))
+            assert client.expect(AckPacket).type is PacketType.PUBCOMP
+
+
+def test_a_silent_client_of_mqtt_5_is_told_why(start_inner, wire):
+    client = wire(start_inner())
+    client.connect("a", level=5, keep_alive_s=1)
+    assert client.receive() == ReasonPacket(PacketType.DISCONNECT, Reason.KEEP_ALIVE_TIMEOUT)
+
+
+def test_a_broker_that_stops_says_so(start_inner, wire):
+    inner = start_inner()
+    client = wire(inner)
+    client.connect("a", level=5)
+    asyncio.run_coroutine_threadsafe(inner.broker.close(), inner.loop).result(20)
+    assert client.receive() == ReasonPacket(PacketType.DISCONNECT, Reason.SERVER_SHUTTING_DOWN)
+
+
+def test_the_broker_sets_aliases_up_to_what_the_client_takes(start_inner, wire):
+    client = wire(start_inner())
+    client.connect("a", level=5, properties=((Property.TOPIC_ALIAS_MAXIMUM, 1),))
+    client.subscribe("#", qos=0)
+    for topic in ("street/a", "street/a", "street/b"):
+        client.publish(topic, b"")
+    got = [client.expect(PublishPacket) for _ in range(3)]
+    alias = ((Property.TOPIC_ALIAS, 1),)
+    assert [(p.topic, p.properties) for p in got] == [("street/a", alias), ("", alias), ("street/b", ())]
+
+
+def test_publications_at_qos_2_that_are_never_released_are_bounded(start_inner, wire):
+    client = wire(start_inner(with_limits(max_unacknowledged_bytes=10_000)))
+    client.connect("a")
+    flood(client, "street/a", qos=2, count=100)
+    assert client.is_closed()

@@ -1,15 +1,20 @@
 """The broker as a process: where it listens, what it says, and when it ends."""
 
+import dataclasses
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from ingest.broker.__main__ import main
+from ingest.broker import Limits
+from ingest.broker.__main__ import _parser, main
+from ingest.broker.access import Access
 from ingest.broker.packets import PublishPacket
 
 
@@ -48,6 +53,11 @@ WRONG = [
     (("--listen", "1883"), "must be HOST:PORT"),
     (("--listen", "127.0.0.1:99999"), "must be HOST:PORT"),
     (("--listen", "127.0.0.1:0", "--durable", "city/#/x"), "'#' must be the last level"),
+    (("--listen", "127.0.0.1:0", "--limit", "max_conections=3"), "the nearest is max_connections"),
+    (("--listen", "127.0.0.1:0", "--limit", "max_connections=few"), "'few' is no number of 0 or more"),
+    (("--listen", "127.0.0.1:0", "--limit", "receive_maximum=0"), "are 1 to 65535"),
+    (("--listen", "127.0.0.1:0", "--listen-tls", "127.0.0.1:0"), "need --certificate and --key"),
+    (("--listen", "127.0.0.1:0", "--access", "nowhere.toml"), "nowhere.toml: "),
 ]
 
 
@@ -104,3 +114,37 @@ def test_a_terminated_broker_acknowledges_nothing_on_its_way_out(embedded_broker
     ingest.expect(PublishPacket)
     assert embedded_broker.stop(signal.SIGTERM) == 0
     assert device.receive() is None
+
+
+def test_every_port_that_is_asked_for_is_told(first_url):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ingest.broker", "--listen", "127.0.0.1:0", "--listen-websocket", "127.0.0.1:0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    urls = json.loads(process.stdout.readline())
+    process.terminate()
+    assert process.wait(20) == 0
+    process.communicate()
+    assert sorted(urls) == ["mqtt", "ws"]
+    assert urls["ws"].startswith("ws://127.0.0.1:")
+
+
+def test_a_hashed_password_lets_its_user_in(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "ingest.broker", "--hash-password"], input="secret\n", capture_output=True, text=True
+    )
+    path = tmp_path / "access.toml"
+    path.write_text(f'[[user]]\nname = "a"\npassword = "{result.stdout.strip()}"\n')
+    access = Access.read(path)
+    assert access.verify("a", b"secret")
+    assert not access.verify("a", b"Secret")
+
+
+def test_every_limit_and_option_is_documented():
+    text = (Path(__file__).parents[2] / "docs" / "broker.md").read_text()
+    for field in dataclasses.fields(Limits):
+        assert f"`{field.name}`" in text
+    for action in _parser()._actions:
+        assert action.option_strings[-1] == "--help" or f"`{action.option_strings[-1]}" in text

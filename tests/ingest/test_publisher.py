@@ -8,8 +8,10 @@ from contextlib import closing
 import pytest
 
 from ingest.address import BrokerAddress
+from ingest.broker.decoder import decode
+from ingest.broker.encoder import encode
 from ingest.broker.frames import FrameReader
-from ingest.broker.packets import AckPacket, ConnackPacket, ConnectPacket, PacketType, PublishPacket, decode, encode
+from ingest.broker.packets import AckPacket, ConnackPacket, ConnectPacket, PacketType, PublishPacket
 from ingest.publisher import Publisher
 from sensors import InputError, WorkError
 

@@ -7,8 +7,11 @@ import threading
 
 import pytest
 
+from ingest.broker import Limits, Settings
+from ingest.broker.decoder import decode
+from ingest.broker.encoder import encode
 from ingest.broker.frames import FrameReader
-from ingest.broker.packets import AckPacket, ConnackPacket, PacketType, PublishPacket, SubackPacket, decode, encode
+from ingest.broker.packets import AckPacket, ConnackPacket, PacketType, PublishPacket, SubackPacket
 from ingest.publisher import Publisher
 from ingest.subscriber import Subscriber
 from sensors import InputError, WorkError
@@ -215,9 +218,10 @@ def test_a_shared_group_divides_the_messages(mosquitto, publisher_of, subscribe_
     assert all(worker.state.received > 0 for worker in workers)
 
 
-def test_a_shared_group_at_a_broker_without_them_is_one_clear_sentence(start_inner, subscribe_to):
+def test_a_subscription_that_the_broker_refuses_is_one_clear_sentence(start_inner, subscribe_to):
+    full = Settings(limits=Limits(max_subscriptions=0))
     with pytest.raises(WorkError, match=r"refuses to subscribe to '\$share/g/city/#'") as failed:
-        subscribe_to(start_inner().url, shared_group="g")
+        subscribe_to(start_inner(full).url, shared_group="g")
     assert "\n" not in str(failed.value)
 
 

@@ -14,6 +14,7 @@ from ingest.database import Database
 from ingest.metrics import IngestMetrics
 from ingest.migration import migrate
 from ingest.postgres import EmbeddedPostgres
+from ingest.spools import Spools
 from ingest.store import Store
 from ingest.worker import Worker
 from sensors import Batch, Reading, Rejected
@@ -71,7 +72,9 @@ def message(i: int) -> Message:
 class Running:
     """A worker in a thread."""
 
-    def __init__(self, source: Source, database: Database, *, drain_s: float = 5.0) -> None:
+    def __init__(
+        self, source: Source, database: Database, *, drain_s: float = 5.0, spools: Spools | None = None
+    ) -> None:
         self.metrics = IngestMetrics()
         self.committed: list[Batch] = []
         self.stop = threading.Event()
@@ -83,6 +86,7 @@ class Running:
             committed=self.committed.append,
             metrics=self.metrics,
             drain_s=drain_s,
+            spools=spools,
         )
         self.thread = threading.Thread(target=worker.run, args=(self.stop,), daemon=True)
         self.thread.start()
@@ -191,6 +195,73 @@ def test_a_stop_while_the_database_is_away_ends_and_leaves_the_batch_unacknowled
         running.finish()
         assert source.acknowledged == []
         assert running.metrics.in_flight == 1
+
+
+def test_with_a_spool_messages_are_acknowledged_while_the_database_is_away_and_stored_once_when_it_is_back(
+    source: Source, own_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    with Database(own_server.url) as database, Spools(tmp_path / "spool", "worker") as spools:
+        running = Running(source, database, spools=spools)
+        source.publish(*(message(i) for i in range(300)))
+        source.wait_for(lambda: len(source.acknowledged) == 300)
+        own_server.stop()
+        source.publish(*(message(i) for i in range(300, 1000)))
+        source.wait_for(lambda: len(source.acknowledged) == 1000)
+        readings = running.metrics.readings
+        assert (readings["received"], readings["spooled"], readings["stored"]) == (1000, 700, 300)
+        own_server.start()
+        _wait(lambda: running.metrics.readings["stored"] == 1000)
+        source.publish(*(message(i) for i in range(1000, 1100)))
+        source.wait_for(lambda: len(source.acknowledged) == 1100)
+        running.finish()
+        assert Store(database).contents().readings == 1100
+        assert sum(len(batch) for batch in running.committed) == 1100, "the twin gets them as well"
+        assert running.metrics.readings == {
+            "received": 1100, "stored": 1100, "duplicate": 0, "conflict": 0, "rejected": 0, "spooled": 0,
+        }  # fmt: skip
+        assert spools.waiting() is None
+
+
+def test_a_stop_while_the_database_is_away_leaves_everything_in_the_spool_for_the_next_start(
+    source: Source, own_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    with Database(own_server.url) as database:
+        own_server.stop()
+        with Spools(tmp_path / "spool", "worker") as spools:
+            running = Running(source, database, spools=spools)
+            source.publish(*(message(i) for i in range(150)), Message("D\0", b"0"))
+            source.wait_for(lambda: source.given == 151)
+            running.finish()
+        assert len(source.acknowledged) == 151
+        assert running.metrics.readings["spooled"] == 151
+        own_server.start()
+        with Spools(tmp_path / "spool", "worker") as spools:
+            later = Running(source, database, spools=spools)
+            _wait(lambda: later.metrics.readings["received"] == 151 and later.metrics.in_flight == 0)
+            later.finish()
+        assert later.metrics.readings == {
+            "received": 151, "stored": 150, "duplicate": 0, "conflict": 0, "rejected": 1, "spooled": 0,
+        }  # fmt: skip
+        assert Store(database).contents().readings == 150
+
+
+def test_a_full_spool_holds_back_as_without_one(
+    source: Source, own_server: EmbeddedPostgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Database(own_server.url) as database, Spools(tmp_path / "spool", "worker", limit_bytes=5_000) as spools:
+        own_server.stop()
+        running = Running(source, database, spools=spools)
+        source.publish(*(message(i) for i in range(1000)))
+        _wait(lambda: "is full: it may have" in caplog.text)
+        given = source.given
+        time.sleep(1.0)
+        assert source.given == given < 1000
+        assert running.metrics.in_flight > 0
+        own_server.start()
+        source.wait_for(lambda: len(source.acknowledged) == 1000)
+        _wait(lambda: running.metrics.readings["stored"] == 1000)
+        running.finish()
+        assert Store(database).contents().readings == 1000
 
 
 def _wait(condition: Callable[[], bool], *, timeout_s: float = 30.0) -> None:

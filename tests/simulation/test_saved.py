@@ -251,48 +251,11 @@ def test_another_number_of_threads_goes_on_with_the_same_bytes(city: Path, tmp_p
             assert other.traffic.vehicle[name].tobytes() == one.traffic.vehicle[name].tobytes()
 
 
-CONTROLLED = """
-[[signal]]
-node = "M"
-control = "actuated"
-[[signal.stage]]
-movements = [["AM", "MC"], ["AM", "MD"]]
-intergreen_s = 3
-[[signal.stage]]
-movements = [["CM", "MA"]]
-intergreen_s = 3
-"""
-RUSHED = '[[emergency]]\nfrom_node = "A"\nto_node = "C"\ndepart_s = 300'
-
-
-def test_what_a_controller_is_about_to_do_is_in_no_file(network: Network, tmp_path: Path) -> None:
-    demand = Demand.of_flows(network, [Flow("west", "east", 300, 0, 900)])
-    simulation = Simulation(network, demand, scenario=Scenario.parse(CONTROLLED))
-    simulation.advance(100)
-    with pytest.raises(InputError, match="cannot be saved with the actuated signal of node M"):
-        simulation.save(tmp_path / "state.npz")
-
-
 def test_routes_given_to_a_run_are_in_no_file(network: Network, tmp_path: Path) -> None:
     simulation = Simulation(network, Demand.of_trips(network, [0.0, 5.0], ["A", "A"], ["C", "C"]))
     simulation.guidance.assign(FixedRoutes.of(2, {0: (0, 1)}))
     with pytest.raises(InputError, match="other routes than their demand's"):
         simulation.save(tmp_path / "state.npz")
-
-
-def test_an_emergency_vehicle_may_be_ahead_of_a_state_but_not_on_its_way(network: Network, tmp_path: Path) -> None:
-    demand = Demand.of_flows(network, [Flow("west", "east", 300, 0, 900)])
-    scenario = Scenario.parse(RUSHED)
-    straight = Simulation(network, demand, scenario=scenario)
-    straight.advance(200)
-    straight.save(tmp_path / "state.npz")
-    again = Simulation.load(tmp_path / "state.npz", network, demand, scenario=scenario)
-    for simulation in (straight, again):
-        simulation.advance(310)
-        with pytest.raises(InputError, match="emergency vehicle 1, which has left"):
-            simulation.save(tmp_path / "other.npz")
-        simulation.advance(1500)
-    assert straight.traffic.vehicle["arrive"].tobytes() == again.traffic.vehicle["arrive"].tobytes()
 
 
 plain = st.recursive(

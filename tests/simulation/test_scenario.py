@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from sensors import InputError
@@ -145,3 +147,21 @@ def test_a_dark_feeder_turns_the_signal_into_an_all_way_stop_when_the_battery_is
     assert ((before % 100) < 10).all()
     dark = at_line[(at_line > 262) & (at_line < 5000)]
     assert dark[1:] - dark[:-1] == pytest.approx(4.7)  # two approaches
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a = " + "[" * 5000, "its lists or tables are nested too deeply"),
+        ("a = 1" + "0" * 5000, "is not TOML: Exceeds the limit"),
+        ('[[close]]\nlinks = ["MC"]\nfrom_s = 1e18', r"from_s is 1e\+18, must be a number >= 0 and <= 1e\+12"),
+        ('[[close]]\nlinks = ["MC"]\nfrom_s = nan', "from_s is nan, must be a number >= 0$"),
+        ('[[capacity]]\nlinks = ["MC"]\nfactor = inf', r"factor is inf, must be a number >= 0 and <= 1e\+12"),
+        ('[[signal]]\nnode = "M"\noffset_s = -1e300', r"offset_s is -1e\+300, must be a number >= -1e\+12"),
+        ('[[signal]]\nnode = "M"\noffset_s = 1e300', r"offset_s is 1e\+300, must be a number <= 1e\+12"),
+    ],
+)
+def test_what_no_scenario_holds_is_one_sentence_that_says_what_would_be_right(text, sentence):
+    with pytest.raises(InputError) as caught:
+        Scenario.parse(text)
+    assert any(re.search(sentence, fault) for fault in caught.value.faults)

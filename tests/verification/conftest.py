@@ -102,3 +102,26 @@ def crossing() -> Callable[..., Street]:
         return Street(links, places=COMPASS, **tables)
 
     return make
+
+
+@pytest.fixture
+def two_stages() -> str:
+    """Return the usual plan of that junction: 35 s for north and south, 35 s for east and west, all turns with them."""
+    return TWO_STAGES
+
+
+TWO_STAGES = """
+[routing]
+update = "fixed"
+[[signal]]
+node = "C"
+cycle_s = 80
+[[signal.stage]]
+green_s = 35
+intergreen_s = 5
+movements = [["NC", "CS"], ["NC", "CW"], ["NC", "CE"], ["SC", "CN"], ["SC", "CE"], ["SC", "CW"]]
+[[signal.stage]]
+green_s = 35
+intergreen_s = 5
+movements = [["EC", "CW"], ["EC", "CN"], ["EC", "CS"], ["WC", "CE"], ["WC", "CS"], ["WC", "CN"]]
+"""

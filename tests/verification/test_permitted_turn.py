@@ -60,32 +60,17 @@ def test_without_oncoming_traffic_all_discharge_at_saturation_flow(crossing, to)
     assert np.diff(result.trips.arrive) == pytest.approx(HEADWAY_S)
 
 
-TWO_STAGES = """
-[[signal]]
-node = "C"
-cycle_s = 80
-[[signal.stage]]
-green_s = 35
-intergreen_s = 5
-movements = [["NC", "CS"], ["NC", "CW"], ["NC", "CE"], ["SC", "CN"], ["SC", "CE"], ["SC", "CW"]]
-[[signal.stage]]
-green_s = 35
-intergreen_s = 5
-movements = [["EC", "CW"], ["EC", "CN"], ["EC", "CS"], ["WC", "CE"], ["WC", "CS"], ["WC", "CN"]]
-"""
-
-
-def test_the_usual_two_stage_plan_runs_with_its_left_turns_permitted(crossing):
+def test_the_usual_two_stage_plan_runs_with_its_left_turns_permitted(crossing, two_stages):
     road = crossing()
-    result = road.run(road.trips(("N", "S", [0.0])), TWO_STAGES)
+    result = road.run(road.trips(("N", "S", [0.0])), two_stages)
     assert [note for note in result.notes if "permitted" in note and "node C" in note]
     assert result.trips.arrive[0] == pytest.approx(200.0)
 
 
-def test_beside_a_saturated_stream_two_turn_at_the_end_of_each_green(crossing):
+def test_beside_a_saturated_stream_two_turn_at_the_end_of_each_green(crossing, two_stages):
     road = crossing()
     demand = road.trips(("N", "S", [0.0] * 400), ("S", "W", [0.0] * 100))
-    result = road.run(demand, TWO_STAGES, horizon_s=2000)
+    result = road.run(demand, two_stages, horizon_s=2000)
     turned = result.trips.arrive[road_rows(demand, "S")] - 100.0
     turned = turned[np.isfinite(turned) & (turned < 1600)]
     phase = turned % 80.0
@@ -94,24 +79,25 @@ def test_beside_a_saturated_stream_two_turn_at_the_end_of_each_green(crossing):
     assert np.bincount((turned // 80).astype(int))[2:20].tolist() == [2] * 18
 
 
-def test_the_opposing_queue_goes_first_and_gaps_follow_when_it_is_gone(crossing):
+def test_the_opposing_queue_goes_first_and_gaps_follow_when_it_is_gone(crossing, two_stages):
     road = crossing()
     demand = road.trips(("N", "S", [0.0] * 6), ("S", "W", [0.0] * 4))
-    result = road.run(demand, TWO_STAGES)
+    result = road.run(demand, two_stages)
     turned = np.sort(result.trips.arrive[road_rows(demand, "S")]) - 100.0
     # Six oncoming vehicles come at saturation flow to the green of 80 to 115 s: they are there from 100 to 110 s.
     assert turned[0] == pytest.approx(111.0)  # the first of two that clear the junction: 110 + 4.5 s would be later
-    wide = road.run(demand, TWO_STAGES.replace("cycle_s = 80", "cycle_s = 160").replace("green_s = 35", "green_s = 75"))
+    wide = road.run(demand, two_stages.replace("cycle_s = 80", "cycle_s = 160").replace("green_s = 35", "green_s = 75"))
     turned = np.sort(wide.trips.arrive[road_rows(demand, "S")]) - 100.0
     # Green from 160 s: the six leave until 170 s, then one turns after the critical gap, the others at follow-up times.
     assert turned == pytest.approx(170.0 + GAP_S + FOLLOW_UP_S * np.arange(4), abs=1e-6)
 
 
-def test_in_a_queue_shared_by_several_lanes_nobody_waits_for_a_gap(crossing, every):
+def test_in_a_queue_shared_by_several_lanes_nobody_waits_for_a_gap(crossing, every, two_stages):
     road = crossing({"SC": {"lanes": 2}})
     demand = road.trips(("N", "S", [0.0] * 100), ("S", "W", every(10.0, 10)), ("S", "N", every(3.0, 100)))
-    result = road.run(demand, TWO_STAGES)
+    result = road.run(demand, two_stages)
     assert result.summary()["gridlock"] == []
+    assert [note for note in result.notes if "wait for no gap" in note and note.endswith("at node C")]
     own = crossing(
         {"SC": {"lanes": 2}},
         movement=[
@@ -122,6 +108,20 @@ def test_in_a_queue_shared_by_several_lanes_nobody_waits_for_a_gap(crossing, eve
     )
     plan = LONG_GREEN.replace('[["NC", "CS"], ', '[["NC", "CS"], ["SC", "CN"], ')
     result = own.run(own.trips(("N", "S", [0.0] * 100), ("S", "W", [0.0]), ("S", "N", [0.0] * 50)), plan)
+    assert not [note for note in result.notes if "wait for no gap" in note]
     # The turner waits for all hundred, from 100 to 298 s; straight on nobody waits for him.
     assert result.trips.arrive[100] == pytest.approx(298.0 + GAP_S + 100.0, abs=1e-6)
     assert result.trips.arrive[101:].max() == pytest.approx(100.0 + 2.0 * 49 + 100.0, abs=2.0)
+
+
+def test_where_one_drives_on_the_left_it_is_the_right_turn_that_waits_for_oncoming_traffic(crossing):
+    plan = LONG_GREEN.replace('["SC", "CW"]', '["SC", "CW"], ["SC", "CE"]')
+    for side, waits, goes in (("right", "W", "E"), ("Left", "E", "W")):
+        road = crossing(config=[{"driving_side": side}])
+        oncoming = ("N", "S", [0.0] * 10)
+        to = {}
+        for way in (waits, goes):
+            demand = road.trips(oncoming, ("S", way, [0.0]))
+            to[way] = road.run(demand, plan).trips.arrive[road_rows(demand, "S")][0]
+        assert to[goes] == pytest.approx(200.0)  # turns away from oncoming traffic
+        assert to[waits] == pytest.approx(118.0 + GAP_S + 100.0, abs=1e-6)  # the tenth is there at 118 s

@@ -12,6 +12,7 @@ from simulation import engine_paths, routing
 from simulation.departures import Trips
 from simulation.fixed_routes import FixedRoutes
 from simulation.link_times import LinkTimes
+from simulation.route_map import draw_map
 from twin import Network
 
 NOTHING = np.full(4, -1, np.int32)
@@ -80,7 +81,7 @@ def all_requests(city):
 def test_shortest_paths_are_those_of_dijkstra_on_movements(seed):
     city = city_of(seed)
     cost = np.random.default_rng(seed).uniform(1, 50, city.n_links)
-    chart = routing.draw_map(city, np.zeros(0, np.int32))
+    chart = draw_map(city, np.zeros(0, np.int32))
     start, node = all_requests(city)
     routes = routing.plan_routes(chart, cost, start, node, NOTHING, 0)
     graph = graph_of_links(city, cost)
@@ -108,7 +109,7 @@ def test_no_route_takes_a_forbidden_movement_whoever_asks_with_whom(seed, forbid
     never = data.draw(st.lists(st.integers(0, n_movements - 1), max_size=n_movements // 2)) if n_movements else []
     never = np.unique(np.array(never, np.int32))
     cost = np.random.default_rng(seed).uniform(1, 50, city.n_links)
-    chart = routing.draw_map(city, never)
+    chart = draw_map(city, never)
     start, node = all_requests(city)
     together = routing.plan_routes(chart, cost, start, node, NOTHING, 0)
     some = np.flatnonzero(np.random.default_rng(seed + 1).random(len(start)) < 0.2)
@@ -128,7 +129,7 @@ def test_the_same_routes_on_any_number_of_threads(monkeypatch):
     monkeypatch.setattr(routing, "LITTLE", 0)  # so that threads are used
     city = city_of(5, n_nodes=60, density=0.06)
     cost = np.random.default_rng(5).uniform(1, 50, city.n_links)
-    chart = routing.draw_map(city, np.zeros(0, np.int32))
+    chart = draw_map(city, np.zeros(0, np.int32))
     start, node = all_requests(city)
     for plan in (routing.plan_routes, lambda *a, **k: engine_paths.plan_alternatives(*a[:4], 3, *a[4:], **k)):
         some = slice(None) if plan is routing.plan_routes else start >= 0
@@ -142,7 +143,7 @@ def test_the_same_routes_on_any_number_of_threads(monkeypatch):
 
 def test_routes_behind_those_in_the_store_leave_them_alone():
     city = city_of(1)
-    chart = routing.draw_map(city, np.zeros(0, np.int32))
+    chart = draw_map(city, np.zeros(0, np.int32))
     start, node = all_requests(city)
     cost = city.length.copy()
     store = np.arange(100, 107, dtype=np.int32)
@@ -167,7 +168,7 @@ def test_a_node_may_have_more_in_links_than_a_word_has_bits():
             ends = {"link_id": f"{a}>{b}", "from_node_id": a, "to_node_id": b}
             links.append({**ends, "lanes": 1, "free_speed": 36, "length": 1000 + k})
     city = Network.from_tables({"node": nodes, "link": links}).compile()
-    chart = routing.draw_map(city, np.zeros(0, np.int32))
+    chart = draw_map(city, np.zeros(0, np.int32))
     start, node = all_requests(city)
     routes = routing.plan_routes(chart, city.length, start, node, NOTHING, 0)
     graph = graph_of_links(city, city.length)
@@ -184,7 +185,7 @@ def test_a_node_may_have_more_in_links_than_a_word_has_bits():
 def test_the_k_cheapest_paths_are_those_of_networkx(seed):
     city = city_of(seed, forbidden=0.0)
     cost = np.random.default_rng(seed).uniform(1, 50, city.n_links)
-    chart = routing.draw_map(city, np.zeros(0, np.int32))
+    chart = draw_map(city, np.zeros(0, np.int32))
     start, node = (side[: city.n_nodes * (city.n_nodes - 1)] for side in all_requests(city))
     assert (start >= 0).all()
     found = engine_paths.plan_alternatives(chart, cost, start, node, 6, NOTHING, 0)
@@ -208,7 +209,7 @@ def test_the_k_cheapest_paths_are_those_of_networkx(seed):
 def test_k_paths_with_forbidden_turns_begin_with_the_shortest_and_differ(seed):
     city = city_of(seed, forbidden=0.5)
     cost = np.random.default_rng(seed).uniform(1, 50, city.n_links)
-    chart = routing.draw_map(city, np.zeros(0, np.int32))
+    chart = draw_map(city, np.zeros(0, np.int32))
     start, node = (side[: city.n_nodes * (city.n_nodes - 1)] for side in all_requests(city))
     shortest = routing.plan_routes(chart, cost, start, node, NOTHING, 0)
     found = engine_paths.plan_alternatives(chart, cost, start, node, 5, NOTHING, 0)
@@ -224,7 +225,7 @@ def test_k_paths_with_forbidden_turns_begin_with_the_shortest_and_differ(seed):
 def test_the_fastest_way_is_that_of_all_ways(seed):
     # Every way without a link twice is tried; waiting anywhere gains nothing, since times never fall faster than time.
     city, random = city_of(seed, n_nodes=7, density=0.35), np.random.default_rng(seed)
-    chart = routing.draw_map(city, np.zeros(0, np.int32))
+    chart = draw_map(city, np.zeros(0, np.int32))
     step, n_steps = 30.0, 12
     time = random.uniform(5, 120, (n_steps, city.n_links))
     wait = random.uniform(0, 40, (n_steps, city.n_links))

@@ -5,21 +5,6 @@ import pytest
 
 from simulation import Scenario, Simulation
 
-PLAN = """
-[routing]
-update = "fixed"
-[[signal]]
-node = "C"
-cycle_s = 80
-[[signal.stage]]
-green_s = 35
-intergreen_s = 5
-movements = [["NC", "CS"], ["NC", "CW"], ["NC", "CE"], ["SC", "CN"], ["SC", "CE"], ["SC", "CW"]]
-[[signal.stage]]
-green_s = 35
-intergreen_s = 5
-movements = [["EC", "CW"], ["EC", "CN"], ["EC", "CS"], ["WC", "CE"], ["WC", "CS"], ["WC", "CN"]]
-"""
 FAILURE = '\n[[asset_failure]]\nasset = "{asset}"\nfrom_s = {start}\nuntil_s = {end}\n'
 
 
@@ -67,9 +52,9 @@ def test_a_dark_signal_discharges_like_a_saturated_all_way_stop(street, compass,
         assert np.diff(mine) == pytest.approx(headway)
 
 
-def test_a_flashing_signal_lets_the_minor_road_wait_for_gaps(crossing):
+def test_a_flashing_signal_lets_the_minor_road_wait_for_gaps(crossing, two_stages):
     road, end, flow = crossing(MAJOR | MINOR, **assets()), 40_000, 0.15
-    text = PLAN + FAILURE.format(asset="controller", start=0, end=90000)
+    text = two_stages + FAILURE.format(asset="controller", start=0, end=90000)
     major = np.sort(np.random.default_rng(2).uniform(0, end, int(flow * end))).tolist()
     demand = road.trips(("W", "E", major), ("N", "S", (2.0 * np.arange(end / 2)).tolist()))
     result = road.run(demand, text, horizon_s=end)
@@ -84,26 +69,26 @@ def test_a_flashing_signal_lets_the_minor_road_wait_for_gaps(crossing):
     assert crossed / (end - 100) == pytest.approx(expected, rel=0.03)
 
 
-def test_without_power_a_flashing_controller_is_dark(crossing):
+def test_without_power_a_flashing_controller_is_dark(crossing, two_stages):
     road = crossing(MAJOR | MINOR, **assets())
     demand = road.trips(("W", "E", [0.0] * 30), ("N", "S", [0.0] * 30))
-    dark = road.run(demand, PLAN + FAILURE.format(asset="feeder", start=0, end=90000))
+    dark = road.run(demand, two_stages + FAILURE.format(asset="feeder", start=0, end=90000))
     assert np.diff(dark.trips.arrive[demand.fixed.origin == demand.node_ids.index("W")]) == pytest.approx(9.6)
-    flashing = road.run(demand, PLAN + FAILURE.format(asset="controller", start=0, end=90000))
+    flashing = road.run(demand, two_stages + FAILURE.format(asset="controller", start=0, end=90000))
     assert np.diff(flashing.trips.arrive[demand.fixed.origin == demand.node_ids.index("W")]) == pytest.approx(2.0)
 
 
-def test_where_all_roads_are_alike_flashing_is_an_all_way_stop(crossing):
+def test_where_all_roads_are_alike_flashing_is_an_all_way_stop(crossing, two_stages):
     road = crossing(**assets())
     demand = road.trips(("W", "E", [0.0] * 30))
-    result = road.run(demand, PLAN + FAILURE.format(asset="controller", start=0, end=90000))
+    result = road.run(demand, two_stages + FAILURE.format(asset="controller", start=0, end=90000))
     assert np.diff(result.trips.arrive) == pytest.approx(9.6)
 
 
 @pytest.mark.parametrize("asset", ["head", "controller", "feeder"])
-def test_a_mended_signal_is_what_it_was(crossing, picture, changed, asset):
+def test_a_mended_signal_is_what_it_was(crossing, picture, changed, asset, two_stages):
     road = crossing(MAJOR | MINOR, **assets())
-    scenario = Scenario.parse(PLAN + FAILURE.format(asset=asset, start=130.5, end=391.25))
+    scenario = Scenario.parse(two_stages + FAILURE.format(asset=asset, start=130.5, end=391.25))
     demand = road.trips(("N", "S", [0.0] * 50), ("S", "W", [0.0] * 50), ("W", "E", [0.0] * 50))
     simulation = Simulation(road.network, demand, scenario=scenario)
     before = picture(simulation)
@@ -113,9 +98,9 @@ def test_a_mended_signal_is_what_it_was(crossing, picture, changed, asset):
     assert changed(before, picture(simulation)) == []
 
 
-def test_a_failure_begins_and_ends_at_its_instant(crossing):
+def test_a_failure_begins_and_ends_at_its_instant(crossing, two_stages):
     road = crossing(MAJOR | MINOR, **assets())
-    text = PLAN + FAILURE.format(asset="head", start=150, end=217)
+    text = two_stages + FAILURE.format(asset="head", start=150, end=217)
     demand = road.trips(("N", "S", [0.0] * 80))
     at_line = road.run(demand, text).trips.arrive - 100.0
     # Green from 80 to 115, red until 160; dark from 150 on: the first leaves then, the others every 9.6 s; from 217 s

@@ -114,6 +114,7 @@ def read(source: Path) -> Tables:
             "dataset_name": config.get("dataset_name") or stem(source),
             "name_zh": config.get("name_zh", ""),
             "timezone": config.get("timezone", ""),
+            **({"driving_side": config["driving_side"]} if config.get("driving_side") else {}),
             "short_length": "m",
             "long_length": "m",
             "speed": "km/h",

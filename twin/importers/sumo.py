@@ -77,6 +77,7 @@ class _Net:
     connections: list[dict[str, str]] = field(default_factory=list)
     programs: dict[str, tuple[str, float, list[tuple[float, str]]]] = field(default_factory=dict)
     more_programs: set[str] = field(default_factory=set)
+    drives_left: bool = False
     notes: list[tuple[str, str]] = field(default_factory=list)
 
     def number(self, element: ElementTree.Element, key: str, default: float | None = None) -> float:
@@ -132,6 +133,7 @@ def _walk(source: Path, net: _Net, readers: Mapping[str, _Reader], roots: tuple[
             for event, element in ElementTree.iterparse(file, events=("start", "end")):  # noqa: S314
                 if root is None:
                     root = element
+                    net.drives_left |= element.get("lefthand", "").lower() in ("true", "1", "yes", "on", "t", "x")
                     if element.tag not in roots:
                         raise InputError(f"{source.name}: is a <{element.tag}> file of SUMO, {otherwise}")
                 elif event == "end" and element.tag in readers:
@@ -394,7 +396,15 @@ def read(source: Path, *, additional: Iterable[Path] = (), reserved: bool = Fals
     nodes = [(name, junction) for name, junction in net.junctions.items() if name in used]
     lon_lat = places.degrees(np.array([junction[:2] for _, junction in nodes]), "<junction>")
     return {
-        "config": [{"dataset_name": stem(source), "crs": "EPSG:4326", "long_length": "m", "speed": "km/h"}],
+        "config": [
+            {
+                "dataset_name": stem(source),
+                "crs": "EPSG:4326",
+                "long_length": "m",
+                "speed": "km/h",
+                **({"driving_side": "left"} if net.drives_left else {}),
+            }
+        ],
         "node": [
             {
                 "node_id": name,
