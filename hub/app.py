@@ -26,6 +26,7 @@ from hub.truth import Truth
 from hub.whatif import Run, Runs
 from ingest.database import DatabaseAway
 from ingest.retention import Retention
+from ingest.rollup import Rollups
 from ingest.store import Store
 from sensors import Batch
 from sensors.clock import CityClock
@@ -81,6 +82,7 @@ class App:
         self.fan = Fan()
         self.truth = Truth()
         self._retention = Retention(store, clock=clock, retention_s=settings.city.retention_s)
+        self._rollups = Rollups(store.database)
         self.on_serving: Callable[[], None] = lambda: None
         self._feed = feed
         self._twin: Twin | None = None
@@ -105,6 +107,7 @@ class App:
         self.notifier.start(self.desk.recorded(since=time.time() - 3600.0))
         self._thread.start()
         self._retention.start()
+        self._rollups.start()
         if self.intake is not None:
             self.intake.on_failure = lambda: self.on_failure()
             self.intake.start()
@@ -112,6 +115,7 @@ class App:
     def finish(self) -> None:
         """Take in what has arrived, make the last snapshot and stop; the street must have stopped before."""
         self._retention.stop()
+        self._rollups.stop()
         if self.intake is not None:
             self.intake.stop()
         self._stop.set()
@@ -127,6 +131,7 @@ class App:
         """Let go of everything; also of an app that never started."""
         self._stop.set()
         self._retention.stop()
+        self._rollups.stop()
         self._feed.close()
         if self.intake is not None:
             self.intake.stop()

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sensors import InputError
 from sensors.clock import CityClock
+from sensors.codecs import OPTIONS
 from sensors.payload import DEFAULT_RULES, TopicRule
 from sensors.toml import nearest, read_toml, unknown_keys
 
@@ -140,12 +141,20 @@ def _topics(rows: object, path: Path) -> tuple[tuple[TopicRule, ...] | None, lis
     faults, topics = [], []
     for number, row in enumerate(rows, 1):
         where = f"{path}: [[topic]] number {number}"
-        faults += unknown_keys(row, ("filter", "codec"), where=where)
+        known = ("filter", "codec", "sensor", "sensors")
+        own = OPTIONS.get(row["codec"], ()) if isinstance(row.get("codec"), str) else ()
+        faults += unknown_keys(row, (*known, *own), where=where)
+        naming = row.get("sensor", ""), row.get("sensors", {})
         if not all(isinstance(row.get(key), str) and row[key] for key in ("filter", "codec")):
             faults.append(f"{where}: needs filter and codec as text")
+        elif not isinstance(naming[0], str):
+            faults.append(f"{where}: sensor is {naming[0]!r}, must be text with {{n}} for level n of the topic")
+        elif not isinstance(naming[1], dict) or not all(isinstance(name, str) for name in naming[1].values()):
+            faults.append(f"{where}: sensors is {naming[1]!r}, must be a table of text")
         else:
             try:
-                topics.append(TopicRule(row["filter"], row["codec"]))
+                options = {key: row[key] for key in own if key in row}
+                topics.append(TopicRule(row["filter"], row["codec"], *naming, options))
             except InputError as error:
                 faults += [f"{where}: {fault}" for fault in error.faults]
     return tuple(topics), faults

@@ -23,12 +23,12 @@ class Step:
 
 
 def steps(folder: Path = SCHEMA) -> list[Step]:
-    """Return the steps of a folder in order; their numbers are 1, 2, 3, ... without holes."""
+    """Return the steps of a folder in order of their numbers; none is given twice, some may be left out."""
     found: list[Step] = []
     for path in sorted(folder.glob("*.sql")):
         match = re.fullmatch(r"(\d{4})_(\w+)", path.stem)
-        if not match or int(match[1]) != len(found) + 1:
-            raise WorkError(f"{path}: schema files are numbered 0001_title.sql, 0002_title.sql, ... without holes")
+        if not match or (found and int(match[1]) == found[-1].version):
+            raise WorkError(f"{path}: schema files are numbered 0001_title.sql, 0002_title.sql, ..., each number once")
         found.append(Step(int(match[1]), match[2].replace("_", " "), path.read_text(encoding="utf-8")))
     return found
 
@@ -44,8 +44,9 @@ def migrate(database: Database, *, folder: Path = SCHEMA) -> int:
         When the database is not reachable, lacks rights, is not in UTF-8, or was made by a newer citytwin.
     """
     wanted = steps(folder)
-    if (current := version(database)) != len(wanted):
-        if current == 0:
+    done = _versions(database)
+    if {step.version for step in wanted} - done:
+        if not done:
             _prepare(database)
         with database.connection() as connection:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
@@ -53,25 +54,31 @@ def migrate(database: Database, *, folder: Path = SCHEMA) -> int:
                 "CREATE TABLE IF NOT EXISTS schema_version"
                 " (version int PRIMARY KEY, title text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
             )
-            row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
-            current = int(row[0]) if row else 0
-            for step in wanted[current:]:
+            done = {row[0] for row in connection.execute("SELECT version FROM schema_version").fetchall()}
+            for step in wanted:
+                if step.version in done:
+                    continue
                 connection.execute(step.sql.encode())
                 connection.execute("INSERT INTO schema_version VALUES (%s, %s)", (step.version, step.title))
                 log.info("%s: schema %04d %s", database.name, step.version, step.title)
-    if current > len(wanted):
+    newest = wanted[-1].version
+    if max(done, default=0) > newest:
         raise WorkError(
-            f"{database.name} has schema {current}, made by a newer citytwin that this one ({len(wanted)}) cannot "
+            f"{database.name} has schema {max(done)}, made by a newer citytwin that this one ({newest}) cannot "
             "read: update citytwin"
         )
-    return len(wanted)
+    return newest
 
 
 def version(database: Database) -> int:
     """Return the schema version of a database, 0 when it has none."""
+    return max(_versions(database), default=0)
+
+
+def _versions(database: Database) -> set[int]:
     if database.fetch("SELECT to_regclass('schema_version')")[0][0] is None:
-        return 0
-    return int(database.fetch("SELECT coalesce(max(version), 0) FROM schema_version")[0][0])
+        return set()
+    return {int(row[0]) for row in database.fetch("SELECT version FROM schema_version")}
 
 
 def _prepare(database: Database) -> None:

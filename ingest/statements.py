@@ -13,6 +13,7 @@ from ingest.rows import Integers, Rows
 from sensors import Rejected
 
 PAYLOAD_LIMIT = 65_536  # bytes
+ROLLUP_MS = 300_000
 AT_MS = "timestamptz 'epoch' + {} * interval '1 ms'"  # exact: below 2^53 µs until the year 2255
 
 
@@ -62,6 +63,13 @@ def update_latest(connection: Connection, rows: Rows, received_us: int) -> None:
     )
 
 
+def note_rollups(connection: Connection, rows: Rows) -> None:
+    """Note which buckets of the rollups these rows lie in, to be summed anew."""
+    if len(rows):
+        buckets = np.unique(rows.time_ms // ROLLUP_MS) * ROLLUP_MS
+        connection.execute("SELECT note_rollups(%s::int8[])", (_array(buckets),))
+
+
 def insert_rejected(connection: Connection, rejected: Sequence[Rejected], received_us: int) -> None:
     """Keep what was rejected, its payload whole up to 64 kB."""
     if not rejected:
@@ -69,12 +77,15 @@ def insert_rejected(connection: Connection, rejected: Sequence[Rejected], receiv
     received_at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=received_us)
     with connection.cursor().copy("COPY rejected (received_at, topic, payload, reason, detail) FROM STDIN") as copy:
         for item in rejected:
-            reason, size = item.reason.value, len(item.payload)
-            if size > PAYLOAD_LIMIT:
-                reason = f"{reason} (cut, {size} bytes)"
-            copy.write_row(
-                (received_at, _text(item.topic), item.payload[:PAYLOAD_LIMIT], reason, _text(item.detail[:2000]))
-            )
+            copy.write_row((received_at, *kept(item)))
+
+
+def kept(item: Rejected) -> tuple[str, bytes, str, str]:
+    """Return topic, payload, reason and detail of a rejection as the table keeps them."""
+    reason, size = item.reason.value, len(item.payload)
+    if size > PAYLOAD_LIMIT:
+        reason = f"{reason} (cut, {size} bytes)"
+    return _text(item.topic), item.payload[:PAYLOAD_LIMIT], reason, _text(item.detail[:2000])
 
 
 def note_number(connection: Connection, writer_id: uuid.UUID, number: int) -> None:

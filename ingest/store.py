@@ -4,7 +4,7 @@ import json
 import math
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ingest import statements
 from ingest.catalogue import Catalogue, storable
 from ingest.catalogue import Series as Entry
-from ingest.database import CheckViolation, Database, UniqueViolation
+from ingest.database import CheckViolation, Connection, Database, UniqueViolation
 from ingest.rows import Integers, Rows
 from sensors import QUANTITIES, Batch, Quantity, Reason, Rejected, Sensor
 from sensors.reading import Quality
@@ -24,6 +24,7 @@ WEEK_MS = 7 * 86_400_000
 FIRST_MONDAY_MS = 946_857_600_000  # 2000-01-03
 
 Origin = Callable[[int], tuple[str, bytes]]
+Sift = Callable[[Connection, Sequence[Rejected]], Sequence[Rejected]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ class Store:
         """Write a batch as `settle` does, and return the counts only."""
         return self.settle(batch, origin=origin).counts
 
-    def settle(self, batch: Batch, *, origin: Origin | None = None) -> Settled:
+    def settle(self, batch: Batch, *, origin: Origin | None = None, sift: Sift | None = None) -> Settled:
         """Write a batch in one transaction and return what became of it; when this returns, it is on disk.
 
         The first value of a key (series, time) wins; the same value again is a duplicate, another one a conflict,
@@ -153,6 +154,8 @@ class Store:
         origin
             Topic and payload of the reading at a position of the batch, for ``rejected``; without it the reading is
             written down there as JSON.
+        sift
+            Called within the transaction with everything that is rejected; returns what of it goes to ``rejected``.
 
         Raises
         ------
@@ -177,13 +180,13 @@ class Store:
             staged = self._staged_batches > 0
             self._staged_batches -= staged
             try:
-                return self._transact(batch, rows, rejected, origin, staged=staged)
+                return self._transact(batch, rows, rejected, origin, staged=staged, sift=sift)
             except UniqueViolation:
                 self._staged_batches = STAGED_AFTER_REPEAT
             except CheckViolation:  # retention dropped a week between our look and our write
                 self._weeks.clear()
                 self._ensure_partitions(rows)
-            return self._transact(batch, rows, rejected, origin, staged=True)
+            return self._transact(batch, rows, rejected, origin, staged=True, sift=sift)
 
     def register(self, sensors: Iterable[Sensor]) -> int:
         """Write the sensors of a network, as verified ones, and return how many there are."""
@@ -251,6 +254,7 @@ class Store:
         What was rejected before it, and the events of alerts that ended before it, go as well.
         """
         self.database.fetch("SELECT forget_before(to_timestamp(%s))", (since,))  # may take long: the writer goes on
+        self.database.fetch("SELECT forget_rollups_before(to_timestamp(%s))", (since,))
         with self._writing:
             self._weeks.clear()
             return int(self.database.fetch("SELECT drop_readings_before(to_timestamp(%s))", (since,))[0][0])
@@ -311,7 +315,16 @@ class Store:
         self._pending = None
         return settled if number == self._number else None
 
-    def _transact(self, batch: Batch, rows: Rows, rejected: list[Rejected], origin: Origin, *, staged: bool) -> Settled:
+    def _transact(
+        self,
+        batch: Batch,
+        rows: Rows,
+        rejected: list[Rejected],
+        origin: Origin,
+        *,
+        staged: bool,
+        sift: Sift | None,
+    ) -> Settled:
         received_us = round(batch.received_at * 1e6)
         firsts = rows.firsts()
         with self.database.connection() as connection:
@@ -321,6 +334,8 @@ class Store:
                 stored, kept = statements.copy(connection, firsts, received_us), firsts.raw
             kept_of_row = kept[rows.groups()]
             agrees = rows.raw == kept_of_row
+            if stored:
+                statements.note_rollups(connection, firsts)
             conflicts = [
                 Rejected(
                     *origin(int(rows.position[i])),
@@ -330,7 +345,8 @@ class Store:
                 for i in np.flatnonzero(~agrees).tolist()
             ]
             statements.update_latest(connection, firsts.take(firsts.raw == kept).newest(), received_us)
-            statements.insert_rejected(connection, rejected + conflicts, received_us)
+            refused = rejected + conflicts
+            statements.insert_rejected(connection, sift(connection, refused) if sift else refused, received_us)
             counts = Counts(
                 received=len(batch) + len(batch.rejected),
                 stored=stored,
@@ -340,7 +356,7 @@ class Store:
             )
             whole = agrees.all() and len(rows) == len(batch)
             accepted = batch if whole else batch.take(np.sort(rows.position[agrees]))
-            settled = Settled(counts, accepted, tuple(rejected + conflicts))
+            settled = Settled(counts, accepted, tuple(refused))
             self._number += 1
             statements.note_number(connection, self._writer_id, self._number)
             self._pending = (batch, settled)

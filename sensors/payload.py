@@ -6,15 +6,18 @@ A topic rule maps an MQTT topic filter to a codec; `decoder` makes of several ru
 import difflib
 import functools
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from sensors.codecs import CODECS, Decoder
+from sensors.codecs import CODECS, OPTIONS, Decoder, configured
+from sensors.codecs.json_values import checked_sensor_id
 from sensors.errors import InputError, PayloadError
 from sensors.quantity import QUANTITIES
 from sensors.reading import Reading, Reason, Rejected
+from sensors.toml import unknown_keys
 
 __all__ = ["CODECS", "DEFAULT_RULES", "Decoder", "TopicRule", "decoder", "encode", "matches"]
 
@@ -47,10 +50,19 @@ def matches(topic_filter: str, topic: str) -> bool:
 class TopicRule:
     """One ``[[topic]]`` of ``config/city.toml``: payloads of the topics that match ``filter`` are read by ``codec``.
 
+    Parameters
+    ----------
+    sensor
+        What names the sensor instead of the codec: text with ``{n}`` for level n of the topic, counted from 1.
+    sensors
+        Our sensor id by the one that the codec, or ``sensor``, gives.
+    options
+        Keys that are the codec's own, as in the file.
+
     Raises
     ------
     InputError
-        When the filter is no MQTT topic filter or the codec is unknown.
+        Every fault at once: of the filter, the codec, the sensor's name and the codec's options.
 
     Examples
     --------
@@ -60,9 +72,12 @@ class TopicRule:
 
     filter: str
     codec: str
+    sensor: str = ""
+    sensors: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        faults = []
+        faults: list[str] = []
         levels = self.filter.split("/")
         if not self.filter or "\0" in self.filter:
             faults.append(f"topic filter {self.filter!r}: must have at least one character, none of them NUL")
@@ -71,8 +86,57 @@ class TopicRule:
         if self.codec not in CODECS:
             nearest = difflib.get_close_matches(self.codec, CODECS, n=1, cutoff=0.0)[0]
             faults.append(f"topic filter {self.filter!r}: unknown codec {self.codec!r}, the nearest is {nearest!r}")
+        else:
+            where = f"topic filter {self.filter!r}"
+            faults += unknown_keys(self.options, OPTIONS.get(self.codec, ()), where=where)
+            configured(self.codec, self.options, where=where, faults=faults)
+        faults += self._naming_faults()
         if faults:
             raise InputError(faults)
+
+    def _naming_faults(self) -> list[str]:
+        where = f"topic filter {self.filter!r}"
+        rest = _LEVEL.sub("", self.sensor)
+        faults = []
+        if self.sensor and ("{" in rest or "}" in rest or rest == self.sensor):
+            faults.append(
+                f"{where}: sensor is {self.sensor!r}, must have {{n}} for level n of the topic, n from 1 to 99"
+            )
+        for given, ours in self.sensors.items():
+            try:
+                checked_sensor_id(ours)
+            except PayloadError as error:
+                faults.append(f"{where}: sensors.{given}: {error.detail}")
+        return faults
+
+    def decoder(self) -> Decoder:
+        """Return the function that reads the payloads of this rule."""
+        codec = configured(self.codec, self.options, where=self.filter, faults=[])
+        if not self.sensor and not self.sensors:
+            return codec
+
+        def decode(topic: str, payload: bytes) -> tuple[list[Reading], list[Rejected]]:
+            readings, rejected = codec(topic, payload)
+            name = checked_sensor_id(_filled(self.sensor, topic)) if self.sensor else ""
+            named = [(reading, name or reading.sensor_id) for reading in readings]
+            return [replace(r, sensor_id=self.sensors.get(sensor, sensor)) for r, sensor in named], rejected
+
+        return decode
+
+
+_LEVEL = re.compile(r"\{([1-9]\d?)\}")
+
+
+def _filled(sensor: str, topic: str) -> str:
+    levels = topic.split("/")
+
+    def level(match: re.Match[str]) -> str:
+        number = int(match[1])
+        if number > len(levels):
+            raise PayloadError(Reason.BAD_SENSOR_ID, f"the topic has {len(levels)} levels, its sensor needs {number}")
+        return levels[number - 1]
+
+    return _LEVEL.sub(level, sensor)
 
 
 DEFAULT_RULES = (TopicRule("city/#", "citytwin"), TopicRule("/hfp/#", "hfp"))
@@ -90,11 +154,11 @@ def decoder(rules: Sequence[TopicRule] = DEFAULT_RULES) -> Decoder:
     >>> decode("city/centre/D1", b'{"t": 0, "speed_kmh": 50}')[0][0].value
     50.0
     """
-    wanted = tuple(rules)
+    wanted = tuple((rule.filter, rule.decoder()) for rule in rules)
 
     @functools.lru_cache(65_536)
     def codec_of(topic: str) -> Decoder | None:
-        return next((CODECS[rule.codec] for rule in wanted if matches(rule.filter, topic)), None)
+        return next((read for topic_filter, read in wanted if matches(topic_filter, topic)), None)
 
     def decode(topic: str, payload: bytes) -> tuple[list[Reading], list[Rejected]]:
         codec = codec_of(topic)

@@ -21,6 +21,7 @@ class Reason(enum.StrEnum):
     TIME_IN_FUTURE = "time_in_future"
     NO_VALUE = "no_value"
     UNKNOWN_QUANTITY = "unknown_quantity"
+    WRONG_UNIT = "wrong_unit"
     NOT_A_NUMBER = "not_a_number"
     OUT_OF_STORAGE_RANGE = "out_of_storage_range"
     UNMAPPED_TOPIC = "unmapped_topic"

@@ -17,6 +17,7 @@ from types import FrameType
 
 from hub.commands.arguments import port
 from hub.commands.fleet import broker_url, database_url
+from hub.commands.replay_rejected import replay
 from hub.log import configure_log
 from hub.settings import Settings
 from ingest.batcher import Batcher
@@ -24,6 +25,7 @@ from ingest.database import Database
 from ingest.metrics import IngestMetrics
 from ingest.migration import migrate
 from ingest.retention import Retention
+from ingest.rollup import Rollups
 from ingest.spools import Spools
 from ingest.store import Store
 from ingest.subscriber import Message, Subscriber
@@ -39,6 +41,13 @@ MOST_WORKERS = 1000  # of one state folder at the same time
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("run", "replay-rejected"),
+        default="run",
+        help="run a worker (the default), or decode again what was rejected and store what can be used now",
+    )
+    parser.add_argument(
         "--shared-group", metavar="NAME", help="share the load with the other workers of this group ($share/NAME/...)"
     )
     parser.add_argument("--metrics-port", type=port, metavar="N", help="serve /metrics on this port of 127.0.0.1")
@@ -48,6 +57,9 @@ def run(args: argparse.Namespace) -> int:
     """Take readings in until SIGTERM or SIGINT; then finish and acknowledge what has arrived."""
     settings = Settings.read(os.environ)
     configure_log(settings.log)
+    if args.action == "replay-rejected":
+        replay(settings)
+        return 0
     clock = CityClock.parse(settings.clock, wall=time.time)
     urls = database_url(settings), broker_url(settings)
     stop = threading.Event()
@@ -76,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         )
         stack.callback(subscriber.close)
         stack.enter_context(Retention(store, clock=clock, retention_s=settings.city.retention_s))
+        stack.enter_context(Rollups(database))
         limit = int(settings.city.spool_bytes)
         spools = stack.enter_context(Spools(settings.state / "spool", client_id, limit_bytes=limit))
         say(f"{client_id} takes readings into {database.name}")

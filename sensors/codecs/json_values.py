@@ -119,11 +119,32 @@ def _instant_ms(text: str) -> int:
     except ValueError:
         try:  # RFC 3339 also allows small letters: 2014-08-01t00:00:00z
             instant = msgspec.convert(text, _Instant)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeEncodeError):  # the latter: half of a surrogate pair
             raise PayloadError(Reason.BAD_TIME, f"t is {short(text)}, must be RFC 3339 with a zone") from None
     if instant.tzinfo is None:
         raise PayloadError(Reason.BAD_TIME, f"t is {short(text)} without a zone, add Z or an offset")
     return min(max((instant - _EPOCH) // _MILLISECOND, _FIRST_MS), _LAST_MS)
+
+
+def ended_ms(value: object) -> int:
+    """Return ms since 1970 UTC of an instant, or of the end of an ISO 8601 interval ``start/end``.
+
+    Raises
+    ------
+    PayloadError
+        NO_TIME when there is none; else as `time_ms`.
+
+    Examples
+    --------
+    >>> ended_ms("2014-07-31T23:55:00Z/2014-08-01T00:00:00Z")
+    1406851200000
+    """
+    if value is None:
+        raise PayloadError(Reason.NO_TIME, "no time is given, must be RFC 3339 with a zone")
+    if not isinstance(value, str):
+        raise PayloadError(Reason.BAD_TIME, f"t is {short(value)}, must be RFC 3339 with a zone")
+    start, _, end = value.partition("/")
+    return _instant_ms(end or start)
 
 
 def checked_sensor_id(sensor_id: str) -> str:
@@ -177,15 +198,18 @@ class Collected:
                 kept = kept[:KEPT_WHOLE_BYTES]
         self.rejected.append(Rejected(self._topic, kept, error.reason, error.detail))
 
-    def values(self, sensor_id: str, instant_ms: int, values: Mapping[str, object]) -> None:
-        """Take every value that is a number of a known quantity; nulls are absent values."""
+    def values(self, sensor_id: str, instant_ms: int, values: Mapping[str, object], *, part: object = None) -> None:
+        """Take every value that is a number of a known quantity; nulls are absent values.
+
+        ``part`` is kept of a long payload for each rejected value, instead of the value in our own terms.
+        """
         for key, value in values.items():
             limit = _STORABLE.get(key)
             # Nearly every value is an ordinary number, so that is asked first, and once.
             if limit is not None and (type(value) is float or type(value) is int) and -limit <= value <= limit:
                 self.readings.append(Reading(sensor_id, key, instant_ms, float(value)))
             elif value is not None:
-                self.reject(self._refusal(key, value), {"t": instant_ms, key: value})
+                self.reject(self._refusal(key, value), {"t": instant_ms, key: value} if part is None else part)
 
     def _refusal(self, key: str, value: object) -> PayloadError:
         if key not in QUANTITIES:

@@ -121,7 +121,7 @@ def test_the_level_of_a_plain_server_is_plain(database: Database) -> None:
 
 
 def test_ten_may_migrate_at_once_and_again(empty_url: str) -> None:
-    newest = len(steps())
+    newest = steps()[-1].version
     barrier = threading.Barrier(10)
 
     def start(_: int) -> int:
@@ -132,9 +132,8 @@ def test_ten_may_migrate_at_once_and_again(empty_url: str) -> None:
     with ThreadPoolExecutor(10) as pool:
         assert list(pool.map(start, range(10))) == [newest] * 10
     with Database(empty_url) as database:
-        assert database.fetch("SELECT version FROM schema_version ORDER BY version") == [
-            (number,) for number in range(1, newest + 1)
-        ]
+        versions = database.fetch("SELECT version FROM schema_version ORDER BY version")
+        assert versions == [(step.version,) for step in steps()]
         assert migrate(database) == newest
         assert Store(database).write(reading()).stored == 1
 
@@ -155,10 +154,22 @@ def test_a_newer_schema_is_refused(database: Database) -> None:
         migrate(database)
 
 
-def test_holes_in_the_numbers_of_schema_files_are_named(tmp_path: Path) -> None:
-    (tmp_path / "0002_second.sql").write_text("")
-    with pytest.raises(WorkError, match=r"0002_second.sql: schema files are numbered"):
+@pytest.mark.parametrize("name", ["0001_again", "first", "1_first"])
+def test_schema_files_with_a_wrong_number_or_one_that_is_taken_are_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "0001_a.sql").write_text("")
+    (tmp_path / f"{name}.sql").write_text("")
+    with pytest.raises(WorkError, match=rf"{name}.sql: schema files are numbered"):
         steps(tmp_path)
+
+
+def test_a_step_whose_number_was_left_out_before_is_made_up_for(empty_url: str, tmp_path: Path) -> None:
+    (tmp_path / "0001_first.sql").write_text("CREATE TABLE first (n int)")
+    (tmp_path / "0003_third.sql").write_text("CREATE TABLE third (n int)")
+    with Database(empty_url) as database:
+        assert migrate(database, folder=tmp_path) == 3
+        (tmp_path / "0002_second.sql").write_text("CREATE TABLE second (n int)")
+        assert migrate(database, folder=tmp_path) == 3
+        assert database.fetch("SELECT to_regclass('second') IS NOT NULL") == [(True,)]
 
 
 def test_a_database_in_another_encoding_is_refused(postgres: EmbeddedPostgres) -> None:
@@ -207,7 +218,7 @@ def test_a_role_that_may_write_rows_but_not_create_tables_can_take_readings_in(
     as_role: Database, database: Database
 ) -> None:
     database.execute("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO guest")
-    assert migrate(as_role) == len(steps())
+    assert migrate(as_role) == steps()[-1].version
     store = Store(as_role)
     assert store.write(reading()).stored == 1  # a partition was made for it
     assert store.write(reading()).duplicate == 1

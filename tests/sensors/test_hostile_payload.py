@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from sensors.codecs import CODECS
 TOPICS = st.one_of(
     st.just("city/centre/D1"),
     st.just("/hfp/v1/journey/ongoing/bus/0018/00640/1057/1/Munkkiniemi/07:32/1471139/3/60;25/20/38/71"),
+    st.just("v1.1/Datastreams(7)/Observations"),
     st.text(max_size=300),
 )
 scalars = st.one_of(
@@ -27,6 +30,24 @@ keys = st.one_of(st.sampled_from([*QUANTITIES, "t", "readings"]), st.text(max_si
 payload_objects = st.dictionaries(keys, st.one_of(anything, st.lists(st.dictionaries(keys, anything), max_size=3)))
 hfp_keys = st.sampled_from(["spd", "hdg", "lat", "long", "tst", "tsi", "oper", "veh", "vehiclecounts"])
 hfp_objects = st.fixed_dictionaries({"VP": st.dictionaries(hfp_keys, anything)})
+foreign_keys = st.sampled_from(
+    ["id", "type", "value", "unitCode", "metadata", "dateObserved", "occupancy", "intensity", "averageHeadwayTime",
+     "data", "Datastream", "@iot.id", "ObservedProperty", "name", "unitOfMeasurement", "symbol", "result",
+     "phenomenonTime", "resultTime", "end_device_ids", "device_id", "uplink_message", "received_at", "decoded_payload",
+     "frm_payload", "version_ids", "f_port", *QUANTITIES]
+)  # fmt: skip
+foreign_scalars = st.one_of(
+    scalars,
+    st.sampled_from(["TrafficFlowObserved", "OffStreetParking", "speed_kmh", "m/s", "2014-08-01T00:00:00Z", "A2cB"]),
+)
+foreign_objects = st.dictionaries(
+    foreign_keys,
+    st.recursive(
+        foreign_scalars,
+        lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(foreign_keys, inner, max_size=6)),
+        max_leaves=30,
+    ),
+)
 # hypothesis runs hundreds of examples through each; 100 keep the suite quick
 quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -68,7 +89,7 @@ def test_any_bytes_give_readings_or_a_reason(codec: str, topic: str, payload: by
 
 @pytest.mark.parametrize("codec", sorted(CODECS))
 @quick
-@given(TOPICS, st.one_of(payload_objects, hfp_objects, anything))
+@given(TOPICS, st.one_of(payload_objects, hfp_objects, foreign_objects, anything))
 def test_any_json_gives_readings_or_a_reason(codec: str, topic: str, value: object):
     check(codec, topic, json.dumps(value).encode())
 
@@ -99,3 +120,13 @@ def _captured(shared_data: Path, cache: list[bytes] = []) -> list[bytes]:  # noq
         with gzip.open(shared_data / "mqtt" / "hsl_hfp_20181009T0432Z_first3000.txt.gz") as file:
             cache.extend(line.rstrip(b"\n") for line in file)
     return cache
+
+
+def test_mutated_payloads_of_every_codec_give_readings_or_a_reason():
+    script = Path(__file__).with_name("fuzz_codecs.py")
+    run = subprocess.run(
+        [sys.executable, str(script), "--examples", "20000"], capture_output=True, text=True, cwd=script.parents[2]
+    )
+    assert run.returncode == 0, run.stderr
+    assert "20,000  in all" in run.stdout
+    assert "stored" in run.stdout

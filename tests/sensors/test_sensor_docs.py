@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.settings import City
 from sensors import QUANTITIES, Reason
 from sensors.codecs import CODECS
 from sensors.column_map import ColumnMap
@@ -46,7 +47,16 @@ def test_payload_of_the_page_decodes():
     assert (len(readings), rejected) == (3, [])
 
 
-@pytest.mark.parametrize("number", [1, 2])
+def test_topic_rules_of_the_page_are_right(tmp_path: Path):
+    path = tmp_path / "city.toml"
+    path.write_text("".join(re.findall(r"```toml\n(\[\[topic\]\].*?)```", PAGE, re.S)), "utf-8")
+    rules = City.read(path).topics
+    assert {rule.codec for rule in rules} == {"citytwin", "hfp", "sensorthings", "ttn"}
+    readings, _ = decoder(rules)("plant/north/7/data", b'{"t": 0, "speed_kmh": 1}')
+    assert readings[0].sensor_id == "D7"
+
+
+@pytest.mark.parametrize("number", [3, 4])
 def test_column_maps_of_the_page_are_right(tmp_path: Path, number: int):
     path = tmp_path / "map.toml"
     path.write_text(re.findall(r"```toml\n(.*?)```", PAGE, re.S)[number], "utf-8")

@@ -1,0 +1,192 @@
+"""Rollups: sums of five minutes, kept up to date by whoever writes, and what is answered from them."""
+
+import logging
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from ingest.catalogue import storable
+from ingest.database import Database
+from ingest.rows import Integers
+from sensors import InputError, WorkError
+
+log = logging.getLogger(__name__)
+EVERY_S = 30.0
+MOST_BUCKETS = 50  # of one transaction: some seconds for 10,000 series
+Floats = npt.NDArray[np.float64]
+_ORIGIN = "timestamptz '2000-01-03T00:00:00Z'"  # a Monday
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """A quantity by equal steps of time; steps without a good reading are left out.
+
+    Parameters
+    ----------
+    time_ms
+        (n,) start of each step, ms since 1970 UTC; the step ends before the next one.
+    n
+        (n,) readings in the mean.
+    mean, least, greatest
+        (n,) in the unit of the quantity.
+    """
+
+    time_ms: Integers
+    n: Integers
+    mean: Floats
+    least: Floats
+    greatest: Floats
+
+    def __len__(self) -> int:
+        return len(self.time_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Completeness:
+    """How much of what a sensor should have sent on a day came in.
+
+    Parameters
+    ----------
+    day
+        ISO date in the zone that was asked for.
+    received
+        Intervals with a reading, by the sensor's most complete quantity.
+    expected
+        Intervals of that day; None when the sensor's interval is not known.
+    """
+
+    sensor_id: str
+    day: str
+    received: int
+    expected: int | None
+
+
+def refresh(database: Database, *, most: int = MOST_BUCKETS) -> int:
+    """Sum the buckets that were written to since they were summed, the newest first; return how many.
+
+    At most ``most`` of them, in one transaction; 0 when another worker is doing it or nothing is due.
+    """
+    return int(database.fetch("SELECT roll_up(%s)", (most,))[0][0])
+
+
+def buckets(
+    database: Database, sensor_id: str, quantity: str, *, since: float, until: float, step_s: int = 300
+) -> Buckets:
+    """Return a series from its rollup, since <= time < until (s since 1970 UTC), in steps of whole five minutes.
+
+    Raises
+    ------
+    InputError
+        When the step is no multiple of 300 s.
+    """
+    if step_s <= 0 or step_s % 300:
+        raise InputError(f"step_s is {step_s}, must be a multiple of 300; ingest.queries.buckets takes any")
+    if not storable(sensor_id) or not storable(quantity):
+        return _buckets([])
+    return _buckets(
+        database.fetch(
+            f"SELECT (extract(epoch FROM date_bin(%s * interval '1 s', time, {_ORIGIN})) * 1000)::int8 AS step,"  # noqa: S608 - no value inside
+            " sum(n_good)::int8, sum(total) / sum(n_good), min(least), max(greatest) FROM rollup"
+            " WHERE series_id = (SELECT series_id FROM series WHERE sensor_id = %s AND quantity = %s)"
+            " AND time >= to_timestamp(%s) AND time < to_timestamp(%s) AND n_good > 0 GROUP BY step ORDER BY step",
+            (step_s, sensor_id, quantity, since, until),
+        )
+    )
+
+
+def network_curve(database: Database, quantity: str, *, since: float, until: float) -> Buckets:
+    """Return the mean of a quantity over all series by five minutes; ``least`` and ``greatest`` are not known (NaN)."""
+    return _buckets(
+        database.fetch(
+            "SELECT (extract(epoch FROM time) * 1000)::int8, n_good, total / n_good, 'NaN'::float8, 'NaN'::float8"
+            " FROM rollup_network WHERE quantity = %s AND time >= to_timestamp(%s) AND time < to_timestamp(%s)"
+            " ORDER BY time",
+            (quantity, since, until),
+        )
+    )
+
+
+def week_profile(
+    database: Database, sensor_id: str, quantity: str, *, since: float, until: float, time_zone: str, step_s: int = 900
+) -> Buckets:
+    """Return the mean of a series by time of the week in a zone; ``time_ms`` counts from Monday 00:00 local time.
+
+    The hour that a change of clocks repeats falls into the slots of its local time, as every other hour does.
+    """
+    if not storable(sensor_id) or not storable(quantity):
+        return _buckets([])
+    return _buckets(
+        database.fetch(
+            "SELECT (extract(epoch FROM local - date_trunc('week', local))::int8 / %s * %s * 1000)::int8 AS slot,"
+            " sum(n_good)::int8, sum(total) / sum(n_good), min(least), max(greatest)"
+            " FROM (SELECT time AT TIME ZONE %s AS local, n_good, total, least, greatest FROM rollup"
+            " WHERE series_id = (SELECT series_id FROM series WHERE sensor_id = %s AND quantity = %s)"
+            " AND time >= to_timestamp(%s) AND time < to_timestamp(%s) AND n_good > 0) AS r"
+            " GROUP BY slot ORDER BY slot",
+            (step_s, step_s, time_zone, sensor_id, quantity, since, until),
+        )
+    )
+
+
+def completeness(database: Database, *, since: float, until: float, time_zone: str) -> list[Completeness]:
+    """Return what came in of each sensor that sent anything, by day of a zone; days are counted whole."""
+    rows = database.fetch(
+        "SELECT sensor_id, day::text, max(n), interval_s,"
+        " extract(epoch FROM (day + 1)::timestamp AT TIME ZONE %s - day::timestamp AT TIME ZONE %s)::float8"
+        " FROM (SELECT series_id, (time AT TIME ZONE %s)::date AS day, sum(n)::int8 AS n FROM rollup"
+        " WHERE time >= to_timestamp(%s) AND time < to_timestamp(%s) GROUP BY series_id, day) AS d"
+        " JOIN series USING (series_id) JOIN sensor USING (sensor_id)"
+        " GROUP BY sensor_id, day, interval_s ORDER BY sensor_id, day",
+        (time_zone, time_zone, time_zone, since, until),
+    )
+    return [
+        Completeness(sensor, day, n, round(seconds / interval) if interval else None)
+        for sensor, day, n, interval, seconds in rows
+    ]
+
+
+def _buckets(rows: "list[tuple[object, ...]]") -> Buckets:
+    columns = list(zip(*rows, strict=True)) if rows else [()] * 5
+    return Buckets(
+        np.array(columns[0], np.int64),
+        np.array(columns[1], np.int64),
+        *(np.array(column, np.float64) for column in columns[2:]),
+    )
+
+
+class Rollups:
+    """Keeps the rollups up to date, on a thread of its own, every so many wall seconds."""
+
+    def __init__(self, database: Database, *, every_s: float = EVERY_S) -> None:
+        self._database = database
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rollups", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop; returns when no round is under way."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def __enter__(self) -> "Rollups":
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            try:
+                while refresh(self._database) == MOST_BUCKETS and not self._stop.is_set():
+                    pass
+            except WorkError as error:  # the next round finds what this one left
+                log.warning("rollups are behind: %s", error)
