@@ -10,16 +10,17 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from hub.commands.arguments import port
 from hub.commands.fleet import broker_url, database_url
 from hub.commands.replay_rejected import replay
 from hub.log import configure_log
 from hub.settings import Settings
+from hub.worker_page import worker_page
 from ingest.batcher import Batcher
 from ingest.database import Database
 from ingest.metrics import IngestMetrics
@@ -50,7 +51,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shared-group", metavar="NAME", help="share the load with the other workers of this group ($share/NAME/...)"
     )
-    parser.add_argument("--metrics-port", type=port, metavar="N", help="serve /metrics on this port of 127.0.0.1")
+    parser.add_argument(
+        "--metrics-port", type=port, metavar="N", help="serve /metrics, /healthz and /readyz on this port of 127.0.0.1"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -64,10 +67,12 @@ def run(args: argparse.Namespace) -> int:
     urls = database_url(settings), broker_url(settings)
     stop = threading.Event()
     metrics = IngestMetrics()
+    running: list[Subscriber] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(_signals(stop))
         if args.metrics_port is not None:
-            stack.enter_context(_metrics_page(args.metrics_port, metrics))
+            address = stack.enter_context(worker_page(args.metrics_port, metrics, lambda: _health(metrics, running)))
+            say(f"metrics at {address}/metrics")
         client_id = stack.enter_context(session(settings.state, args.shared_group))
         database = stack.enter_context(Database(urls[0]))
         migrate(database)
@@ -91,10 +96,23 @@ def run(args: argparse.Namespace) -> int:
         stack.enter_context(Rollups(database))
         limit = int(settings.city.spool_bytes)
         spools = stack.enter_context(Spools(settings.state / "spool", client_id, limit_bytes=limit))
+        running.append(subscriber)
         say(f"{client_id} takes readings into {database.name}")
         Worker(subscriber, store, batcher, metrics=metrics, spools=spools).run(stop)
     say(", ".join(f"{count} {result}" for result, count in metrics.readings.items()))
     return 0
+
+
+def _health(metrics: IngestMetrics, running: Sequence[Subscriber]) -> dict[str, dict[str, Any]]:
+    """Return whether the database and, once the worker runs, the broker can be worked with."""
+    readings = metrics.readings
+    parts: dict[str, dict[str, Any]] = {"database": {"ok": metrics.database_up, "spooled": readings["spooled"]}}
+    for subscriber in running:
+        state = subscriber.state
+        parts["broker"] = {"ok": state.connected, "queued": state.queued, "error": state.error}
+    if not running:
+        parts["worker"] = {"ok": False, "error": "it is starting"}
+    return parts
 
 
 def say(text: str) -> None:
@@ -150,39 +168,3 @@ def _signals(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _metrics_page(number: int, metrics: IngestMetrics) -> Iterator[None]:
-    """Serve /metrics to this machine only."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found = self.path.partition("?")[0] in ("/metrics", "/healthz")
-            body = metrics.as_prometheus().encode() if found else b"see /metrics\n"
-            self.send_response(200 if found else 404)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-            """Say nothing: a scraper asks every few seconds."""
-
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", number), Page)
-    except OSError as error:
-        raise WorkError(
-            f"port {number} of 127.0.0.1 cannot be used ({error.strerror}): "
-            "stop the program that has it, or give --metrics-port 0 for a free one"
-        ) from None
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
-    thread.start()
-    say(f"metrics at http://127.0.0.1:{server.server_port}/metrics")
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -121,6 +122,27 @@ def test_its_counters_can_be_scraped(start: Start, embedded_broker: Any) -> None
     line = next(text for text in worker.first_lines if "metrics at" in text)  # type: ignore[attr-defined]
     with urllib.request.urlopen(line.split("metrics at ")[1].strip(), timeout=10) as answer:
         assert 'citytwin_ingest_readings_total{result="received"} 0' in answer.read().decode()
+
+
+def test_a_worker_says_whether_it_can_work_and_which_part_it_misses(start: Start, embedded_broker: Any) -> None:
+    def answer(path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(address + path, timeout=10) as given:
+                return given.status, given.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    worker = start(embedded_broker.url, "--metrics-port", "0")
+    line = next(text for text in worker.first_lines if "metrics at" in text)  # type: ignore[attr-defined]
+    address = line.split("metrics at ")[1].strip().removesuffix("/metrics")
+    _until(lambda: answer("/readyz")[0] == 200)
+    assert json.loads(answer("/readyz")[1])["parts"]["broker"]["ok"]
+    embedded_broker.stop(signal.SIGKILL)
+    _until(lambda: answer("/readyz")[0] == 503)
+    parts = json.loads(answer("/readyz")[1])["parts"]
+    assert (parts["broker"]["ok"], parts["database"]["ok"]) == (False, True)
+    assert answer("/healthz") == (200, '{"status": "ok"}')
+    assert answer("/somewhere")[0] == 404
 
 
 @pytest.mark.parametrize(
