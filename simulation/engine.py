@@ -20,7 +20,7 @@ from simulation.engine_fence import fetch, observe, publish
 from simulation.engine_kernel import TIE_S, inner, kernel, part_of_kernel, wake
 from simulation.engine_merge import charge, pace, turn
 from simulation.engine_signal import earliest_green, yields
-from simulation.street import AT_END, ORIGIN, UNKNOWN, Roads, Traffic, whole
+from simulation.street import AT_END, EMPTY, ORIGIN, UNKNOWN, Roads, Traffic, whole
 from twin.compiled import Int
 
 
@@ -142,6 +142,7 @@ def _enter(roads: Roads, traffic: Traffic, part: int, queue: int, vehicle: int, 
     traffic.entry[part].entered_sum += time
     if not roads.part[part].crosses and traffic.queue[queue].head == slot:
         node = whole(roads.part[part].to_node)
+        traffic.queue_time[queue] = ready
         if ready < traffic.wake[node]:
             wake(roads, traffic, node, ready)
 
@@ -152,7 +153,8 @@ def _time_of_queue(roads: Roads, traffic: Traffic, node: int, queue: int, since:
     slot = traffic.queue[queue].head
     if traffic.slot[slot].vehicle < 0:
         traffic.queue_time[queue] = math.inf
-        traffic.queue_out[queue] = AT_END
+        # Who enters from another block does not say so.
+        traffic.queue_out[queue] = AT_END if roads.part[roads.queue[queue].part].crosses else EMPTY
         return
     if roads.part[roads.queue[queue].part].crosses:
         observe()
@@ -194,7 +196,6 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
     first_queue, end_queue = roads.node[node].queue, roads.node[node].end_queue
     first_origin, end_origin = roads.node[node].origin, roads.node[node].end_origin
     beyond = until + 2.0 * TIE_S  # whoever comes so soon after ``until`` that the instant is one is seen now as well
-    signal = roads.node[node].cycle > 0.0
     again = True
     queue = out = whole(-1)
     while True:
@@ -202,13 +203,18 @@ def _serve(roads: Roads, traffic: Traffic, node: int, since: float, until: float
         best = math.inf
         queue = origin = out = whole(-1)
         for k in range(first_queue, end_queue):
-            touched = again or k == moved or (moved_out >= 0 and traffic.queue_out[k] == moved_out)
-            if touched or (signal and yields(roads, traffic, k)):
-                _time_of_queue(roads, traffic, node, k, since, beyond)
+            # Whatever moves meanwhile, the first vehicle of a queue may only have to wait longer: for red lights and
+            # for vehicles under way nobody looks before their time. Room that is not there may come at any time.
+            bound = traffic.queue_time[k]
+            if bound <= beyond or (bound == math.inf and traffic.queue_out[k] != EMPTY):
+                touched = again or k == moved or (moved_out >= 0 and traffic.queue_out[k] == moved_out)
+                if touched or (roads.queue[k].yields and yields(roads, traffic, k)):
+                    _time_of_queue(roads, traffic, node, k, since, beyond)
             if traffic.queue_time[k] < best:
                 best, queue = traffic.queue_time[k], whole(k)
         for k in range(first_origin, end_origin):
-            if again or roads.node_origin[k] == moved_out:
+            bound = traffic.origin_time[k]
+            if not beyond < bound < math.inf and (again or roads.node_origin[k] == moved_out):
                 _time_of_origin(roads, traffic, k, since, beyond)
             if traffic.origin_time[k] < best:
                 best, origin = traffic.origin_time[k], whole(k)

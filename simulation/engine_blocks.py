@@ -163,6 +163,8 @@ def run(roads: Roads, traffic: Traffic, since: float, until: float, *, window_s:
     if until - since < 2 * window_s:
         threads = 1
     counters = np.zeros(16, np.int64)
+    for known in (traffic.queue_time, traffic.origin_time):
+        known.fill(-math.inf)  # whatever may have changed since
     if until == math.inf and n_blocks > 1:
         raise ValueError("a street in blocks runs up to a time that is not infinite")
     arguments = (roads, traffic, float(since), float(until), float(window_s), counters, threads)

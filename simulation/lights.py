@@ -265,6 +265,10 @@ class Lights:
             for k, (opens, closes, rule) in zip(range(first, end), windows, strict=True):
                 roads.green_opens[k], roads.green_closes[k], roads.green_yields[k] = opens, closes, rule
             roads.movement["yields"][row] = showing.cycle > 0 and any(rule >= 0 for _, _, rule in windows)
+        movements = roads.movement[list(signal.rows)]
+        queue, yields = movements["queue"], movements["yields"]
+        roads.queue["yields"][queue] = 0
+        roads.queue["yields"][queue[yields > 0]] = 1
         if dark != signal.dark:
             signal.dark = dark
             self._stop(node, now, dark=dark)

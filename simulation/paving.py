@@ -82,6 +82,7 @@ def lay_roads(network: CompiledNetwork, greens: GreenTable, cuts: Mapping[int, S
     padding = np.zeros(n_nodes - network.n_nodes)
     movement_link = np.repeat(np.arange(network.n_links), np.diff(network.movement_start))
     group_place = network.movement_group - network.group_start[movement_link]
+    movement_queue, movement_yields = part_queue[last_part[movement_link]] + group_place, greens.yields_now()
     roads = Roads(
         part=_records(
             PART,
@@ -115,14 +116,15 @@ def lay_roads(network: CompiledNetwork, greens: GreenTable, cuts: Mapping[int, S
             hole=queue_hole,
             share=share,
             price=1.0 / (network.priority[queue_link] * share),
+            yields=np.bincount(movement_queue, movement_yields, len(queue_part)) > 0,
         ),
         movement=_records(
             MOVEMENT,
             part=first_part[network.movement_out],
-            queue=part_queue[last_part[movement_link]] + group_place,
+            queue=movement_queue,
             green=greens.start[:-1],
             end_green=greens.start[1:],
-            yields=greens.yields_now(),
+            yields=movement_yields,
         ),
         green_opens=greens.opens,
         green_closes=greens.closes,

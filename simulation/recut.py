@@ -50,6 +50,7 @@ def recut(
     for name in ("cycle", "offset"):
         roads.node[name][: network.n_nodes] = old_roads.node[name][: network.n_nodes]
     roads.movement["yields"] = old_roads.movement["yields"]
+    roads.queue["yields"][new_queue] = old_roads.queue["yields"]
     ratio = old_roads.part[part]["travel"] / (roads.part[part]["travel"] + roads.part[part + 1]["travel"])
     for half in (part, part + 1):
         roads.part["travel"][half] *= ratio

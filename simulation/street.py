@@ -19,6 +19,7 @@ Records = npt.NDArray[Any]  # of the record types below
 whole: Any = np.int64  # the kernels' one integer type: a call with another one would be compiled again
 AT_END = ORIGIN = -1  # instead of a queue: where a trip ends, where it begins
 UNKNOWN = -2
+EMPTY = -3  # instead of a part: nobody is there, and whoever comes says so
 LONG_AGO_S = -1e12
 CACHE_LINE = 64  # bytes
 MIN_PART_M = 0.5  # an incident nearer to an end of its link stands at that end
@@ -57,6 +58,7 @@ QUEUE = np.dtype(
         ("hole", "f8"),
         ("share", "f8"),  # of the link's lanes
         ("price", "f8"),  # of a turn at merges: 1 / weight
+        ("yields", "i4"),  # 1 while one of its movements yields
     ],
     align=True,
 )
