@@ -11,7 +11,7 @@ import numpy as np
 
 from ingest.catalogue import storable
 from ingest.database import Database
-from ingest.rollup import Buckets
+from ingest.rollup import Buckets, buckets_of
 from ingest.rows import Integers
 from ingest.store import LATEST_MS, Series
 from sensors import Batch, InputError
@@ -120,12 +120,7 @@ def buckets(
             " GROUP BY step ORDER BY step",
             _parameters(sensor_id, quantity, since, until, known_at, corrected) | {"step_s": step_s},
         )
-    columns = list(zip(*rows, strict=True)) if rows else [()] * 5
-    return Buckets(
-        np.array(columns[0], np.int64),
-        np.array(columns[1], np.int64),
-        *(np.array(column, np.float64) for column in columns[2:]),
-    )
+    return buckets_of(rows)
 
 
 def network(

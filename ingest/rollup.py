@@ -85,8 +85,8 @@ def buckets(
     if step_s <= 0 or step_s % 300:
         raise InputError(f"step_s is {step_s}, must be a multiple of 300; ingest.queries.buckets takes any")
     if not storable(sensor_id) or not storable(quantity):
-        return _buckets([])
-    return _buckets(
+        return buckets_of([])
+    return buckets_of(
         database.fetch(
             f"SELECT (extract(epoch FROM date_bin(%s * interval '1 s', time, {_ORIGIN})) * 1000)::int8 AS step,"  # noqa: S608 - no value inside
             " sum(n_good)::int8, sum(total) / sum(n_good), min(least), max(greatest) FROM rollup"
@@ -99,7 +99,7 @@ def buckets(
 
 def network_curve(database: Database, quantity: str, *, since: float, until: float) -> Buckets:
     """Return the mean of a quantity over all series by five minutes; ``least`` and ``greatest`` are not known (NaN)."""
-    return _buckets(
+    return buckets_of(
         database.fetch(
             "SELECT (extract(epoch FROM time) * 1000)::int8, n_good, total / n_good, 'NaN'::float8, 'NaN'::float8"
             " FROM rollup_network WHERE quantity = %s AND time >= to_timestamp(%s) AND time < to_timestamp(%s)"
@@ -117,8 +117,8 @@ def week_profile(
     The hour that a change of clocks repeats falls into the slots of its local time, as every other hour does.
     """
     if not storable(sensor_id) or not storable(quantity):
-        return _buckets([])
-    return _buckets(
+        return buckets_of([])
+    return buckets_of(
         database.fetch(
             "SELECT (extract(epoch FROM local - date_trunc('week', local))::int8 / %s * %s * 1000)::int8 AS slot,"
             " sum(n_good)::int8, sum(total) / sum(n_good), min(least), max(greatest)"
@@ -148,7 +148,8 @@ def completeness(database: Database, *, since: float, until: float, time_zone: s
     ]
 
 
-def _buckets(rows: "list[tuple[object, ...]]") -> Buckets:
+def buckets_of(rows: "list[tuple[object, ...]]") -> Buckets:
+    """Return the buckets of rows, whose columns are theirs."""
     columns = list(zip(*rows, strict=True)) if rows else [()] * 5
     return Buckets(
         np.array(columns[0], np.int64),
