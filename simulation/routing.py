@@ -15,7 +15,7 @@ Long = npt.NDArray[np.int64]
 CLOSED_S = 1e9  # cost of a closed link: taken only where there is no other way, and then waited for
 TASKS_PER_THREAD = 8  # so that none waits long for the last
 REQUESTS_PER_TASK = 1000  # fewer are not worth a call
-LITTLE = 100_000  # looks at a link: not worth a second thread, which takes a millisecond to begin
+LITTLE = 20_000  # looks at a link: not worth a second thread
 
 
 @kernel

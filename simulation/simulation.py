@@ -501,8 +501,8 @@ class Simulation:
         self.roster.restore(state.value("roster"))
         self.control.restore(state.value("control"))
         self.lights.restore(state.value("lights"))
-        self.guidance.restore(state.value("guidance"))
         self.use(self.traffic._replace(**traffic))
+        self.guidance.restore(state.value("guidance"))
         # Vehicles of the interval that is under way which the saved run did not look for: its horizon came first.
         known = unpack(state.header["until_s"], {})
         if self.repeat_s is None and known < self.guidance.next_dispatch:
