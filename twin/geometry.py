@@ -66,12 +66,12 @@ def parse_polygon(text: str) -> tuple[Float, ...]:
 
 def format_line(points: Float, *, digits: int = 7) -> str:
     """Return points as ``LINESTRING``; seven digits of a degree are a centimetre."""
-    return "LINESTRING (" + ", ".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in points) + ")"
+    return "LINESTRING (" + ", ".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in points.tolist()) + ")"
 
 
 def format_polygon(rings: tuple[Float, ...], *, digits: int = 7) -> str:
     """Return rings as one ``POLYGON``."""
-    parts = ("(" + ", ".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in ring) + ")" for ring in rings)
+    parts = ("(" + ", ".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in ring.tolist()) + ")" for ring in rings)
     return f"POLYGON ({', '.join(parts)})"
 
 

@@ -83,6 +83,8 @@ def cell(value: object) -> str:
     >>> [cell(value) for value in (None, 3.0, 0.1, True, " L1 ")]
     ['', '3', '0.1', 'true', 'L1']
     """
+    if type(value) is str:  # most cells; what needs no stripping stays the same object
+        return value.strip()
     if value is None:
         return ""
     if isinstance(value, bool | np.bool_):
