@@ -5,13 +5,15 @@ signal, furniture assets. What the map does not say is assumed, flagged and told
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
 from sensors import InputError
-from twin.geometry import format_line
+from twin.geometry import Float, format_line
 from twin.gmns import Tables
 from twin.importers.osm import attributes, furniture, tags, turns
 from twin.importers.osm.extract import Extract, file_format, read_extract
@@ -68,7 +70,6 @@ def read(source: Path, *, service: bool = False, all_parts: bool = False, side: 
     said = attributes.read_tags(extract.roads)
     usual = attributes.customs(extract.roads, said)
     of = attributes.complete(extract.roads, said, usual)
-    links = _links(extract, roads, of)
     signals = snap(extract, roads)
     known = turns.read_turns(extract, roads, _lanes_with_arrows(extract, roads, of))
     at = np.unique(np.concatenate([roads.from_node, roads.to_node]))
@@ -94,7 +95,14 @@ def read(source: Path, *, service: bool = False, all_parts: bool = False, side: 
             }
         ],
         "node": _nodes(extract, signals, names),
-        "link": links,
+        "link": _LinkRows(
+            places=extract.lon_lat,
+            roads=roads,
+            of=of,
+            kinds=[way.tags["highway"] for way in extract.roads],
+            called=[_names(way.tags) for way in extract.roads],
+            node_names=names,
+        ),
         "movement": turns.rows(known, roads, names),
         "asset": furniture.assets(extract, roads, signals, names),
         "building": furniture.buildings(extract),
@@ -127,36 +135,50 @@ def _nodes(extract: Extract, signals: Signals, names: Mapping[int, str]) -> list
     ]
 
 
-def _links(extract: Extract, roads: Roads, of: list[tuple[attributes.Attributes, attributes.Attributes]]) -> list[Row]:
-    """Return the rows of ``link.csv``: words that many of them share are one object, empty cells are left out."""
-    streets, ids = roads.streets, extract.node_ids
-    first, last = streets.first.tolist(), streets.last.tolist()
-    length = [f"{metres:.2f}" for metres in streets.length.tolist()]
-    names = {node: str(ids[node]) for node in np.unique([roads.from_node, roads.to_node]).tolist()}
-    called = [_names(way.tags) for way in extract.roads]
-    columns = (roads.ids, roads.street, roads.back, roads.from_node, roads.to_node, roads.way)
-    rows: list[Row] = []
-    for name, street, back, start, end, way in zip(*(np.asarray(c).tolist() for c in columns), strict=True):
-        own = of[way][back]
+@dataclass(frozen=True)
+class _LinkRows(Sequence[Row]):
+    """The rows of ``link.csv``, made when they are looked at: those of a large city need not be held twice."""
+
+    places: Float
+    roads: Roads
+    of: Sequence[tuple[attributes.Attributes, attributes.Attributes]]
+    kinds: Sequence[str]
+    called: Sequence[tuple[str, str]]
+    node_names: Mapping[int, str]
+
+    def __len__(self) -> int:
+        return len(self.roads)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        if isinstance(index, slice):
+            return [self[k] for k in range(*index.indices(len(self)))]
+        roads, streets = self.roads, self.roads.streets
+        street, back = roads.street[index], bool(roads.back[index])
+        way = streets.way[street]
+        own = self.of[way][back]
         row = {
-            "link_id": name,
-            "from_node_id": names[start],
-            "to_node_id": names[end],
-            "length": length[street],
-            "facility_type": extract.roads[way].tags["highway"],
+            "link_id": roads.ids[index],
+            "from_node_id": self.node_names[int(roads.from_node[index])],
+            "to_node_id": self.node_names[int(roads.to_node[index])],
+            "length": f"{streets.length[street]:.2f}",
+            "facility_type": self.kinds[way],
             "free_speed": own.speed_kmh,
             "lanes": own.lanes,
         }
         if own.assumed:
             row["assumed"] = own.assumed
-        for column, text in zip(("name", "name_zh"), called[way], strict=True):
+        for column, text in zip(("name", "name_zh"), self.called[way], strict=True):
             if text:
                 row[column] = text
-        if last[street] - first[street] > 1:  # otherwise the line between its nodes
-            points = extract.lon_lat[streets.points[first[street] : last[street] + 1]]
+        first, last = streets.first[street], streets.last[street]
+        if last - first > 1:  # otherwise the line between its nodes
+            points = self.places[streets.points[first : last + 1]]
             row["geometry"] = format_line(points[::-1] if back else points)
-        rows.append(row)
-    return rows
+        return row
 
 
 def _names(tag: tags.Tags) -> tuple[str, str]:

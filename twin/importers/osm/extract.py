@@ -164,6 +164,8 @@ def _walk(file: "osmium.io.File", extract: Extract, *, service: bool, name: str)
         processor.with_filter(test.enable_for(kind))
     seen: dict[str, set[int]] = {kind: set() for kind in "nwr"}
     for item in processor:
+        if not isinstance(item, Node | Way | Relation):
+            continue
         try:
             tags = _tags(item)
         except UnicodeDecodeError:
@@ -178,7 +180,7 @@ def _walk(file: "osmium.io.File", extract: Extract, *, service: bool, name: str)
             _take_point(extract, item, tags)
         elif isinstance(item, Way):
             _take_way(extract, item, tags, service=service)
-        elif isinstance(item, Relation):
+        else:
             _take_ban(extract, item, tags)
     _place(file, extract, processor.node_location_storage)
 
@@ -215,7 +217,7 @@ def _refs(way: Way) -> Long:
 
 
 def _take_ban(extract: Extract, relation: Relation, tags: dict[str, str]) -> None:
-    members = []
+    members: list[tuple[str, int, str]] = []
     for member in relation.members:
         if len(members) >= MOST_MEMBERS:
             extract.counts["members"] += 1

@@ -78,7 +78,9 @@ def _nearest_links(extract: Extract, roads: Roads, points: list[Point]) -> list[
     link_of[roads.street[::-1]] = np.arange(len(roads))[::-1]  # the first link of each street
     place, owner = _samples(streets.points, streets.first, streets.last, extract.lon_lat * scale)
     far, near = KDTree(place).query(np.array([point.lon_lat for point in points]) * scale)
-    return [int(link_of[owner[k]]) if d <= FARTHEST_M else None for d, k in zip(far, near, strict=True)]
+    beside = np.asarray(far) <= FARTHEST_M
+    found = link_of[owner[np.asarray(near)]]
+    return [int(link) if ok else None for link, ok in zip(found.tolist(), beside.tolist(), strict=True)]
 
 
 def _samples(points: Long, first: Long, last: Long, xy: Float) -> tuple[Float, Long]:

@@ -76,12 +76,12 @@ class Roads:
     def leaving(self, node: int) -> list[int]:
         """Return the links that leave a node."""
         start, link = self._leaving
-        return link[start[node] : start[node + 1]].tolist()
+        return [int(k) for k in link[start[node] : start[node + 1]]]
 
     def arriving(self, node: int) -> list[int]:
         """Return the links that reach a node."""
         start, link = self._arriving
-        return link[start[node] : start[node + 1]].tolist()
+        return [int(k) for k in link[start[node] : start[node + 1]]]
 
     def onward(self, link: int) -> list[int]:
         """Return the links that may follow one when nothing is said: all but the U-turn, that too at a dead end."""
