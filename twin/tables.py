@@ -262,11 +262,10 @@ class Table:
         return values
 
     def lists(self, column: str) -> list[tuple[str, ...]]:
-        """Return a column of semicolon lists."""
-        return [
-            tuple(part.strip() for part in value.split(";") if part.strip()) if value else ()
-            for value in self.text(column)
-        ]
+        """Return a column of semicolon lists; those that are alike are one object."""
+        texts = self.text(column)
+        made = {text: tuple(part.strip() for part in text.split(";") if part.strip()) for text in set(texts)}
+        return [made[text] for text in texts]
 
     def references(
         self, column: str, known: Mapping[str, int], target: str, *, optional: bool = False
