@@ -231,30 +231,36 @@ def _place(file: "osmium.io.File", extract: Extract, table: "osmium.index.Locati
     ways = (*extract.roads, *extract.buildings)
     wanted = np.unique(np.concatenate([way.refs for way in ways])) if ways else extract.node_ids
     found = np.full((len(wanted), 2), np.nan)
-    negative = _negative_places(file, wanted) if len(wanted) and wanted[0] < 0 else {}
     for index, ref in enumerate(wanted.tolist()):
-        place = negative.get(ref)
-        if place is None and ref >= 0 and table is not None:
-            try:
-                location = table.get(ref)
-            except KeyError:
-                continue
-            if not location.valid():
-                extract.counts["place"] += 1
-                continue
-            place = location.lon, location.lat
-        if place is not None:
-            found[index] = place
+        try:
+            location = table.get(ref) if table is not None and ref >= 0 else None
+        except KeyError:
+            continue
+        if location is not None and location.valid():
+            found[index] = location.lon, location.lat
+    missing = np.flatnonzero(np.isnan(found[:, 0]))
+    late = _late_places(file, wanted[missing].tolist(), extract) if len(missing) else {}
+    for index in missing.tolist():
+        found[index] = late.get(int(wanted[index]), (np.nan, np.nan))
     known = np.isfinite(found[:, 0])
     extract.node_ids, extract.lon_lat = wanted[known], found[known]
 
 
-def _negative_places(file: "osmium.io.File", wanted: Iterable[int]) -> dict[int, tuple[float, float]]:
-    """Return the places of nodes with negative ids: editors give them to what is not uploaded, osmium's table not."""
-    keep = {int(ref) for ref in wanted if ref < 0}
+def _late_places(file: "osmium.io.File", refs: Iterable[int], extract: Extract) -> dict[int, tuple[float, float]]:
+    """Return the places of nodes that osmium's table does not hold.
+
+    Those are nodes that come after the ways, and negative ids, which editors give to what is not uploaded.
+    """
+    keep = set(refs)
     kinds: osm_entity_bits = NODE
-    return {
-        node.id: (node.location.lon, node.location.lat)
-        for node in osmium.FileProcessor(file, kinds)
-        if isinstance(node, Node) and node.id in keep and node.location.valid()
-    }
+    processor = osmium.FileProcessor(file, kinds)
+    if min(keep) >= 0:
+        processor.with_filter(osmium.filter.IdFilter(keep))
+    places = {}
+    for node in processor:
+        if isinstance(node, Node) and node.id in keep:
+            if node.location.valid():
+                places[node.id] = node.location.lon, node.location.lat
+            else:
+                extract.counts["place"] += 1
+    return places

@@ -263,9 +263,9 @@ def lanes(tags: Tags) -> tuple[int | None, int | None, bool]:
             if known is not None and sides[other] is None:
                 sides[other] = max(total - both - known, 1)
         if sides == [None, None]:
-            # A lane that is left over may belong to either direction at any hour.
+            # A lane that is left over may belong to either direction; a single one is used by both in turn.
             sides = [max((total - both) // 2, 1)] * 2
-            shared = (total - both) % 2 == 1
+            shared = (total - both) % 2 == 1 and total - both > 1
     of = [
         None if count is None else max(count - _reserved(tags, side, alone=False), 1)
         for count, side in zip(sides, ("forward", "backward"), strict=True)

@@ -220,11 +220,12 @@ def _over_ways(
         return "ambiguous"
     path = paths[0]
     steps = list(pairwise(path))
+    reason = "via ways"
     if all(_comers(step[1], roads) == [step[0]] for step in steps[:-1]):
-        return _forbid(path[-2], path[-1], only, turns, roads)
-    if not only and all(roads.onward(step[0]) == [step[1]] for step in steps[1:]):
-        return _forbid(path[0], path[1], False, turns, roads)
-    return "via ways"
+        reason = _forbid(path[-2], path[-1], only, turns, roads)
+    if reason and not only and all(roads.onward(step[0]) == [step[1]] for step in steps[1:]):
+        reason = _forbid(path[0], path[1], False, turns, roads)
+    return reason
 
 
 def _comers(link: int, roads: Roads) -> list[int]:
