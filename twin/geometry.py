@@ -17,11 +17,11 @@ _POINTS = re.compile(r"\(([^()]*)\)")
 
 
 def _points(text: str) -> Float:
-    points = [[float(number) for number in part.split()[:2]] for part in text.split(",")]
-    array = np.array(points, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
+    parts = text.split(",")
+    array = np.array([float(number) for part in parts for number in part.split()[:2]], dtype=np.float64)
+    if len(array) != 2 * len(parts) or not np.isfinite(array).all():
         raise ValueError("every point needs two finite coordinates")
-    return array
+    return array.reshape(-1, 2)
 
 
 def parse_line(text: str) -> Float:

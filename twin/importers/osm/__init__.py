@@ -5,7 +5,7 @@ signal, furniture assets. What the map does not say is assumed, flagged and told
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -154,31 +154,39 @@ class _LinkRows(Sequence[Row]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Row]: ...
     def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        roads, streets = self.roads, self.roads.streets
-        street, back = roads.street[index], bool(roads.back[index])
-        way = streets.way[street]
-        own = self.of[way][back]
-        row = {
-            "link_id": roads.ids[index],
-            "from_node_id": self.node_names[int(roads.from_node[index])],
-            "to_node_id": self.node_names[int(roads.to_node[index])],
-            "length": f"{streets.length[street]:.2f}",
-            "facility_type": self.kinds[way],
-            "free_speed": own.speed_kmh,
-            "lanes": own.lanes,
-        }
-        if own.assumed:
-            row["assumed"] = own.assumed
-        for column, text in zip(("name", "name_zh"), self.called[way], strict=True):
-            if text:
-                row[column] = text
-        first, last = streets.first[street], streets.last[street]
-        if last - first > 1:  # otherwise the line between its nodes
-            points = self.places[streets.points[first : last + 1]]
-            row["geometry"] = format_line(points[::-1] if back else points)
-        return row
+        rows = list(self)
+        return rows[index]
+
+    def __iter__(self) -> Iterator[Row]:
+        roads, streets, names = self.roads, self.roads.streets, self.node_names
+        way, length = streets.way.tolist(), streets.length.tolist()
+        first, last = streets.first.tolist(), streets.last.tolist()
+        ends = roads.from_node.tolist(), roads.to_node.tolist()
+        for link, street, back, start, end in zip(
+            roads.ids, roads.street.tolist(), roads.back.tolist(), *ends, strict=True
+        ):
+            of = way[street]
+            own = self.of[of][back]
+            row = {
+                "link_id": link,
+                "from_node_id": names[start],
+                "to_node_id": names[end],
+                "length": f"{length[street]:.2f}",
+                "facility_type": self.kinds[of],
+                "free_speed": own.speed_kmh,
+                "lanes": own.lanes,
+            }
+            if own.assumed:
+                row["assumed"] = own.assumed
+            name, chinese = self.called[of]
+            if name:
+                row["name"] = name
+            if chinese:
+                row["name_zh"] = chinese
+            if last[street] - first[street] > 1:  # otherwise the line between its nodes
+                points = self.places[streets.points[first[street] : last[street] + 1]]
+                row["geometry"] = format_line(points[::-1] if back else points)
+            yield row
 
 
 def _names(tag: tags.Tags) -> tuple[str, str]:
