@@ -239,27 +239,33 @@ class Table:
         above, least, most
             The open lower, closed lower and closed upper limit of what is right.
         """
-        values = np.full(len(self.rows), default, np.float64)
         rule = "a whole number" if whole else "a number"
         limits = [(above, ">"), (least, ">="), (most, "<=")]
         rule += "".join(f" and {sign} {limit:g}" for limit, sign in limits if math.isfinite(limit)).replace(
             " and", "", 1
         )
-        for index, text in enumerate(self.text(column)):
+        texts = self.text(column)
+        read: dict[str, float] = {}  # most columns of a city repeat a few numbers
+        wrong: set[str] = {""} if required else set()
+        for text in set(texts):
+            read[text] = default
             if not text:
-                if required:
-                    self.fault(index, f"{column} is empty, must be {rule}")
                 continue
             try:
                 value = math.nan if "_" in text else float(text)
             except ValueError:
                 value = math.nan
             right = math.isfinite(value) and value > above and least <= value <= most
-            if not right or (whole and not value.is_integer()):
-                self.fault(index, f"{column} is {text!r}, must be {rule}")
-                continue
-            values[index] = value
-        return values
+            if right and not (whole and not value.is_integer()):
+                read[text] = value
+            else:
+                wrong.add(text)
+        if not wrong.isdisjoint(read):
+            for index, text in enumerate(texts):
+                if text in wrong:
+                    is_ = f"is {text!r}" if text else "is empty"
+                    self.fault(index, f"{column} {is_}, must be {rule}")
+        return np.array([read[text] for text in texts], np.float64)
 
     def lists(self, column: str) -> list[tuple[str, ...]]:
         """Return a column of semicolon lists; those that are alike are one object."""

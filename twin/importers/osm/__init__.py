@@ -17,10 +17,10 @@ from twin.geometry import Float, format_line
 from twin.gmns import Tables
 from twin.importers.osm import attributes, furniture, tags, turns
 from twin.importers.osm.extract import Extract, file_format, read_extract
+from twin.importers.osm.pieces import Pieces, largest_part, split
 from twin.importers.osm.roads import Roads, link_up
 from twin.importers.osm.side import driving_side
 from twin.importers.osm.signals import Signals, snap
-from twin.importers.osm.streets import Streets, largest_part, split
 from twin.importers.source import stem
 
 Row = Mapping[str, object]
@@ -43,7 +43,7 @@ def read(source: Path, *, service: bool = False, all_parts: bool = False, side: 
     service
         Keep service roads, those on one's own ground excepted.
     all_parts
-        Keep streets that the largest part does not reach, or from which there is no way back.
+        Keep pieces that the largest part does not reach, or from which there is no way back.
     side
         ``left`` or ``right``, the side on which traffic keeps; told by the roundabouts of the map when empty.
 
@@ -58,15 +58,15 @@ def read(source: Path, *, service: bool = False, all_parts: bool = False, side: 
     notes: Notes = [
         ("attribution", f"Imported from {source.name} (OpenStreetMap). © OpenStreetMap contributors, ODbL 1.0.")
     ]
-    streets, mended = split(extract)
-    if not len(streets):
+    pieces, mended = split(extract)
+    if not len(pieces):
         raise InputError(f"{source.name}: has roads, but not the nodes that they are drawn with; the extract is broken")
-    streets = _main_part(streets, extract, notes, all_parts=all_parts)
-    if not len(streets):
+    pieces = _main_part(pieces, extract, notes, all_parts=all_parts)
+    if not len(pieces):
         raise InputError(
             f"{source.name}: has no two places between which one drives there and back; --all-parts keeps what there is"
         )
-    roads = link_up(extract, streets)
+    roads = link_up(extract, pieces)
     said = attributes.read_tags(extract.roads)
     usual = attributes.customs(extract.roads, said)
     of = attributes.complete(extract.roads, said, usual)
@@ -110,16 +110,16 @@ def read(source: Path, *, service: bool = False, all_parts: bool = False, side: 
     }
 
 
-def _main_part(streets: Streets, extract: Extract, notes: Notes, *, all_parts: bool) -> Streets:
+def _main_part(pieces: Pieces, extract: Extract, notes: Notes, *, all_parts: bool) -> Pieces:
     if all_parts:
-        return streets
-    keep = largest_part(streets, len(extract.node_ids))
-    lost = streets.keep(~keep)
+        return pieces
+    keep = largest_part(pieces, len(extract.node_ids))
+    lost = pieces.keep(~keep)
     if len(lost):
         links, km = lost.n_links, float((lost.length * (lost.along.astype(int) + lost.against)).sum()) / 1000
-        text = f"{links:,} of {streets.n_links:,} links ({km:,.1f} km) are cut off, or lead only in or out of the map"
+        text = f"{links:,} of {pieces.n_links:,} links ({km:,.1f} km) are cut off, or lead only in or out of the map"
         notes.append(("note", f"{text}, and are left out (--all-parts keeps them)"))
-    return streets.keep(keep)
+    return pieces.keep(keep)
 
 
 def _nodes(extract: Extract, signals: Signals, names: Mapping[int, str]) -> list[Row]:
@@ -158,20 +158,20 @@ class _LinkRows(Sequence[Row]):
         return rows[index]
 
     def __iter__(self) -> Iterator[Row]:
-        roads, streets, names = self.roads, self.roads.streets, self.node_names
-        way, length = streets.way.tolist(), streets.length.tolist()
-        first, last = streets.first.tolist(), streets.last.tolist()
+        roads, pieces, names = self.roads, self.roads.pieces, self.node_names
+        way, length = pieces.way.tolist(), pieces.length.tolist()
+        first, last = pieces.first.tolist(), pieces.last.tolist()
         ends = roads.from_node.tolist(), roads.to_node.tolist()
-        for link, street, back, start, end in zip(
-            roads.ids, roads.street.tolist(), roads.back.tolist(), *ends, strict=True
+        for link, piece, back, start, end in zip(
+            roads.ids, roads.piece.tolist(), roads.back.tolist(), *ends, strict=True
         ):
-            of = way[street]
+            of = way[piece]
             own = self.of[of][back]
             row = {
                 "link_id": link,
                 "from_node_id": names[start],
                 "to_node_id": names[end],
-                "length": f"{length[street]:.2f}",
+                "length": f"{length[piece]:.2f}",
                 "facility_type": self.kinds[of],
                 "free_speed": own.speed_kmh,
                 "lanes": own.lanes,
@@ -183,8 +183,8 @@ class _LinkRows(Sequence[Row]):
                 row["name"] = name
             if chinese:
                 row["name_zh"] = chinese
-            if last[street] - first[street] > 1:  # otherwise the line between its nodes
-                points = self.places[streets.points[first[street] : last[street] + 1]]
+            if last[piece] - first[piece] > 1:  # otherwise the line between its nodes
+                points = self.places[pieces.points[first[piece] : last[piece] + 1]]
                 row["geometry"] = format_line(points[::-1] if back else points)
             yield row
 

@@ -9,15 +9,15 @@ from scipy.spatial import KDTree
 from twin.furniture import DEFAULT_HEIGHT_M
 from twin.geometry import METRES_PER_DEGREE, Float, format_polygon
 from twin.importers.osm.extract import Extract, Point
+from twin.importers.osm.pieces import Long
 from twin.importers.osm.roads import Roads
 from twin.importers.osm.signals import Signals
-from twin.importers.osm.streets import Long
 
 Row = Mapping[str, object]
 
 STOREY_M = 3.0
 TALLEST_M = 900.0
-# Furniture of a street stands at its side; what stands farther off belongs to something else, m.
+# Furniture of a piece stands at its side; what stands farther off belongs to something else, m.
 FARTHEST_M = 40.0
 # Between two points of a link that are compared with the place of furniture, m.
 _SPACING_M = 15.0
@@ -72,11 +72,11 @@ def _nearest_links(extract: Extract, roads: Roads, points: list[Point]) -> list[
     """Return the link beside which each point stands, None where there is none near."""
     if not points or not len(roads):
         return [None] * len(points)
-    streets = roads.streets
+    pieces = roads.pieces
     scale = METRES_PER_DEGREE * np.array([math.cos(math.radians(float(extract.lon_lat[0, 1]))), 1.0])
-    link_of = np.full(len(streets), -1)
-    link_of[roads.street[::-1]] = np.arange(len(roads))[::-1]  # the first link of each street
-    place, owner = _samples(streets.points, streets.first, streets.last, extract.lon_lat * scale)
+    link_of = np.full(len(pieces), -1)
+    link_of[roads.piece[::-1]] = np.arange(len(roads))[::-1]  # the first link of each piece
+    place, owner = _samples(pieces.points, pieces.first, pieces.last, extract.lon_lat * scale)
     far, near = KDTree(place).query(np.array([point.lon_lat for point in points]) * scale)
     beside = np.asarray(far) <= FARTHEST_M
     found = link_of[owner[np.asarray(near)]]
@@ -84,16 +84,16 @@ def _nearest_links(extract: Extract, roads: Roads, points: list[Point]) -> list[
 
 
 def _samples(points: Long, first: Long, last: Long, xy: Float) -> tuple[Float, Long]:
-    """Return places along all streets, some metres apart, and the street of each."""
-    counts = last - first  # steps of each street
-    street = np.repeat(np.arange(len(first)), counts)
+    """Return places along all pieces, some metres apart, and the piece of each."""
+    counts = last - first  # steps of each piece
+    piece = np.repeat(np.arange(len(first)), counts)
     begin = np.repeat(first - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) + np.arange(counts.sum())
     a, b = xy[points[begin]], xy[points[begin + 1]]
     parts = np.maximum(np.hypot(*(b - a).T) / _SPACING_M, 1).astype(np.int64)
     step = np.repeat(np.arange(len(a)), parts)
     number = np.arange(len(step)) - np.repeat(np.cumsum(parts) - parts, parts)
     share = ((number + 0.5) / parts[step])[:, None]
-    return a[step] + share * (b[step] - a[step]), street[step]
+    return a[step] + share * (b[step] - a[step]), piece[step]
 
 
 def buildings(extract: Extract) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Streets as directed links: ends, headings, ids, and which of them leave and reach each node."""
+"""Pieces as directed links: ends, headings, ids, and which of them leave and reach each node."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,21 +8,21 @@ import numpy.typing as npt
 
 from twin.geometry import Float
 from twin.importers.osm.extract import Extract
-from twin.importers.osm.streets import Bool, Long, Streets
+from twin.importers.osm.pieces import Bool, Long, Pieces
 from twin.links import Int
 from twin.movement import adjacency
 
 
 @dataclass(frozen=True)
 class Roads:
-    """The directed links of a city: those along their way first in each street, then those against it.
+    """The directed links of a city: those along their way first in each piece, then those against it.
 
     Parameters
     ----------
-    streets
+    pieces
         What they are made of.
-    street : (n_links,)
-        Position of each link's street.
+    piece : (n_links,)
+        Position of each link's piece.
     back : (n_links,)
         Whether it runs against its way.
     from_node, to_node : (n_links,)
@@ -30,11 +30,11 @@ class Roads:
     heading_out, heading_in : (n_links,) rad
         Where a link sets off from its first node, and where it arrives at its last, anticlockwise from east.
     ids
-        ``<way>.<piece>``, and ``-r`` after it against the way.
+        ``<way>.<number>``, and ``-r`` after it against the way.
     """
 
-    streets: Streets
-    street: Long
+    pieces: Pieces
+    piece: Long
     back: Bool
     from_node: Long
     to_node: Long
@@ -43,22 +43,22 @@ class Roads:
     ids: tuple[str, ...]
 
     def __len__(self) -> int:
-        return len(self.street)
+        return len(self.piece)
 
     @property
     def way(self) -> Long:
         """Position of each link's way, (n_links,)."""
-        return self.streets.way[self.street]
+        return self.pieces.way[self.piece]
 
     @cached_property
     def last_of_way(self) -> Bool:
-        """Whether no other piece of its way follows, (n_links,): there the way's arrows are painted."""
-        way, n = self.streets.way, len(self.streets)
+        """Whether no other number of its way follows, (n_links,): there the way's arrows are painted."""
+        way, n = self.pieces.way, len(self.pieces)
         first = np.ones(n, bool)
         first[1:] = way[1:] != way[:-1]
         last = np.ones(n, bool)
         last[:-1] = way[1:] != way[:-1]
-        return np.where(self.back, first[self.street], last[self.street])
+        return np.where(self.back, first[self.piece], last[self.piece])
 
     @cached_property
     def _leaving(self) -> tuple[Int, Int]:
@@ -94,28 +94,27 @@ class Roads:
         return float((angle + np.pi) % (2 * np.pi) - np.pi)
 
 
-def link_up(extract: Extract, streets: Streets) -> Roads:
-    """Return the links of streets."""
-    order = np.repeat(np.arange(len(streets)), streets.along.astype(int) + streets.against)
+def link_up(extract: Extract, pieces: Pieces) -> Roads:
+    """Return the links of pieces."""
+    order = np.repeat(np.arange(len(pieces)), pieces.along.astype(int) + pieces.against)
     back = np.zeros(len(order), bool)
     back[1:] = order[1:] == order[:-1]
-    back |= ~streets.along[order]
-    places = extract.lon_lat[streets.points]
+    back |= ~pieces.along[order]
+    places = extract.lon_lat[pieces.points]
     headings = [
-        _heading(places[a], places[b])
-        for a, b in ((streets.first, streets.first + 1), (streets.last - 1, streets.last))
+        _heading(places[a], places[b]) for a, b in ((pieces.first, pieces.first + 1), (pieces.last - 1, pieces.last))
     ]
     set_off, arrive = headings[0][order], headings[1][order]
     names = [
-        f"{extract.roads[way].way_id}.{piece}"
-        for way, piece in zip(streets.way.tolist(), streets.piece.tolist(), strict=True)
+        f"{extract.roads[way].way_id}.{number}"
+        for way, number in zip(pieces.way.tolist(), pieces.number.tolist(), strict=True)
     ]
     return Roads(
-        streets=streets,
-        street=order,
+        pieces=pieces,
+        piece=order,
         back=back,
-        from_node=np.where(back, streets.end[order], streets.start[order]),
-        to_node=np.where(back, streets.start[order], streets.end[order]),
+        from_node=np.where(back, pieces.end[order], pieces.start[order]),
+        to_node=np.where(back, pieces.start[order], pieces.end[order]),
         heading_out=np.where(back, arrive + np.pi, set_off),
         heading_in=np.where(back, set_off + np.pi, arrive),
         ids=tuple(names[k] + ("-r" if b else "") for k, b in zip(order.tolist(), back.tolist(), strict=True)),

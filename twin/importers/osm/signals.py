@@ -10,12 +10,12 @@ import numpy as np
 
 from twin.geometry import step_lengths
 from twin.importers.osm.extract import Extract, Point
+from twin.importers.osm.pieces import Long
 from twin.importers.osm.roads import Roads
-from twin.importers.osm.streets import Long
 
 # A stop line is hardly farther from its junction than this, m.
 FARTHEST_M = 50.0
-_JUNCTION = 3  # streets
+_JUNCTION = 3  # pieces
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ def snap(extract: Extract, roads: Roads) -> Signals:
     signals = [point for point in extract.points if point.tags.get("highway") == "traffic_signals"]
     at = extract.positions(np.array([point.node_id for point in signals], np.int64))
     known = [(point, node) for point, node in zip(signals, at.tolist(), strict=True) if node >= 0]
-    streets_at = _streets_at(roads, np.array([node for _, node in known], np.int64))
+    pieces_at = _pieces_at(roads, np.array([node for _, node in known], np.int64))
     reach = _Reach(roads)
     for point, node in known:
         if reach.is_junction(node):
@@ -48,8 +48,8 @@ def snap(extract: Extract, roads: Roads) -> Signals:
             continue
         starts = [
             (gap, link)
-            for street, place in streets_at.get(node, ())
-            for gap, link in _onto(street, place, point, extract, roads)
+            for piece, place in pieces_at.get(node, ())
+            for gap, link in _onto(piece, place, point, extract, roads)
         ]
         ends = [(way, end) for gap, link in starts for way, end in [reach.downstream(link, gap)] if end >= 0]
         if ends:
@@ -59,30 +59,30 @@ def snap(extract: Extract, roads: Roads) -> Signals:
     return found
 
 
-def _streets_at(roads: Roads, nodes: Long) -> Mapping[int, list[tuple[int, int]]]:
-    """Return the streets that pass each node, with the place of the node among the points."""
-    streets = roads.streets
-    wanted = np.flatnonzero(np.isin(streets.points, nodes))
+def _pieces_at(roads: Roads, nodes: Long) -> Mapping[int, list[tuple[int, int]]]:
+    """Return the pieces that pass each node, with the place of the node among the points."""
+    pieces = roads.pieces
+    wanted = np.flatnonzero(np.isin(pieces.points, nodes))
     result: dict[int, list[tuple[int, int]]] = {}
-    # Streets lie one after the other among the points; two of them share the point at which they meet.
-    order = np.argsort(streets.first, kind="stable")
-    first, last = streets.first[order], streets.last[order]
+    # Pieces lie one after the other among the points; two of them share the point at which they meet.
+    order = np.argsort(pieces.first, kind="stable")
+    first, last = pieces.first[order], pieces.last[order]
     for place in wanted.tolist():
         near = int(np.searchsorted(first, place, side="right")) - 1
         for k in range(max(near - 1, 0), near + 1):
             if len(first) and first[k] <= place <= last[k]:
-                result.setdefault(int(streets.points[place]), []).append((int(order[k]), place))
+                result.setdefault(int(pieces.points[place]), []).append((int(order[k]), place))
     return result
 
 
-def _onto(street: int, place: int, point: Point, extract: Extract, roads: Roads) -> list[tuple[float, int]]:
-    """Return the links of a street on which one passes a signal, each with the way left to its end, m."""
-    streets = roads.streets
+def _onto(piece: int, place: int, point: Point, extract: Extract, roads: Roads) -> list[tuple[float, int]]:
+    """Return the links of a piece on which one passes a signal, each with the way left to its end, m."""
+    pieces = roads.pieces
     side = point.tags.get("traffic_signals:direction", point.tags.get("direction", ""))
-    first = int(streets.first[street])
-    steps = step_lengths(extract.lon_lat[streets.points[first : int(streets.last[street]) + 1]])
+    first = int(pieces.first[piece])
+    steps = step_lengths(extract.lon_lat[pieces.points[first : int(pieces.last[piece]) + 1]])
     before, after = float(steps[: place - first].sum()), float(steps[place - first :].sum())
-    links = np.flatnonzero(roads.street == street).tolist()
+    links = np.flatnonzero(roads.piece == piece).tolist()
     return [
         (before if roads.back[link] else after, link)
         for link in links
@@ -91,13 +91,13 @@ def _onto(street: int, place: int, point: Point, extract: Extract, roads: Roads)
 
 
 class _Reach:
-    """Walks downstream until streets meet."""
+    """Walks downstream until pieces meet."""
 
     def __init__(self, roads: Roads) -> None:
         self.roads = roads
-        streets = roads.streets
+        pieces = roads.pieces
         pairs = np.concatenate(
-            [np.column_stack([streets.start, streets.end]), np.column_stack([streets.end, streets.start])]
+            [np.column_stack([pieces.start, pieces.end]), np.column_stack([pieces.end, pieces.start])]
         ).reshape(-1, 2)
         self.neighbours = np.bincount(np.unique(pairs, axis=0)[:, 0], minlength=roads.n_nodes)
 
@@ -114,5 +114,5 @@ class _Reach:
             if len(onward) != 1 or self.roads.to_node[onward[0]] == self.roads.from_node[link]:
                 break
             link = onward[0]
-            gap += max(float(self.roads.streets.length[self.roads.street[link]]), 1.0)
+            gap += max(float(self.roads.pieces.length[self.roads.piece[link]]), 1.0)
         return gap, -1

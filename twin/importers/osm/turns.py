@@ -183,7 +183,7 @@ def _over_node(
     if not pairs:
         return "apart"
     if start is goal:
-        pairs = [(link, out) for link, out in pairs if roads.street[link] == roads.street[out]]
+        pairs = [(link, out) for link, out in pairs if roads.piece[link] == roads.piece[out]]
     if len({link for link, _ in pairs}) != 1 or len({out for _, out in pairs}) != 1:
         return "ambiguous"
     return _forbid(pairs[0][0], pairs[0][1], only, turns, roads)
@@ -243,5 +243,5 @@ def _paths(link: int, inside: set[int], goal: set[int], roads: Roads) -> Iterabl
         for out in roads.leaving(int(roads.to_node[path[-1]])):
             if out in goal and len(path) > 1:
                 yield [*path, out]
-            elif out in inside and len(path) <= _LONGEST_VIA and roads.street[out] not in roads.street[path]:
+            elif out in inside and len(path) <= _LONGEST_VIA and roads.piece[out] not in roads.piece[path]:
                 stack.append([*path, out])

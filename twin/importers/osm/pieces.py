@@ -1,6 +1,6 @@
-"""Ways split into streets where they meet, and the part of them from which one comes everywhere and back.
+"""Ways split where they meet, and the part of them from which one comes everywhere and back.
 
-A *street* is the piece of a way between two nodes at which something can happen; it becomes one link or two.
+A *piece* is the part of a way between two nodes at which something can happen; it becomes one link or two.
 """
 
 from collections import Counter
@@ -21,28 +21,28 @@ Bool = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Streets:
-    """All streets; nodes are positions in the extract's list of nodes.
+class Pieces:
+    """All pieces; nodes are positions in the extract's list of nodes.
 
     Parameters
     ----------
-    way : (n_streets,)
-        Position of the way each is a piece of.
-    piece : (n_streets,)
+    way : (n_pieces,)
+        Position of the way each is a part of.
+    number : (n_pieces,)
         Its number along the way.
-    start, end : (n_streets,)
+    start, end : (n_pieces,)
         Nodes along the way.
-    first, last : (n_streets,)
+    first, last : (n_pieces,)
         Where its points begin and end in `points`, both included.
     points : (n_points,)
-        Nodes of all streets, one way after the other.
-    length : (n_streets,) m
-    along, against : (n_streets,)
+        Nodes of all pieces, one way after the other.
+    length : (n_pieces,) m
+    along, against : (n_pieces,)
         Whether one drives so.
     """
 
     way: Long
-    piece: Long
+    number: Long
     start: Long
     end: Long
     first: Long
@@ -57,20 +57,20 @@ class Streets:
 
     @property
     def n_links(self) -> int:
-        """Directed links that the streets make."""
+        """Directed links that the pieces make."""
         return int(self.along.sum() + self.against.sum())
 
-    def keep(self, which: Bool) -> "Streets":
-        """Return some of the streets."""
+    def keep(self, which: Bool) -> "Pieces":
+        """Return some of the pieces."""
         fields = {name: getattr(self, name) for name in self.__slots__}
-        return Streets(**{name: values if name == "points" else values[which] for name, values in fields.items()})
+        return Pieces(**{name: values if name == "points" else values[which] for name, values in fields.items()})
 
 
-def split(extract: Extract) -> tuple[Streets, Counter[str]]:
-    """Return the streets of an extract, and how many things were mended or left out, by reason.
+def split(extract: Extract) -> tuple[Pieces, Counter[str]]:
+    """Return the pieces of an extract, and how many things were mended or left out, by reason.
 
     A way is cut where its nodes have no place (extracts are clipped), and split at nodes that another way, or it
-    itself, touches too. One that leaves a node and comes back to it is split in the middle. Nodes that streets of no
+    itself, touches too. One that leaves a node and comes back to it is split in the middle. Nodes that pieces of no
     length join become one.
     """
     counts: Counter[str] = Counter()
@@ -92,38 +92,38 @@ def split(extract: Extract) -> tuple[Streets, Counter[str]]:
     counts["short"] = len(sizes) - len(np.unique(way[long_enough]))
     way, node, run = way[long_enough], node[long_enough], run[long_enough]
     if not len(node):
-        return _streets(extract, way, node, np.zeros((0, 2), np.int64)), counts
+        return _pieces(extract, way, node, np.zeros((0, 2), np.int64)), counts
     edge = np.flatnonzero(run[1:] != run[:-1])
     ends = np.zeros(len(node), bool)
     ends[[0, -1]] = True
     ends[edge] = ends[edge + 1] = True
     used = np.bincount(node, minlength=len(extract.node_ids))
     cut = np.flatnonzero(ends | (used[node] > 1))
-    pieces = np.column_stack([cut[:-1], cut[1:]])
-    pieces = pieces[run[pieces[:, 0]] == run[pieces[:, 1]]]
-    loop = node[pieces[:, 0]] == node[pieces[:, 1]]
-    round_ = pieces[loop]
+    spans = np.column_stack([cut[:-1], cut[1:]])
+    spans = spans[run[spans[:, 0]] == run[spans[:, 1]]]
+    loop = node[spans[:, 0]] == node[spans[:, 1]]
+    round_ = spans[loop]
     middle = round_.sum(axis=1) // 2
-    # There and back over one node is one street, not two.
+    # There and back over one node is one piece, not two.
     back = np.column_stack([middle, round_[:, 1]])[round_[:, 1] - round_[:, 0] > 2]
-    halves = np.concatenate([pieces[~loop], np.column_stack([round_[:, 0], middle]), back])
+    halves = np.concatenate([spans[~loop], np.column_stack([round_[:, 0], middle]), back])
     counts["loops"] = int(loop.sum())
     halves = halves[np.argsort(halves[:, 0], kind="stable")]
-    streets = _streets(extract, way, node, halves)
-    return _join(streets, len(extract.node_ids), counts), counts
+    pieces = _pieces(extract, way, node, halves)
+    return _join(pieces, len(extract.node_ids), counts), counts
 
 
-def _streets(extract: Extract, way: Long, points: Long, pieces: Long) -> Streets:
+def _pieces(extract: Extract, way: Long, points: Long, spans: Long) -> Pieces:
     ways = [directions(road.tags) for road in extract.roads]
     sides = np.array([side[:2] for side in ways], bool).reshape(-1, 2)
     steps = step_lengths(extract.lon_lat[points]) if len(points) else np.zeros(0)
     reach = np.concatenate([[0.0], np.cumsum(steps)])
-    first, last = pieces[:, 0], pieces[:, 1]
+    first, last = spans[:, 0], spans[:, 1]
     of = way[first]
     number = np.arange(len(of)) - np.searchsorted(of, of)
-    return Streets(
+    return Pieces(
         way=of,
-        piece=number,
+        number=number,
         start=points[first],
         end=points[last],
         first=first,
@@ -135,33 +135,33 @@ def _streets(extract: Extract, way: Long, points: Long, pieces: Long) -> Streets
     )
 
 
-def _join(streets: Streets, n_nodes: int, counts: Counter[str]) -> Streets:
-    """Make one node of those that streets of no length join."""
-    none = streets.length < SHORTEST_LINK_M
+def _join(pieces: Pieces, n_nodes: int, counts: Counter[str]) -> Pieces:
+    """Make one node of those that pieces of no length join."""
+    none = pieces.length < SHORTEST_LINK_M
     if not none.any():
-        return streets
+        return pieces
     counts["points"] = int(none.sum())
-    pairs = (streets.start[none], streets.end[none])
+    pairs = (pieces.start[none], pieces.end[none])
     matrix = coo_array((np.ones(len(pairs[0])), pairs), shape=(n_nodes, n_nodes))
     _, group = connected_components(matrix, directed=False)
     leader = np.full(group.max() + 1, n_nodes, np.int64)
     np.minimum.at(leader, group, np.arange(n_nodes))
     one = leader[group]
-    streets = streets.keep(~none)
-    start, end = one[streets.start], one[streets.end]
-    fields = {name: getattr(streets, name) for name in Streets.__slots__}
-    return Streets(**{**fields, "start": start, "end": end}).keep(start != end)
+    pieces = pieces.keep(~none)
+    start, end = one[pieces.start], one[pieces.end]
+    fields = {name: getattr(pieces, name) for name in Pieces.__slots__}
+    return Pieces(**{**fields, "start": start, "end": end}).keep(start != end)
 
 
-def largest_part(streets: Streets, n_nodes: int) -> Bool:
-    """Return which streets belong to the largest part in which one comes from every node to every other."""
-    along, against = streets.along, streets.against
-    tail = np.concatenate([streets.start[along], streets.end[against]])
-    head = np.concatenate([streets.end[along], streets.start[against]])
+def largest_part(pieces: Pieces, n_nodes: int) -> Bool:
+    """Return which pieces belong to the largest part in which one comes from every node to every other."""
+    along, against = pieces.along, pieces.against
+    tail = np.concatenate([pieces.start[along], pieces.end[against]])
+    head = np.concatenate([pieces.end[along], pieces.start[against]])
     if not len(tail):
-        return np.zeros(len(streets), bool)
+        return np.zeros(len(pieces), bool)
     matrix = coo_array((np.ones(len(tail)), (tail, head)), shape=(n_nodes, n_nodes))
     _, part = connected_components(matrix, connection="strong")
     inside = part[tail] == part[head]
     largest = np.bincount(part[tail[inside]]).argmax() if inside.any() else -1
-    return np.asarray((part[streets.start] == largest) & (part[streets.end] == largest))
+    return np.asarray((part[pieces.start] == largest) & (part[pieces.end] == largest))
