@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sensors import InputError
 
-Row = Mapping[str, str | float | int | None]
+Row = Mapping[str, object]
 Float = npt.NDArray[np.float64]
 
 # The boundary of a district is longer than the 128 kB that the csv module allows one cell.

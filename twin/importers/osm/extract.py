@@ -41,11 +41,9 @@ _TAG_KEYS = frozenset(
         ),
         *("except", "height", "highway", "hour_off", "hour_on", "junction", "lanes", "man_made", "maxspeed"),
         *("motor_vehicle", "motorcar", "name", "oneway", "power", "psv", "ref", "restriction", "route", "service"),
-        *("source", "street_cabinet", "traffic_signals", "turn", "vehicle", "zone"),
+        *("source", "traffic_signals", "turn", "vehicle", "zone"),
     )
 )
-# Keys of nodes that may be equipment of the street, or steer its traffic.
-_POINT_KEYS = ("highway", "man_made", "street_cabinet", "power", "amenity", "emergency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ def read_extract(source: Path, *, service: bool = False) -> Extract:
 
 def _walk(file: "osmium.io.File", extract: Extract, *, service: bool, name: str) -> None:
     filters = (
-        (osmium.filter.KeyFilter(*_POINT_KEYS), NODE),
+        (osmium.filter.TagFilter(*words.POINT_KINDS), NODE),
         (osmium.filter.KeyFilter("highway", "building"), WAY),
         (osmium.filter.TagFilter(("type", "restriction")), RELATION),
     )

@@ -12,6 +12,7 @@ from twin.importers.osm.extract import Extract, Point
 from twin.importers.osm.pieces import Long
 from twin.importers.osm.roads import Roads
 from twin.importers.osm.signals import Signals
+from twin.importers.osm.tags import point_kind
 
 Row = Mapping[str, object]
 
@@ -22,23 +23,10 @@ FARTHEST_M = 40.0
 # Between two points of a link that are compared with the place of furniture, m.
 _SPACING_M = 15.0
 
-# Kind of asset by key and value.
-_KINDS: Mapping[tuple[str, str], str] = {
-    ("highway", "street_lamp"): "lamp",
-    ("highway", "bus_stop"): "bus_stop",
-    ("highway", "speed_camera"): "camera",
-    ("man_made", "surveillance"): "camera",
-    ("man_made", "street_cabinet"): "cabinet",
-    ("power", "cable_distribution_cabinet"): "cabinet",
-    ("power", "transformer"): "transformer",
-    ("power", "substation"): "substation",
-    ("highway", "traffic_signals"): "signal",
-}
-
 
 def assets(extract: Extract, roads: Roads, signals: Signals, node_names: Mapping[int, str]) -> list[Row]:
     """Return the signals of the network, and the furniture that stands beside it, each with its link."""
-    found = [(point, kind) for point in extract.points if (kind := _kind(point))]
+    found = [(point, kind) for point in extract.points if (kind := point_kind(point.tags))]
     found = [
         (point, kind)
         for point, kind in found
@@ -62,10 +50,6 @@ def assets(extract: Extract, roads: Roads, signals: Signals, node_names: Mapping
             }
         )
     return rows
-
-
-def _kind(point: Point) -> str:
-    return next((kind for (key, value), kind in _KINDS.items() if point.tags.get(key) == value), "")
 
 
 def _nearest_links(extract: Extract, roads: Roads, points: list[Point]) -> list[int | None]:

@@ -12,6 +12,7 @@ from twin.geometry import step_lengths
 from twin.importers.osm.extract import Extract, Point
 from twin.importers.osm.pieces import Long
 from twin.importers.osm.roads import Roads
+from twin.importers.osm.tags import point_kind
 
 # A stop line is hardly farther from its junction than this, m.
 FARTHEST_M = 50.0
@@ -37,7 +38,7 @@ class Signals:
 def snap(extract: Extract, roads: Roads) -> Signals:
     """Return the junction that each signal of the map steers: its own node, else the next one downstream."""
     found = Signals()
-    signals = [point for point in extract.points if point.tags.get("highway") == "traffic_signals"]
+    signals = [point for point in extract.points if point_kind(point.tags) == "signal"]
     at = extract.positions(np.array([point.node_id for point in signals], np.int64))
     known = [(point, node) for point, node in zip(signals, at.tolist(), strict=True) if node >= 0]
     pieces_at = _pieces_at(roads, np.array([node for _, node in known], np.int64))

@@ -39,6 +39,19 @@ DEFAULT_LANES: Mapping[str, tuple[int, int]] = {
     **{"motorway": (2, 2), "trunk": (1, 2), "primary": (1, 2)},
 }
 
+# What a node is as equipment of the street, by key and value.
+POINT_KINDS: Mapping[tuple[str, str], str] = {
+    ("highway", "traffic_signals"): "signal",
+    ("highway", "street_lamp"): "lamp",
+    ("highway", "bus_stop"): "bus_stop",
+    ("highway", "speed_camera"): "camera",
+    ("man_made", "surveillance"): "camera",
+    ("man_made", "street_cabinet"): "cabinet",
+    ("power", "cable_distribution_cabinet"): "cabinet",
+    ("power", "transformer"): "transformer",
+    ("power", "substation"): "substation",
+}
+
 KMH_PER_MPH, KMH_PER_KNOT = 1.609344, 1.852
 WALKING_KMH = 7.0  # "walk": what German courts take for walking pace
 UNLIMITED_KMH = 130.0  # "none": the advisory speed of German motorways
@@ -139,6 +152,17 @@ def limit_kmh(tags: Tags, side: str) -> float | None:
         if limit is not None:
             return limit
     return None
+
+
+def point_kind(tags: Tags) -> str:
+    """Return what a node is as equipment of the street, ``""`` when it is none.
+
+    Examples
+    --------
+    >>> point_kind({"highway": "street_lamp"}), point_kind({"amenity": "bench"})
+    ('lamp', '')
+    """
+    return next((kind for (key, value), kind in POINT_KINDS.items() if tags.get(key) == value), "")
 
 
 def is_road(tags: Tags, *, service: bool) -> bool:
