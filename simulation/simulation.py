@@ -23,6 +23,7 @@ from simulation.departures import Trips
 from simulation.emergency import with_emergencies
 from simulation.engine_cache import forget_stale_kernels
 from simulation.guidance import Guidance
+from simulation.happening import Incident
 from simulation.lights import Lights
 from simulation.measure import Cumulative, LinkMeasure
 from simulation.paving import lay_roads
@@ -33,7 +34,7 @@ from simulation.recut import recut
 from simulation.roster import Roster
 from simulation.route_map import draw_map
 from simulation.saved import Arrays, SavedState, check, pack, read_state, restored, unpack, write_state
-from simulation.scenario import Incident, Scenario
+from simulation.scenario import Scenario
 from simulation.signals import GreenTable, green_table, never_green, sound_plans
 from simulation.street import Roads, Traffic, empty_traffic, no_vehicles
 from simulation.threads import usable_processors
