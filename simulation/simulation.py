@@ -14,7 +14,7 @@ import numpy.typing as npt
 import simpy
 
 from sensors import InputError
-from simulation import engine, engine_blocks, events, fill, gridlock, routing
+from simulation import engine, engine_blocks, events, fill, gridlock, saved_run
 from simulation.agenda import Agenda
 from simulation.conflicts import Junctions
 from simulation.control import Control
@@ -29,14 +29,13 @@ from simulation.measure import Cumulative, LinkMeasure
 from simulation.paving import lay_roads
 from simulation.places import density_faults
 from simulation.reach import reachable
-from simulation.recipe import version_of
 from simulation.recut import recut
 from simulation.roster import Roster
 from simulation.route_map import draw_map
-from simulation.saved import Arrays, SavedState, check, pack, read_state, restored, unpack, write_state
+from simulation.saved import Arrays, SavedState, check, pack, read_state, unpack, write_state
 from simulation.scenario import Scenario
 from simulation.signals import GreenTable, green_table, never_green, sound_plans
-from simulation.street import Roads, Traffic, empty_traffic, no_vehicles
+from simulation.street import Roads, Traffic, empty_traffic
 from simulation.threads import usable_processors
 from twin import Network
 from twin.compiled import Int
@@ -206,33 +205,12 @@ class Simulation:
         while True:
             origin = self.city.from_node[made.link]
             self._begin(trips.behind(origin, made.destination, self._start), ahead=len(made))
-            placed = self._put(made)
+            placed = fill.place(self, made)
             if placed.all():
                 break
             made = made.subset(placed)
         if len(made) < wanted:
             self.notes += (f"{wanted - len(made)} vehicles of the densities have no room in the lanes of their link",)
-
-    def _put(self, made: fill.Filling) -> npt.NDArray[np.bool_]:
-        """Put vehicles on their links, and return which have found room."""
-        n, roads = len(made), self.roads
-        times = np.full(n, self._start)
-        vehicles, records = self.roster.admit(self.traffic, np.arange(n), times, self.scenario.routing.share)
-        self.use(self.traffic._replace(vehicle=records))
-        cost, start = roads.link["free_time"], (-1 - made.link).astype(np.int32)
-        destination = made.destination.copy()
-        for _ in range(2):
-            path, used = self.traffic.path, self.guidance.used
-            routes = routing.plan_routes(self.chart, cost, start, destination, path, used, threads=self.threads)
-            destination = np.where(routes.first < 0, self.city.to_node[made.link], destination).astype(np.int32)
-        self.guidance.keep_path(routes.path, routes.used)
-        self.traffic.vehicle["step"][vehicles] = routes.step
-        ways = fill.other_ways(self.city, roads, made.link, routes.step, destination, self.traffic.path, routes.used)
-        self.guidance.keep_path(ways.path, ways.used)
-        fill.put(roads, self.traffic, vehicles, made, destination, ways, self._start)
-        self.trips.destination[:n] = destination
-        self.traffic.wake[:] = self._start  # everyone looks: a bound that is too early does no harm
-        return destination >= 0
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -400,7 +378,7 @@ class Simulation:
         for name, group in kernel:
             arrays |= {f"{name}.{field}": array for field, array in group._asdict().items()}
         parts = {
-            **{name: value for name, value in vars(self).items() if name not in MADE_ANEW},
+            **{name: value for name, value in vars(self).items() if name not in saved_run.MADE_ANEW},
             "control": self.control.state(),
             "lights": self.lights.state(),
             "agenda": self.agenda.state(),
@@ -408,7 +386,8 @@ class Simulation:
             "roster": self.roster.state(),
             "ahead": (self.trips.origin[: self.filled], self.trips.destination[: self.filled]),
         }
-        header = self._identity() | {"time_s": self._time, "repeat_s": self.repeat_s}
+        wanted = saved_run.identity(self.network, self._demand, self.scenario, self.seed)
+        header = {key: value for key, (value, _) in wanted.items()} | {"time_s": self._time, "repeat_s": self.repeat_s}
         header["values"] = {name: pack(value, name, arrays) for name, value in parts.items()}
         header["until_s"] = pack(self._until, "until_s", arrays)
         write_state(Path(path), header, arrays)
@@ -450,7 +429,7 @@ class Simulation:
             When the file is torn, or was saved with other inputs or by another version.
         """
         state = read_state(path)
-        wanted = identity(network, demand, scenario or Scenario(), seed)
+        wanted = saved_run.identity(network, demand, scenario or Scenario(), seed)
         check(state, wanted)
         return cls(
             network,
@@ -468,10 +447,6 @@ class Simulation:
             state=state,
         )
 
-    def _identity(self) -> dict[str, object]:
-        wanted = identity(self.network, self._demand, self.scenario, self.seed)
-        return {key: value for key, (value, _) in wanted.items()}
-
     def _take_up(self, trips: Trips, state: SavedState) -> None:
         """Go on from a saved state."""
         origin, destination = state.value("ahead")
@@ -480,54 +455,14 @@ class Simulation:
         anew = state.header["values"].keys() - {"agenda", "control", "guidance", "lights", "roster", "ahead"}
         for name in sorted(anew):
             setattr(self, name, state.value(name))
-        self.roads = self.roads._replace(
-            **{
-                name: restored(array, state.arrays[f"roads.{name}"], name, keep=BLOCKS)
-                for name, array in self.roads._asdict().items()
-                if name not in BLOCKS
-            }
-        )
-        traffic = {
-            name: restored(array, state.arrays[f"traffic.{name}"], name)
-            for name, array in self.traffic._asdict().items()
-            if name not in (*BLOCKS, "vehicle")
-        }
-        saved = state.arrays["traffic.vehicle"]
-        vehicles = no_vehicles(max(len(saved), len(self.traffic.vehicle)))
-        traffic["vehicle"] = restored(vehicles, saved, "vehicle", into=True)
-        # In order of time nodes are a heap, whatever the blocks in which the threads of this machine share them.
-        heap = np.lexsort((traffic["wake"], self.roads.node["block"])).astype(np.int32)
-        self.traffic.heap[:] = heap
-        self.traffic.heap_place[heap] = np.arange(len(heap))
+        self.roads = saved_run.roads(state, self.roads)
+        traffic = saved_run.traffic(state, self.roads, self.traffic)
         self.roster.restore(state.value("roster"))
         self.control.restore(state.value("control"))
         self.lights.restore(state.value("lights"))
-        self.use(self.traffic._replace(**traffic))
+        self.use(traffic)
         self.guidance.restore(state.value("guidance"))
         # Vehicles of the interval that is under way which the saved run did not look for: its horizon came first.
         known = unpack(state.header["until_s"], {})
         if self.repeat_s is None and known < self.guidance.next_dispatch:
             self.guidance.dispatch(math.nextafter(known, math.inf), self.guidance.next_dispatch)
-
-
-# How the threads of a machine share the street: another machine shares it otherwise.
-BLOCKS = ("block_start", "meeting", "meeting_start", "heap", "heap_place", "crosses", "block")
-# What a saved state does not hold: it is made anew from the inputs, or saved in a form of its own.
-MADE_ANEW = frozenset(
-    (
-        *("network", "scenario", "seed", "_demand", "city", "notes", "chart", "_greens", "repeat_s", "trips"),
-        *("unreachable", "guidance", "env", "roster", "control", "roads", "traffic", "_until", "_own_processes"),
-        *("agenda", "lights", "threads", "_window_s", "window_s", "inlink", "_junctions", "_plans"),
-    )
-)
-
-
-def identity(network: Network, demand: Demand, scenario: Scenario, seed: int) -> dict[str, tuple[object, str]]:
-    """Return what has to be the same for a state to fit, and what each is called."""
-    return {
-        "network_sha256": (network.sha256, "network"),
-        "demand_sha256": (demand.sha256(), "demand"),
-        "scenario_sha256": (scenario.sha256(), "scenario"),
-        "seed": (seed, "seed"),
-        "version": (version_of("citytwin"), "version of citytwin"),
-    }
