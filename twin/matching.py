@@ -52,7 +52,7 @@ class Streets:
     ...     "link": [{"link_id": a + b, "from_node_id": a, "to_node_id": b} for a, b in ("AB", "BA")],
     ... })
     >>> found = Streets(network).match(np.array([[120.0005, 30.00002]]), np.array([80.0]))  # driving east
-    >>> network.links.ids[found.link[0]], round(found.turned_deg[0]), round(found.away_m[0], 1)
+    >>> network.links.ids[found.link[0]], round(found.turned_deg[0]), float(found.away_m[0].round(1))
     ('AB', 10, 2.2)
     """
 
