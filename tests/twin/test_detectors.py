@@ -1,5 +1,6 @@
 """Detectors of a table find their links by name, place and heading."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +146,7 @@ def test_the_nearest_link_is_that_of_a_look_at_every_piece(town: Network, x: flo
     best = (40.0, -1)
     for link, line in enumerate(town.links.geometry):
         points = line / METRE
-        for start, end in zip(points[:-1], points[1:], strict=True):
+        for start, end in pairwise(points):
             step = end - start
             share = np.clip(np.dot(point - start, step) / np.dot(step, step), 0, 1)
             away = float(np.hypot(*(point - start - share * step)))
