@@ -1,0 +1,166 @@
+"""Everything is killed at random, alone, in every pair and all at once: nothing acknowledged is missing or doubled.
+
+The publisher is paho alone (``sensor.py``) and writes down every PUBACK. CITYTWIN_TEST_SOAK_KILLS sets how many rounds
+of kills there are, CITYTWIN_TEST_SOAK_SEED which ones.
+"""
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.postgres import EmbeddedPostgres
+
+SENSOR = Path(__file__).with_name("sensor.py")
+PARTS = ("database", "ingest", "broker", "publisher")
+ROUNDS = int(os.environ.get("CITYTWIN_TEST_SOAK_KILLS", "6"))
+RATE = 400.0  # readings/s
+RECOVERED_S = 10.0  # what is promised
+
+
+def kills(rng: random.Random, parts: tuple[str, ...], rounds: int) -> list[tuple[str, ...]]:
+    """Return who is killed in each round: all at once, every pair, everyone alone, in a random order; then anyhow."""
+    groups = [c for size in range(1, len(parts) + 1) for c in itertools.combinations(parts, size)]
+    first = [c for c in groups if len(c) != 3]
+    rng.shuffle(first)
+    first.insert(rng.randrange(min(rounds, len(first))), parts)
+    return [*first, *(rng.choice(groups) for _ in range(rounds))][:rounds]
+
+
+class Sensors:
+    """A publisher that is started anew under another name after each kill, and what all of them were acknowledged."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._folder, self._port = folder, port
+        self._process: subprocess.Popen[bytes] | None = None
+        self.files: dict[str, Path] = {}
+
+    def start(self) -> None:
+        begin_s = int(time.time()) - 7200 - len(self.files)  # in seconds of its own: the name tells the times
+        name = f"soak-{begin_s}"
+        self.files[name] = self._folder / f"{name}.acknowledged"
+        command = [sys.executable, str(SENSOR), "127.0.0.1", str(self._port), name, str(self.files[name]), str(RATE)]
+        self._process = subprocess.Popen(command)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def acknowledged(self) -> int:
+        return sum(path.stat().st_size // 4 for path in self.files.values() if path.exists())
+
+    def finish(self) -> None:
+        """Publish no more, and wait until everything is acknowledged."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(60) == 0
+        self._process = None
+
+    def numbers(self, name: str) -> list[int]:
+        """Return which readings of one of them were acknowledged; a number that a kill cut off is none."""
+        data = self.files[name].read_bytes() if self.files[name].exists() else b""
+        return [number for (number,) in struct.iter_unpack(">I", data[: len(data) // 4 * 4])]
+
+
+@pytest.fixture
+def sensors(tmp_path: Path) -> Iterator[Callable[[int], Sensors]]:
+    made: list[Sensors] = []
+
+    def make(port: int) -> Sensors:
+        made.append(Sensors(tmp_path, port))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["embedded", "mosquitto"])
+def test_nothing_acknowledged_is_missing_or_doubled_whatever_is_killed(
+    kind: str,
+    server: EmbeddedPostgres,
+    make_broker: Any,
+    worker_of: Any,
+    sensors: Callable[[int], Sensors],
+    until: Any,
+    stored: Any,
+    kill_database: Any,
+) -> None:
+    seed = int(os.environ.get("CITYTWIN_TEST_SOAK_SEED", time.time_ns() % 1_000_000))
+    rng = random.Random(seed)
+    parts = (
+        PARTS if kind == "embedded" else tuple(part for part in PARTS if part != "broker")
+    )  # what it spares, is kept
+    rounds = kills(rng, parts, ROUNDS)
+    print(f"CITYTWIN_TEST_SOAK_SEED={seed} CITYTWIN_TEST_SOAK_KILLS={ROUNDS}: {rounds}")
+    broker = make_broker(kind)
+    broker.start()
+    worker = worker_of(broker.url, server.url)
+    worker.start()
+    until(lambda: worker.up() and worker.ready(), "a ready worker")
+    publisher = sensors(broker.port)
+    publisher.start()
+    until(lambda: publisher.acknowledged() > 100, "a first hundred PUBACKs")
+
+    kill = {
+        "database": lambda: kill_database(server, whole=rng.random() < 0.5),
+        "ingest": worker.kill,
+        "broker": broker.kill,
+        "publisher": publisher.kill,
+    }
+    start = {"database": server.start, "ingest": worker.start, "broker": broker.start, "publisher": publisher.start}
+    slowest = 0.0
+    for victims in rounds:
+        time.sleep(rng.uniform(0.2, 1.0))  # anywhere between two commits
+        order = rng.sample(victims, len(victims))
+        for victim in order:
+            kill[victim]()
+        for victim in rng.sample(victims, len(victims)):
+            time.sleep(rng.choice([0.0, 0.0, rng.uniform(0.0, 2.5)]))  # short and long of the second before spooling
+            start[victim]()
+        until(worker.up, "the worker's process")
+        ended, before = time.monotonic(), publisher.acknowledged()
+        until(
+            lambda before=before: publisher.acknowledged() > before and worker.ready(),
+            f"a PUBACK and a ready worker after {victims} of seed {seed}; it said: {worker.said[-2000:]}",
+            RECOVERED_S,
+        )
+        slowest = max(slowest, time.monotonic() - ended)
+        worker.counts()
+
+    publisher.finish()
+    until(lambda: (c := worker.counts())["in flight"] == c["spooled"] == 0, "an empty spool")
+    lost, extra, wrong = [], [], []
+    total = 0
+    for name in publisher.files:
+        begin_ms = 1000 * int(name.rpartition("-")[2])
+        rows = stored(server.url, name)
+        numbers = [ms - begin_ms for ms, _ in rows]
+        acknowledged = publisher.numbers(name)
+        total += len(acknowledged)
+        lost += sorted(set(acknowledged) - set(numbers))
+        extra += [n for n, count in _counted(numbers) if count > 1]
+        wrong += [n for n, (_, value) in zip(numbers, rows, strict=True) if value != n % 90]
+    print(f"{len(rounds)} kills of {kind}: {total} acknowledged, slowest recovery {slowest:.1f} s")
+    assert (lost, extra, wrong) == ([], [], []), f"seed {seed}"
+    last = worker.stop()
+    assert "0 conflict, 0 rejected, 0 spooled" in last
+    with contextlib.suppress(IndexError):
+        assert not [line for line in worker.lines if "Traceback" in line], worker.said
+
+
+def _counted(numbers: list[int]) -> list[tuple[int, int]]:
+    return [(n, len(list(group))) for n, group in itertools.groupby(sorted(numbers))]
