@@ -14,8 +14,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from ingest.batcher import Batcher, Gathered, M
 from ingest.database import DatabaseAway
 from ingest.metrics import IngestMetrics
+from ingest.segment import Record
 from ingest.seldom import Seldom
-from ingest.spool import Record, SpoolFull
+from ingest.spool import SpoolFull
 from ingest.spools import Spools
 from ingest.store import Settled, Store
 from sensors import Batch, Rejected
@@ -91,6 +92,7 @@ class Worker(Generic[M]):
         self._spools = spools
         self._prepare = prepare
         self._away_since: float | None = None
+        self._told: list[str] = []  # reasons, of this absence
         self._look_at = 0.0  # when to ask a database that is away again
         self._pause = FIRST_RETRY_S
         self._seldom = Seldom(log)
@@ -172,11 +174,15 @@ class Worker(Generic[M]):
                 self.metrics.database(up=True)
             answer = call()
         except DatabaseAway as error:
+            said = str(error)
             if self._away_since is None:
-                self._away_since, self._pause = started, FIRST_RETRY_S
-                self.metrics.database(up=False)
+                self._away_since, self._pause, self._told = started, FIRST_RETRY_S, [said]
                 kept = "are kept in the spool" if self._spools is not None else "wait unacknowledged"
                 log.warning("%s; readings %s until it is back", error, kept)
+            elif started - self._away_since > SPOOL_AFTER_S and len(self._told) == 1 and said not in self._told:
+                self._told.append(said)  # the first reason tells how it went away, this one why it does not come back
+                log.warning("still away: %s", error)
+            self.metrics.database(up=False, error=said)
             self._look_at = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LAST_RETRY_S)
             return None

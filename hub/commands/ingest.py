@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     urls = database_url(settings), broker_url(settings)
     stop = threading.Event()
     metrics = IngestMetrics()
-    metrics.database(up=False)  # until it has answered
+    metrics.database(up=False, error="not tried yet")
     running: list[Subscriber] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(_signals(stop))
@@ -117,7 +117,8 @@ def _once(call: Callable[[], None]) -> Callable[[], None]:
 def _health(metrics: IngestMetrics, running: Sequence[Subscriber]) -> dict[str, dict[str, Any]]:
     """Return whether the database and, once the worker runs, the broker can be worked with."""
     readings = metrics.readings
-    parts: dict[str, dict[str, Any]] = {"database": {"ok": metrics.database_up, "spooled": readings["spooled"]}}
+    database = {"ok": metrics.database_up, "spooled": readings["spooled"], "error": metrics.database_error}
+    parts: dict[str, dict[str, Any]] = {"database": database}
     for subscriber in running:
         state = subscriber.state
         parts["broker"] = {"ok": state.connected and not state.error, "queued": state.queued, "error": state.error}

@@ -25,6 +25,8 @@ from ingest.database import Database
 from ingest.migration import migrate
 from ingest.postgres import EmbeddedPostgres
 from ingest.postgres_lock import server_processes
+from ingest.publisher import Publisher
+from sensors import WorkError
 
 ROOT = Path(__file__).resolve().parents[2]
 RECOVERED_S = 10.0  # what is promised: a worker is back so soon after the end of what was wrong
@@ -83,6 +85,13 @@ class BrokerProcess:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def forget_all_and_restart(self) -> None:
+        """Kill it, and let it come back without any session, as with persistence off."""
+        self.kill()
+        for path in self._folder.glob("*.db*"):
+            path.unlink()
+        self.start()
 
     def close(self) -> None:
         self.kill()
@@ -272,6 +281,58 @@ class Proxy:
             self._forget(other)
 
 
+class Flow:
+    """A sensor that never rests; what it published must all be in the database once, whatever happens meanwhile."""
+
+    def __init__(self, url: str, *, per_s: float = 300.0, name: str = "flow", since_ms: int = 0) -> None:
+        self.name = name
+        self.publisher = Publisher(url, client_id=name, max_unacknowledged=5000, first_connect_s=0)
+        self.values: list[tuple[int, float]] = []
+        self._since_ms = since_ms or int(time.time() * 1000) - 3_600_000
+        self._per_s = per_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(1 / self._per_s):
+            time_ms, value = self._since_ms + len(self.values), float(len(self.values) % 90)
+            with contextlib.suppress(WorkError):  # the backlog is full while nothing is acknowledged
+                self.publisher.publish(
+                    f"city/test/{self.name}", json.dumps({"t": time_ms, "speed_kmh": value}), timeout_s=0.1
+                )
+                self.values.append((time_ms, value))
+
+    @property
+    def acknowledged(self) -> int:
+        return self.publisher.acknowledged
+
+    def goes_on(self, what: str, *, within_s: float = 60.0, n: int = 50) -> None:
+        """Wait for some more PUBACKs."""
+        before = self.acknowledged
+        until(lambda: self.acknowledged > before + n, f"PUBACKs {what}", within_s)
+
+    def recovers(self, worker: WorkerProcess) -> None:
+        """Check the promise: soon after the end of what was wrong the worker is ready and takes readings."""
+        end = time.monotonic() + RECOVERED_S
+        until(worker.ready, f"a ready worker; it said: {worker.said[-2000:]}", RECOVERED_S)
+        before = self.acknowledged
+        until(lambda: self.acknowledged > before, "a PUBACK", max(end - time.monotonic(), 0.0))
+
+    def finish(self) -> list[tuple[int, float]]:
+        """Publish no more, wait for the last PUBACK, and return what must be in the database."""
+        self._stop.set()
+        self._thread.join()
+        assert self.publisher.drain(60), self.publisher.backlog()
+        self.publisher.close()
+        return self.values
+
+    def give_up(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.publisher.close()
+
+
 @pytest.fixture(name="until")
 def until_fixture() -> Callable[..., Any]:
     return until
@@ -323,6 +384,53 @@ def worker_of(tmp_path: Path) -> Iterator[Callable[..., WorkerProcess]]:
     yield make
     for one in made:
         one.kill()
+
+
+@pytest.fixture
+def flow_to() -> Iterator[Callable[..., Flow]]:
+    """Make sensors that publish without a rest."""
+    made: list[Flow] = []
+
+    def make(url: str, **options: Any) -> Flow:
+        made.append(Flow(url, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.give_up()
+
+
+@pytest.fixture
+def settled(stored: Callable[..., Any]) -> Callable[..., dict[str, int]]:
+    """End a flow and check that its readings are in the database once, and that the worker's counts say so."""
+
+    def check(flow: Flow, worker: WorkerProcess, url: str) -> dict[str, int]:
+        published = flow.finish()
+        until(lambda: (c := worker.counts())["in flight"] == c["spooled"] == 0, "an empty spool")
+        assert stored(url, flow.name) == published
+        counts = worker.counts()
+        assert (counts["conflict"], counts["rejected"]) == (0, 0)
+        assert "Traceback" not in worker.said
+        return counts
+
+    return check
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[Path, str], None]]:
+    """Mount small file systems with given options."""
+    places: list[Path] = []
+
+    def mount(place: Path, options: str) -> None:
+        place.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True)
+        if done.returncode:
+            pytest.skip(f"NO RIGHT TO MOUNT a file system for the test: {done.stderr.decode().strip()}")
+        places.append(place)
+
+    yield mount
+    for place in places:
+        subprocess.run(["umount", "-l", place], check=True)
 
 
 @pytest.fixture
