@@ -1,4 +1,4 @@
-"""One file of a spool: records ``CTSP``, length, CRC-32, topic, payload, one behind the other, and damage in between."""
+"""One file of a spool: records (``CTSP``, length, CRC-32, topic, payload) one behind the other, and what is damaged."""
 
 import logging
 import os

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hub.commands import replay_rejected
 from hub.commands.arguments import port
 from hub.commands.fleet import broker_url, database_url
-from hub.commands.replay_rejected import replay
 from hub.log import configure_log
 from hub.settings import Settings
 from hub.worker_page import worker_page
@@ -54,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics-port", type=port, metavar="N", help="serve /metrics, /healthz and /readyz on this port of 127.0.0.1"
     )
+    replay_rejected.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.read(os.environ)
     configure_log(settings.log)
     if args.action == "replay-rejected":
-        replay(settings)
+        replay_rejected.replay(settings, args)
         return 0
+    replay_rejected.refuse_without_replay(args)
     clock = CityClock.parse(settings.clock, wall=time.time)
     urls = database_url(settings), broker_url(settings)
     stop = threading.Event()

@@ -217,6 +217,23 @@ def test_a_worker_that_waits_for_both_ends_at_once_when_it_is_told_to(start: Sta
     assert "secret" not in said + "".join(worker.first_lines)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--reason", "not_json"], "--reason is for 'ingest replay-rejected'"),
+        (["replay-rejected", "--reason", "ugly"], "--reason: invalid choice: 'ugly'"),
+        (["replay-rejected", "--topic", "a/#/b"], "--topic: "),
+        (["replay-rejected", "--since", "2026-06-15T00:00:00"], "--since: must be a time with zone"),
+    ],
+)
+def test_options_of_a_replay_are_checked(start: Start, options: list[str], sentence: str) -> None:
+    worker = start("mqtt://127.0.0.1:1", *options, ready="")
+    said = worker.communicate(timeout=60)[1]
+    assert worker.returncode == 2
+    assert sentence in said
+    assert "Traceback" not in said
+
+
 def _until(true: Callable[[], bool], within_s: float = 30.0) -> None:
     end = time.monotonic() + within_s
     while not true():
