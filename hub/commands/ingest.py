@@ -54,6 +54,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics-port", type=port, metavar="N", help="serve /metrics, /healthz and /readyz on this port of 127.0.0.1"
     )
+    parser.add_argument(
+        "--metrics-host", default="127.0.0.1", metavar="H", help="address for --metrics-port, 0.0.0.0 in a container"
+    )
     replay_rejected.configure(parser)
 
 
@@ -74,7 +77,9 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_signals(stop))
         if args.metrics_port is not None:
-            address = stack.enter_context(worker_page(args.metrics_port, metrics, lambda: _health(metrics, running)))
+            address = stack.enter_context(
+                worker_page(args.metrics_port, metrics, lambda: _health(metrics, running), host=args.metrics_host)
+            )
             say(f"metrics at {address}/metrics")
         client_id = stack.enter_context(session(settings.state, args.shared_group))
         database = stack.enter_context(Database(urls[0]))
