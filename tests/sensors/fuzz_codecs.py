@@ -24,7 +24,7 @@ from sensors.payload import TopicRule, decoder
 RULES = (
     TopicRule("city/#", "citytwin"),
     TopicRule("/hfp/#", "hfp"),
-    TopicRule("ngsi/#", "ngsi"),
+    TopicRule("ngsi/#", "ngsi", options={"zone": "Europe/Madrid"}),
     TopicRule(
         "v1.1/#", "sensorthings", options={"streams": {"7": {"sensor": "D1", "quantity": "speed_kmh", "unit": "m/s"}}}
     ),
