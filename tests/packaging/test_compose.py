@@ -1,5 +1,6 @@
 """compose.yaml and what it mounts: valid, typed as our commands want it, and without a secret."""
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from hub.cli import _parser
+from ingest.broker.access import hash_password
 from ingest.publisher import Publisher
 from ingest.subscriber import Subscriber
 from sensors import WorkError
@@ -39,9 +41,10 @@ def values(node: object) -> Iterator[str]:
         yield str(node)
 
 
-def test_it_is_valid_by_the_compose_specification() -> None:
+@pytest.mark.parametrize("name", ["compose.yaml", "deploy/embedded.yaml"])
+def test_it_is_valid_by_the_compose_specification(name: str) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    done = subprocess.run([*command, str(ROOT / "compose.yaml")], capture_output=True, text=True)
+    done = subprocess.run([*command, str(ROOT / name)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -159,6 +162,49 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process.kill()
     process.wait()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def guarded_embedded(tmp_path: Path) -> Iterator[str]:
+    """The embedded broker with the words of deploy/embedded.yaml and the users of its example; returns host:port."""
+    text = (ROOT / "deploy" / "access.example.toml").read_text("utf-8")
+    for name in ("ingest", "hub", "D17"):
+        entry = f'name = "{name}"\npassword = '
+        assert entry + '""' in text
+        text = text.replace(entry + '""', f'{entry}"{hash_password(f"of{name}".encode())}"')
+    (tmp_path / "access.toml").write_text(text)
+    override = YAML(typ="safe").load((ROOT / "deploy" / "embedded.yaml").read_text("utf-8"))
+    service = override["services"]["mosquitto"]
+    words = [word.replace("0.0.0.0:1883", "127.0.0.1:0") for word in service["command"]]
+    words = [word.replace("/mosquitto/secrets", str(tmp_path)) for word in words]
+    assert service["entrypoint"] == ["python", "-m", "ingest.broker"]
+    command = [sys.executable, *service["entrypoint"][1:], *words]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["mqtt"].removeprefix("mqtt://")
+        process.kill()
+
+
+def test_the_embedded_broker_in_its_place_acknowledges_a_device_when_a_worker_has(guarded_embedded: str) -> None:
+    device = Publisher(f"mqtt://D17:ofD17@{guarded_embedded}", client_id="d")
+    device.publish("city/north/D17", b"1")
+    assert not device.drain(0.5), "nobody has it yet"
+    worker = Subscriber(
+        f"mqtt://ingest:ofingest@{guarded_embedded}",
+        client_id="citytwin-ingest-1", filters=["city/#", "/hfp/#"], shared_group="city",
+    )  # fmt: skip
+    messages = worker.payloads(20)
+    assert [message.payload for message in messages] == [b"1"]
+    assert not device.drain(0.5), "it is not committed yet"
+    worker.acknowledge(messages)
+    assert device.drain(20)
+    hub = Publisher(f"mqtt://hub:ofhub@{guarded_embedded}", client_id="h")
+    hub.publish("hub/alerts/centre", b"")
+    assert hub.drain(20)
+    for one in (device, hub, worker):
+        one.close()
+    with pytest.raises(WorkError):
+        Publisher(f"mqtt://D17:wrong@{guarded_embedded}", client_id="thief")
 
 
 def test_its_broker_lets_workers_read_and_a_device_publish_its_own_topic_only(guarded: str) -> None:
