@@ -13,7 +13,7 @@ import numpy as np
 from sensors import InputError
 from twin import Network
 from twin.gmns import Tables
-from twin.importers import FORMATS, import_tables
+from twin.importers import FORMATS, import_tables, with_detectors
 from twin.links import CLASS_NAMES
 
 
@@ -34,6 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     load.add_argument("--all-parts", action="store_true", help=parts)
     side = "OpenStreetMap: where traffic keeps (default: as the roundabouts turn)"
     load.add_argument("--driving-side", choices=("left", "right"), default="", help=side)
+    places = "table of detectors with places and headings, put on the links (CSV); may be repeated"
+    load.add_argument("--detectors", type=Path, action="append", default=[], metavar="FILE", help=places)
+    columns = "TOML: columns of the tables of detectors"
+    load.add_argument("--detector-map", dest="detector_map", type=Path, metavar="FILE", help=columns)
     _add_output(load)
     load.set_defaults(work=_import)
 
@@ -89,19 +93,26 @@ def _first_line(network: Network) -> str:
 
 
 def _import(args: argparse.Namespace) -> int:
-    return _write(
-        import_tables(
-            args.source,
-            form=args.form,
-            column_map=args.column_map,
-            additional=args.additional,
-            demand=args.demand,
-            service=args.service,
-            all_parts=args.all_parts,
-            driving_side=args.driving_side,
-        ),
-        args,
+    return _write(_tables(args), args)
+
+
+def _tables(args: argparse.Namespace) -> Tables:
+    """Return what is to be written; nobody else holds it, so that `_write` can let it go."""
+    tables = import_tables(
+        args.source,
+        form=args.form,
+        column_map=args.column_map,
+        additional=args.additional,
+        demand=args.demand,
+        service=args.service,
+        all_parts=args.all_parts,
+        driving_side=args.driving_side,
     )
+    if args.detector_map is not None and not args.detectors:
+        raise InputError("--detector-map names the columns of --detectors FILE, which is not given")
+    for path in args.detectors:
+        tables = with_detectors(tables, path, detector_map=args.detector_map)
+    return tables
 
 
 def _generate(args: argparse.Namespace) -> int:
