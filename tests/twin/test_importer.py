@@ -14,6 +14,7 @@ from sensors import InputError
 from twin import Network
 from twin.gmns import COLUMNS, write_tables
 from twin.importers import guess, import_tables
+from twin.importers.detector_map import DetectorMap
 from twin.importers.table import ColumnMap
 from twin.projection import projection, utm
 
@@ -495,9 +496,10 @@ def test_projections_are_their_own_inverse_to_a_tenth_of_a_millimetre(crs: str) 
 # Documentation
 
 
-def test_the_documented_column_map_is_one() -> None:
+def test_the_documented_column_maps_are_some() -> None:
     page = (Path(__file__).parents[2] / "docs" / "network.md").read_text("utf-8")
-    (text,) = re.findall(r"```toml\n(.*?)```", page, re.S)
+    text, of_detectors = re.findall(r"```toml\n(.*?)```", page, re.S)
+    assert DetectorMap.parse("docs/network.md", of_detectors).columns["lat"]
     mapping = ColumnMap.parse("docs/network.md", text)
     assert mapping.columns["from_lon"] == "POINT_1_LNG"
     assert mapping.defaults["lanes"] == 2
