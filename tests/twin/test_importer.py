@@ -498,7 +498,8 @@ def test_projections_are_their_own_inverse_to_a_tenth_of_a_millimetre(crs: str) 
 
 def test_the_documented_column_maps_are_some() -> None:
     page = (Path(__file__).parents[2] / "docs" / "network.md").read_text("utf-8")
-    text, of_detectors = re.findall(r"```toml\n(.*?)```", page, re.S)
+    texts = re.findall(r"```toml\n(.*?)```", page, re.S)
+    text, of_detectors = (next(t for t in texts if column in t) for column in ("from_node_id", "[heading]"))
     assert DetectorMap.parse("docs/network.md", of_detectors).columns["lat"]
     mapping = ColumnMap.parse("docs/network.md", text)
     assert mapping.columns["from_lon"] == "POINT_1_LNG"
