@@ -150,7 +150,8 @@ def read_extract(source: Path, *, service: bool = False) -> Extract:
 
 def _walk(file: "osmium.io.File", extract: Extract, *, service: bool, name: str) -> None:
     filters = (
-        (osmium.filter.TagFilter(*words.POINT_KINDS), NODE),
+        # By key: osmium 4.3.2 crashes on damaged nodes when a filter of tags has several pairs.
+        (osmium.filter.KeyFilter(*sorted({key for key, _ in words.POINT_KINDS})), NODE),
         (osmium.filter.KeyFilter("highway", "building"), WAY),
         (osmium.filter.TagFilter(("type", "restriction")), RELATION),
     )
@@ -189,6 +190,8 @@ def _tags(item: OSMEntity) -> dict[str, str]:
 
 
 def _take_point(extract: Extract, node: Node, tags: dict[str, str]) -> None:
+    if not words.point_kind(tags):
+        return
     if node.location.valid():
         extract.points.append(Point(node.id, (node.location.lon, node.location.lat), tags))
     else:
