@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from ingest.broker.options import Options
 from sensors import InputError
 from sensors.clock import CityClock
 from sensors.codecs import OPTIONS
@@ -53,6 +54,8 @@ class City:
         Folder of the network that ``citytwin serve`` serves; in the file relative to the file's folder.
     webhook_url
         Receives alerts as Alertmanager v4 JSON; empty: none.
+    broker
+        How the embedded broker is set up.
     """
 
     name: str = "citytwin"
@@ -68,6 +71,7 @@ class City:
     network: Path | None = None
     webhook_url: str = ""
     alert_topic: str = "hub/alerts"
+    broker: Options = field(default_factory=Options)
 
     @classmethod
     def read(cls, path: Path) -> "City":
@@ -79,7 +83,7 @@ class City:
             Names the file, the key and what would be right, for every fault at once.
         """
         document = read_toml(path)
-        faults = unknown_keys(document, ("city", "ingest", "twin", "notify", "topic"), where=str(path))
+        faults = unknown_keys(document, ("city", "ingest", "twin", "notify", "broker", "topic"), where=str(path))
         values: dict[str, Any] = {}
         for section, keys in _SECTIONS.items():
             table = document.get(section, {})
@@ -100,6 +104,8 @@ class City:
                     values[target] = kind(value * factor) if numeric else value
         values["topics"], topic_faults = _topics(document.get("topic"), path)
         faults += topic_faults
+        values["broker"], broker_faults = _broker(document.get("broker", {}), path)
+        faults += broker_faults
         if "network" in values:
             values["network"] = path.parent / Path(values["network"]).expanduser()
         city = cls(**{key: value for key, value in values.items() if value is not None})
@@ -131,6 +137,15 @@ _SECTIONS: dict[str, dict[str, tuple[str, type, float]]] = {
     "twin": {"snapshot_every_s": ("snapshot_every_s", float, 1)},
     "notify": {"webhook_url": ("webhook_url", str, 1), "alert_topic": ("alert_topic", str, 1)},
 }
+
+
+def _broker(table: object, path: Path) -> tuple[Options | None, list[str]]:
+    if not isinstance(table, dict):
+        return None, [f"{path}: [broker] must be a table"]
+    try:
+        return Options.of_table(table, folder=path.parent, where=f"{path}: [broker]"), []
+    except InputError as error:
+        return None, list(error.faults)
 
 
 def _topics(rows: object, path: Path) -> tuple[tuple[TopicRule, ...] | None, list[str]]:

@@ -7,6 +7,7 @@ import os
 import secrets
 import ssl
 from collections.abc import Callable
+from typing import Protocol
 
 from ingest.broker.access import Access
 from ingest.broker.connection import Connection
@@ -54,6 +55,13 @@ def check_loopback(host: str) -> str:
     )
 
 
+class Writing(Protocol):
+    """What gathers output while one read is handled: a connection, or a subscriber in this process."""
+
+    def write_out(self) -> None:
+        """Write or hand over what has gathered."""
+
+
 class Broker:
     """An MQTT 3.1, 3.1.1 and 5 broker that acknowledges through.
 
@@ -83,7 +91,8 @@ class Broker:
         self.router = Router(self.settings, self.counters, self.ledger, self.now)
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
-        self.dirty: set[Connection] = set()
+        self.dirty: set[Writing] = set()
+        self._draining = False
         self._paused: set[Connection] = set()
         self._flushing = False
         self._servers: list[asyncio.Server] = []
@@ -277,8 +286,14 @@ class Broker:
 
     # flow
 
+    def drain(self) -> None:
+        """Take no further publications from now on: what has come is to be finished before the broker stops."""
+        self._draining = True
+
     def pressed(self) -> bool:
         """Return whether publishers are to wait, whoever they are."""
+        if self._draining:
+            return True
         over = self.ledger.unacknowledged_bytes > self.settings.limits.max_unacknowledged_bytes_total
         return over or bool(self.router.congested)
 
@@ -309,6 +324,8 @@ class Broker:
 
     def _resume_paused(self) -> None:
         limit = self.settings.limits.max_unacknowledged_bytes_total
+        if self._draining:
+            return
         if self.ledger.unacknowledged_bytes > limit * 0.75 or not self.router.relieved():
             return
         for connection in [c for c in self._paused if not c.over_limits(0.5)]:
