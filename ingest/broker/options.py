@@ -73,9 +73,11 @@ class Options:
         for key, value in table.items():
             if key not in names:
                 faults.append(f"{where}: unknown key {key!r}, the nearest is {_nearest(key, names)!r}")
+            elif key == "limits" and not isinstance(value, dict):
+                faults.append(f"{where}: limits is {value!r}, must be a table of the names in docs/broker.md")
             elif key == "limits":
                 try:
-                    values[key] = limits_of(value if isinstance(value, dict) else {"": value}, where=f"{where} limits")
+                    values[key] = limits_of(value, where=f"{where} limits")
                 except InputError as error:
                     faults += error.faults
             elif not isinstance(value, str) or not value:

@@ -27,6 +27,7 @@ log = logging.getLogger("ingest.broker")
 
 TICK_S = 0.5
 PORTS_TRIED = 200
+MOST_SURPLUS = 64  # connections over the limit that are told so; further ones are closed at once
 
 
 def check_loopback(host: str) -> str:
@@ -91,6 +92,7 @@ class Broker:
         self.router = Router(self.settings, self.counters, self.ledger, self.now)
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
+        self.surplus: set[Connection] = set()  # over the limit, and only kept to be told so
         self.dirty: set[Writing] = set()
         self._draining = False
         self._paused: set[Connection] = set()
@@ -194,12 +196,15 @@ class Broker:
     # connections
 
     def opened(self, connection: Connection) -> None:
-        """Take a new connection, unless there are too many."""
+        """Take a new connection; one over the limit may still say CONNECT, to learn the reason."""
         self.connections.add(connection)
         self.counters.connections += 1
-        if len(self.connections) > self.settings.limits.max_connections:
+        limit = self.settings.limits.max_connections
+        if len(self.connections) - len(self.surplus) <= limit:
+            return
+        self.surplus.add(connection)
+        if len(self.surplus) > MOST_SURPLUS:
             self.counters.refused += 1
-            limit = self.settings.limits.max_connections
             connection.end(f"refused: {limit} connections are open", level=logging.WARNING, abort=True)
 
     def make_up_id(self) -> str:
@@ -229,6 +234,7 @@ class Broker:
     def closed(self, connection: Connection) -> None:
         """Let go of a connection: its will, its session, what it waits for."""
         self.connections.discard(connection)
+        self.surplus.discard(connection)
         self._paused.discard(connection)
         self.dirty.discard(connection)
         session = connection.session
