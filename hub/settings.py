@@ -267,7 +267,7 @@ def _url_faults(values: Mapping[str, Any]) -> list[str]:
     faults = []
     url = values.get("database_url", "postgresql://")
     if not url.startswith(("postgresql://", "postgres://")):
-        faults.append(f"CITYTWIN_DATABASE_URL is {_masked(url)!r}, must start with postgresql://")
+        faults.append(f"CITYTWIN_DATABASE_URL is {masked(url)!r}, must start with postgresql://")
     url = values.get("mqtt_url", "mqtt://localhost")
     try:
         parts = urlsplit(url)
@@ -275,7 +275,7 @@ def _url_faults(values: Mapping[str, Any]) -> list[str]:
     except ValueError:
         good = False
     if not good:
-        faults.append(f"CITYTWIN_MQTT_URL is {_masked(url)!r}, must be mqtt://[user:password@]host:port or mqtts://...")
+        faults.append(f"CITYTWIN_MQTT_URL is {masked(url)!r}, must be mqtt://[user:password@]host:port or mqtts://...")
     return faults
 
 
@@ -289,7 +289,7 @@ def _listen_faults(text: str | None) -> list[str]:
     return [f"CITYTWIN_MQTT_LISTEN is {text!r}, must be host:port such as 127.0.0.1:1883, with port 0 for a free one"]
 
 
-def _masked(url: str) -> str:
+def masked(url: str) -> str:
     """Return a URL that may be printed: without what stands between the user and the host."""
     head, at, tail = url.rpartition("@")
     if not at:
