@@ -1,8 +1,8 @@
 """From publish to commit at a steady rate: the worst of a hundred, beside the broker's own hop and one commit.
 
-Messages go out every 10 ms as a device fleet sends them. *Committed* is when the PUBACK comes back: with the direct path
-it follows the COMMIT. The hop is a QoS 0 message through the same broker at the same rate to a bare subscriber, the commit
-one transaction of the store with as many readings as one linger of the worker gathers, both measured in the same run.
+Messages go out every 10 ms as a device fleet sends them. *Committed* is when the PUBACK comes back: with the direct
+path it follows the COMMIT. The hop is a QoS 0 message through the same broker at the same rate to a bare subscriber,
+the commit one transaction of the store with as many readings as come in two ticks, both measured in the same run.
 """
 
 import argparse
