@@ -22,7 +22,8 @@ class Retention:
     store
         What is kept there.
     clock
-        The city's: a replay of last year keeps last year.
+        The city's: a replay of last year keeps last year. Should it stand ahead of the newest reading, that one counts:
+        a machine whose clock jumps years ahead must not delete what it has.
     retention_s
         How long things are kept, s of city time; infinite: for ever.
     every_s
@@ -65,6 +66,9 @@ class Retention:
         since = self._clock.now() - self._retention_s
         if not self._clock.started or since <= 0.0:
             return 0
+        newest = self._store.database.fetch("SELECT extract(epoch FROM max(time))::float8 FROM latest")[0][0]
+        if newest is not None:
+            since = min(since, newest - self._retention_s)
         weeks = self._store.retain(since=since)
         if weeks:
             log.info(

@@ -16,7 +16,7 @@ MADE_ANEW = frozenset(
     (
         *("network", "scenario", "seed", "_demand", "city", "notes", "chart", "_greens", "repeat_s", "trips"),
         *("unreachable", "guidance", "env", "roster", "control", "roads", "traffic", "_until", "_own_processes"),
-        *("agenda", "lights", "threads", "_window_s", "window_s", "inlink", "_junctions", "_plans"),
+        *("agenda", "lights", "threads", "_window_s", "window_s", "inlink", "_junctions", "_plans", "_first", "_last"),
     )
 )
 

@@ -160,6 +160,7 @@ class Simulation:
         self._cuts = events.cuts_of(self.scenario, self.city) if state is None else state.value("_cuts")
         self._window_s = window_s
         self.roads, self.window_s = self._lay_roads(self._cuts)
+        self._note_ends()
         self._until, self._own_processes = until_s, bool(processes)
         self._start = start_s
         if repeat_s is not None and densities is None and state is None:
@@ -238,6 +239,11 @@ class Simulation:
         least = max(2, self.threads)
         return engine_blocks.divide(roads, self.city.node_xy, n_blocks, least_blocks=least, longest_s=longest)
 
+    def _note_ends(self) -> None:
+        """Look up the first and the last part of every link: one was cut."""
+        self._first = np.flatnonzero(self.roads.part["first"])
+        self._last = np.append(self._first[1:], len(self.roads.part)) - 1
+
     def _run(self, until: float) -> None:
         if until > self._time:
             engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
@@ -261,11 +267,9 @@ class Simulation:
 
     def cumulative(self) -> Cumulative:
         """Return what has entered and left every link so far, and the time spent there."""
-        roads, traffic = self.roads, self.traffic
-        first = np.flatnonzero(roads.part["first"])
-        last = np.concatenate([first[1:], [len(roads.part)]]) - 1
-        entered, left = traffic.entry["entered"][first], traffic.exit["left"][last]
-        spent = traffic.exit["left_sum"][last] - traffic.entry["entered_sum"][first] + (entered - left) * self._time
+        entry, leaving = self.traffic.entry, self.traffic.exit
+        entered, left = entry["entered"][self._first], leaving["left"][self._last]
+        spent = leaving["left_sum"][self._last] - entry["entered_sum"][self._first] + (entered - left) * self._time
         return Cumulative(self._time, entered, left, spent)
 
     def measure(self, since: Cumulative) -> LinkMeasure:
@@ -341,6 +345,7 @@ class Simulation:
             return length
         self.window_s = window
         self._cuts, self.roads = cuts, done.roads
+        self._note_ends()
         self.control.move(done.part, done.queue)
         self.use(done.traffic)
         self.guidance.roads_changed()

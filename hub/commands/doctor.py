@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hub import ports
-from hub.settings import Settings, unknown_variables, masked
+from hub.settings import Settings, masked, unknown_variables
 from ingest.database import Database
 from ingest.postgres import binary_folders
 from sensors import InputError, WorkError
