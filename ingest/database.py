@@ -251,4 +251,5 @@ def _readable(descriptor: int) -> bool:
 
 def _last_line(error: psycopg.Error) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Is the server running")]  # it follows the reason
     return lines[-1].removeprefix("connection failed: ") if lines else "no reason given"
