@@ -22,6 +22,7 @@ from ingest.publisher import Publisher
 from ingest.store import Store
 from sensors.clock import CityClock
 from twin import Network
+from twin.furniture import link_zones
 from twin.placement import place_detectors
 
 DEMANDS = ("demand.csv", "trips.csv")
@@ -49,7 +50,7 @@ def assemble(
     store = Store(database, unverified_limit=settings.city.max_unverified_sensors)
     if demo is not None:
         network = _played(network, demo)
-    store.register(network.sensors)
+    store.register(network.sensors, zones=link_zones(network.nodes, network.links, network.zones))
     clock = _demo_clock(store, demo) if demo is not None else CityClock.parse(settings.clock, wall=time.time)
     desk = Desk(database, AlertBook(rules, places=NetworkPlaces(network)), now=clock.now, wall=time.time)
     notifier = _notifier(settings, mqtt_url, desk)

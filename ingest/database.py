@@ -18,6 +18,7 @@ Row = tuple[Any, ...]
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 Connection = psycopg.Connection[Row]
 UniqueViolation = errors.UniqueViolation
+InsufficientPrivilege = errors.InsufficientPrivilege
 CheckViolation = errors.CheckViolation  # also what a row without a partition raises
 
 PORT = "5432"
@@ -211,7 +212,7 @@ class Database:
         said = " ".join((error.diag.message_primary or str(error)).split())
         state = error.sqlstate or ""
         role = self._parameters.get("user") or "of this login"
-        if isinstance(error, errors.InsufficientPrivilege):
+        if isinstance(error, InsufficientPrivilege):
             return WorkError(f"{self.name}: role {role!r} lacks a right ({said}): GRANT it, or use the owner's URL")
         if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.InvalidSchemaName):
             return WorkError(f"{self.name}: {said}; it is not, or no longer, a database of citytwin: start again")
