@@ -13,7 +13,7 @@ from ingest import statements
 from ingest.catalogue import Catalogue, storable
 from ingest.catalogue import Series as Entry
 from ingest.database import CheckViolation, Connection, Database, Row, UniqueViolation
-from ingest.rows import Rows
+from ingest.rows import Integers, Rows
 from ingest.series import EARLIEST_MS, LATEST_MS, Series, batch_of
 from sensors import QUANTITIES, Batch, Quantity, Reason, Rejected, Sensor
 from sensors.reading import Quality
@@ -149,7 +149,7 @@ class Store:
             origin = origin or _as_json(batch)
             rows, refused = self._rows(batch, origin)
             rejected = [*batch.rejected, *refused]
-            self._ensure_partitions(rows)
+            self.ensure_weeks(rows.time_ms)
             staged = self._staged_batches > 0
             self._staged_batches -= staged
             try:
@@ -158,7 +158,7 @@ class Store:
                 self._staged_batches = STAGED_AFTER_REPEAT
             except CheckViolation:  # retention dropped a week between our look and our write
                 self._weeks.clear()
-                self._ensure_partitions(rows)
+                self.ensure_weeks(rows.time_ms)
             return self._transact(batch, rows, rejected, origin, staged=True, sift=sift)
 
     def register(self, sensors: Iterable[Sensor], *, zones: Mapping[str, str] | None = None) -> int:
@@ -276,8 +276,13 @@ class Store:
         )
         return rows.take(good).sorted(), rejected
 
-    def _ensure_partitions(self, rows: Rows) -> None:
-        weeks = np.unique((rows.time_ms - FIRST_MONDAY_MS) // WEEK_MS).tolist()
+    def forget_weeks(self) -> None:
+        """Look again at which partitions are there: another process may have dropped some."""
+        self._weeks.clear()
+
+    def ensure_weeks(self, time_ms: Integers) -> None:
+        """Make the partitions in which readings of these times, (n,) ms since 1970 UTC, will lie."""
+        weeks = np.unique((time_ms - FIRST_MONDAY_MS) // WEEK_MS).tolist()
         for week in weeks:
             if week not in self._weeks:
                 start_ms = FIRST_MONDAY_MS + week * WEEK_MS
@@ -305,31 +310,23 @@ class Store:
         sift: Sift | None,
     ) -> Settled:
         received_us = round(batch.received_at * 1e6)
-        firsts = rows.firsts()
         with self.database.connection() as connection:
-            if staged:
-                stored, kept = statements.insert_new(connection, firsts, received_us)
-            else:
-                stored, kept = statements.copy(connection, firsts, received_us), firsts.raw
-            kept_of_row = kept[rows.groups()]
-            agrees = rows.raw == kept_of_row
-            if stored:
-                statements.note_rollups(connection, firsts)
+            placed = statements.place(connection, rows, received_us, staged=staged)
+            agrees = rows.raw == placed.kept
             conflicts = [
                 Rejected(
                     *origin(int(rows.position[i])),
                     Reason.CONFLICT,
-                    f"{_described(batch, int(rows.position[i]))}, before it was {kept_of_row[i] / rows.scale[i]}",
+                    f"{_described(batch, int(rows.position[i]))}, before it was {placed.kept[i] / rows.scale[i]}",
                 )
                 for i in np.flatnonzero(~agrees).tolist()
             ]
-            statements.update_latest(connection, firsts.take(firsts.raw == kept).newest(), received_us)
             refused = rejected + conflicts
             statements.insert_rejected(connection, sift(connection, refused) if sift else refused, received_us)
             counts = Counts(
                 received=len(batch) + len(batch.rejected),
-                stored=stored,
-                duplicate=len(rows) - stored - len(conflicts),
+                stored=placed.stored,
+                duplicate=len(rows) - placed.stored - len(conflicts),
                 conflict=len(conflicts),
                 rejected=len(rejected),
             )
