@@ -4,7 +4,7 @@ Two times matter: ``time``, the end of what was measured, and ``received_at``, s
 leaves out what was received later; ``corrected`` overlays the last correction recorded by then, without void readings.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,7 +157,7 @@ def gaps(
     return Gaps(np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.int64))
 
 
-def stream(database: Database, *, since: float, until: float, rows: int = 10_000) -> Iterator[Batch]:
+def stream(database: Database, *, since: float, until: float, rows: int = 10_000) -> Generator[Batch, None, None]:
     """Yield all readings with since <= time < until by series and time, so many at once, from a cursor on the server.
 
     The memory of neither side grows with the answer. The generator holds a connection until it ends or is closed.

@@ -96,6 +96,8 @@ def buckets(
 
 def network_curve(database: Database, quantity: str, *, since: float, until: float) -> Buckets:
     """Return the mean of a quantity over all series by five minutes; ``least`` and ``greatest`` are not known (NaN)."""
+    if not storable(quantity):
+        return buckets_of([])
     return buckets_of(
         database.fetch(
             "SELECT (extract(epoch FROM time) * 1000)::int8, n_good, total / n_good, 'NaN'::float8, 'NaN'::float8"
