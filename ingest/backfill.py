@@ -22,7 +22,7 @@ from sensors.quality import SeriesMemory, flag
 from sensors.reading import Quality
 from sensors.recorded_table import Block
 
-BLOCK_READINGS = 100_000
+BLOCK_READINGS = 300_000  # of 100,000 each costs the server 30 % more: fewer of a series lie side by side
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ def test_killed_command_goes_on_and_nothing_is_lost_or_doubled(database: Databas
     path = tmp_path / "long.csv"
     with path.open("w", encoding="utf-8") as file:
         file.write("sensor_id,time,speed_kmh,flow_veh_h\n")
-        for minute in range(900):
+        for minute in range(1800):
             when = stamp(60 * minute)
             file.writelines(f"D{sensor},{when},{40 + minute % 7},{sensor}\n" for sensor in range(250))
     command = [sys.executable, "-m", "hub.cli", "replay", str(path), "--speed", "max", "--to", "database"]
@@ -159,11 +159,11 @@ def test_killed_command_goes_on_and_nothing_is_lost_or_doubled(database: Databas
             assert process.poll() is None, "it was done before it could be killed"
         process.kill()
     marked = database.fetch("SELECT rows_done FROM backfill")[0][0]
-    assert 0 < marked < 225_000
+    assert 0 < marked < 450_000
     done = subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()
-    assert first == "received 450000, stored 450000, duplicate 0, conflict 0, rejected 0"
-    assert second == "long.csv: 225000 messages, 0 of them exact duplicates"
-    assert f"goes on after {marked} of 225000 rows" in done.stderr
-    assert database.fetch("SELECT count(*), count(DISTINCT (series_id, time)) FROM reading_raw") == [(450_000, 450_000)]
+    assert first == "received 900000, stored 900000, duplicate 0, conflict 0, rejected 0"
+    assert second == "long.csv: 450000 messages, 0 of them exact duplicates"
+    assert f"goes on after {marked} of 450000 rows" in done.stderr
+    assert database.fetch("SELECT count(*), count(DISTINCT (series_id, time)) FROM reading_raw") == [(900_000, 900_000)]
