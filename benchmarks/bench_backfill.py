@@ -73,7 +73,7 @@ STORED = "(SELECT quantity, value FROM reading JOIN series USING (series_id)) AS
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the file, three readings each")
+    parser.add_argument("--rows", type=int, default=100_000, help="rows of the file, three readings each")
     rows = parser.parse_args().rows
     seconds: dict[str, float] = {}
     found: dict[str, list[tuple[object, ...]]] = {}

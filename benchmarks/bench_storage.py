@@ -69,7 +69,7 @@ def size(database: Database, level: Level) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=4_000_000)
+    parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("--series", type=int, default=200)
     parser.add_argument("--url", help="a server whose login may create databases; without it one of our own")
     args = parser.parse_args()

@@ -1,5 +1,6 @@
 """Makes the app of a hub from settings, network and the addresses of database and broker."""
 
+import logging
 import time
 import uuid
 from dataclasses import replace
@@ -47,6 +48,7 @@ def assemble(
     """
     database = Database(database_url)
     migrate(database)
+    log.info("%s: %s, PostgreSQL %s", database.name, database.level(), database.version())
     store = Store(database, unverified_limit=settings.city.max_unverified_sensors)
     if demo is not None:
         network = _played(network, demo)

@@ -129,13 +129,18 @@ class Database:
         self.close()
 
     def level(self) -> Level:
-        """Return what the database offers: TimescaleDB by licence, or plain PostgreSQL."""
+        """Return what holds the readings: TimescaleDB by licence, or plain PostgreSQL.
+
+        An extension that came after the tables holds none of them: then they are plain.
+        """
         installed = self.fetch(
-            "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
+            "SELECT current_setting('timescaledb.license', true),"
+            " (SELECT relkind FROM pg_class WHERE oid = to_regclass('reading_raw'))"
+            " FROM pg_extension WHERE extname = 'timescaledb'"
         )
-        if not installed:
+        if not installed or installed[0][1] == "p":
             return Level.PLAIN
-        return Level.APACHE if installed[0][0] == "apache" else Level.COMMUNITY
+        return Level.COMMUNITY if installed[0][0] == "timescale" else Level.APACHE
 
     def enable_timescale(self) -> None:
         """Create the extension where the server has it; without the right or the preloaded library, plain will do."""

@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         limit = int(settings.city.spool_bytes)
         spools = stack.enter_context(Spools(settings.state / "spool", client_id, limit_bytes=limit))
         running.append(subscriber)
-        say(f"{client_id} takes readings into {database.name}")
+        say(f"{client_id} takes readings into {database.name} ({database.level()})")
         Worker(subscriber, store, batcher, metrics=metrics, spools=spools).run(stop)
     say(", ".join(f"{count} {result}" for result, count in metrics.readings.items()))
     return 0
