@@ -85,14 +85,13 @@ def settle_roles(connection: Connection, *, name: str) -> None:
 
 def settle_again(database: Database) -> bool:
     """Return whether a role is there without its rights which this login may give: it was made after the migration."""
-    return bool(
-        database.fetch(
-            "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = ANY(%s)"
-            " AND NOT has_table_privilege(rolname, 'rollup_zone', 'SELECT'))"
-            " AND pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('rollup_zone')",
-            ([READER, WRITER],),
-        )[0][0]
+    rows = database.fetch(
+        "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = ANY(%s)"
+        " AND NOT has_table_privilege(rolname, 'rollup_zone', 'SELECT'))"
+        " AND pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('rollup_zone')",
+        ([READER, WRITER],),
     )
+    return bool(rows and rows[0][0])
 
 
 def _missing(connection: Connection) -> tuple[str, ...]:

@@ -57,6 +57,20 @@ def empty(postgres: EmbeddedPostgres) -> Iterator[Database]:
             maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture
+def others(empty: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, ...]]:
+    """Return names for the roles that are not there: roles belong to the server, which other tests share."""
+    names = tuple(f"{role}_{next(_numbers)}" for role in ROLES)
+    for name, other in zip(("READER", "WRITER", "OWNER"), names, strict=True):
+        monkeypatch.setattr(f"ingest.roles.{name}", other)
+    monkeypatch.setattr("ingest.roles.ROLES", names)
+    yield names
+    for role in names:
+        if empty.fetch("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)):
+            empty.execute(f"DROP OWNED BY {role}")
+            empty.execute(f"DROP ROLE {role}")
+
+
 def test_everything_that_the_schema_makes_has_an_owner_who_is_no_superuser(database: Database) -> None:
     Store(database).write(Batch.of([reading()], received_at=MONDAY))  # makes a partition
     owners = database.fetch(
@@ -144,13 +158,8 @@ def test_a_login_of_the_owner_role_drops_what_is_old(database: Database) -> None
 
 
 def test_who_may_not_make_roles_is_told_so_in_one_line_and_has_a_working_database(
-    empty: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    empty: Database, others: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Roles belong to the server, which other tests share: here they have names that are not there.
-    others = tuple(f"{role}_{next(_numbers)}" for role in ROLES)
-    for name, other in zip(("READER", "WRITER", "OWNER"), others, strict=True):
-        monkeypatch.setattr(f"ingest.roles.{name}", other)
-    monkeypatch.setattr("ingest.roles.ROLES", others)
     with login(empty, None) as plain:
         empty.execute(f"GRANT CREATE ON SCHEMA public TO {plain.fetch('SELECT current_user')[0][0]}")
         migrate(plain)
@@ -163,11 +172,28 @@ def test_who_may_not_make_roles_is_told_so_in_one_line_and_has_a_working_databas
         for role in others:
             empty.execute(f"CREATE ROLE {role}")
         migrate(plain)
+        assert empty.fetch("SELECT has_table_privilege(%s, 'reading', 'SELECT')", (others[0],)) == [(True,)]
+        assert empty.fetch("SELECT has_table_privilege(%s, 'reading_raw', 'INSERT')", (others[1],)) == [(True,)]
+
+
+def test_a_login_that_may_make_roles_is_no_superuser_and_hands_its_tables_over(
+    empty: Database, others: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    with login(empty, None, "CREATEROLE") as maker:
+        name = maker.fetch("SELECT current_user")[0][0]
+        empty.execute(f"ALTER DATABASE {empty.fetch('SELECT current_database()')[0][0]} OWNER TO {name}")
         try:
-            assert empty.fetch("SELECT has_table_privilege(%s, 'reading', 'SELECT')", (others[0],)) == [(True,)]
-            assert empty.fetch("SELECT has_table_privilege(%s, 'reading_raw', 'INSERT')", (others[1],)) == [(True,)]
+            migrate(maker)
+            assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
+            owner = "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relname IN ('reading_raw', 'reading')"
+            assert maker.fetch(owner) == [(others[2],)]
+            store = Store(maker)
+            assert store.write(Batch.of([reading()], received_at=MONDAY)).stored == 1
+            assert store.retain(since=MONDAY + 30 * 86_400) == 1
         finally:
-            for role in others:
+            empty.execute(f"ALTER DATABASE {empty.fetch('SELECT current_database()')[0][0]} OWNER TO CURRENT_USER")
+            for role in others:  # made by the login, which could not be dropped before them
+                empty.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER")
                 empty.execute(f"DROP OWNED BY {role}")
                 empty.execute(f"DROP ROLE {role}")
 
