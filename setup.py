@@ -26,7 +26,7 @@ setup(
     package_data={
         "": ["py.typed"],
         "ingest": ["schema/*.sql"],
-        "twin.importers": ["maps/*.toml"],
+        "twin.importers": ["maps/*.toml", "detector_maps/*.toml"],
         "hub": ["static/*", "static/**/*"],
     },
     cmdclass={"build_py": BuildWithConfig},

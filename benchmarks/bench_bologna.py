@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peer import Run, geh
-from benchmarks.workload import Float, Long, Workload
+from benchmarks.workload import Long, Workload
 from simulation import Demand, Simulation, compile_kernels
 from twin import Network
-from twin.geometry import step_lengths
 from twin.importers import import_tables
+from twin.matching import Streets
 
 HORIZON_S = 7200.0
 HOUR_S = 3600.0
@@ -26,7 +26,6 @@ NETWORK, SIGNALS = "bologna_joined.net.xml.gz", "bologna_joined_tls.add.xml"
 ROUTES = ("bologna_joined_demand_0800_0900.rou.xml.gz", "bologna_joined_busses.rou.xml.gz")
 LOOPS = "loop_counts_hourly_2024-01_2024-03.csv.gz"
 # A loop belongs to the nearest link that runs its way: its own edge id is wrong for a third of them.
-NEAR_M, ALIKE_DEGREES = 40.0, 45.0
 NO_DATA = "NO REAL INPUT DATA: set CITYTWIN_TEST_DATA to the shared data folder, or give --data"
 
 
@@ -135,30 +134,15 @@ def loops(folder: Path, network: Network) -> dict[int, tuple[str, float]]:
             if np.is_busday(day) and day > np.datetime64("2024-01-07"):  # after the holidays
                 counts[key].append(float(row["h08"]))
     found: dict[int, list[tuple[str, float]]] = defaultdict(list)
+    streets = Streets(network)
     for key, hours in counts.items():
         row = where[key]
-        heading = (float(row["angle_deg"]) + 90.0) % 360.0  # given anticlockwise from north, wanted from east
-        link = _nearest(network, np.array([float(row["lon"]), float(row["lat"])]), heading)
+        heading = -float(row["angle_deg"])  # given anticlockwise from north
+        place = np.array([[float(row["lon"]), float(row["lat"])]])
+        link = int(streets.match(place, np.array([heading])).link[0])
         if link >= 0:
             found[link].append((row["street"], float(np.mean(hours))))
     return {link: (rows[0][0], float(np.mean([count for _, count in rows]))) for link, rows in sorted(found.items())}
-
-
-def _nearest(network: Network, point: Float, heading: float) -> int:
-    """Return the nearest link that runs a way, -1 when none is near."""
-    scale = step_lengths(point + np.array([[0.0, 0.0], [1e-3, 0.0], [1e-3, 1e-3]])) / 1e-3
-    best, chosen = NEAR_M, -1
-    for link, line in enumerate(network.links.geometry):
-        xy = (line - point) * scale
-        step = np.diff(xy, axis=0)
-        square = np.maximum((step**2).sum(axis=1), 1e-9)
-        share = np.clip(-(xy[:-1] * step).sum(axis=1) / square, 0.0, 1.0)
-        away = np.hypot(*(xy[:-1] + share[:, None] * step).T)
-        nearest = int(np.argmin(away))
-        way = np.degrees(np.arctan2(step[nearest, 1], step[nearest, 0]))
-        if away[nearest] < best and abs((way - heading + 180.0) % 360.0 - 180.0) <= ALIKE_DEGREES:
-            best, chosen = float(away[nearest]), link
-    return chosen
 
 
 def main() -> None:

@@ -14,8 +14,8 @@ Health = Callable[[], Mapping[str, Mapping[str, Any]]]
 
 
 @contextlib.contextmanager
-def worker_page(port: int, metrics: IngestMetrics, health: Health) -> Iterator[str]:
-    """Serve ``/metrics``, ``/healthz`` and ``/readyz`` to this machine only, and yield the address.
+def worker_page(port: int, metrics: IngestMetrics, health: Health, *, host: str = "127.0.0.1") -> Iterator[str]:
+    """Serve ``/metrics``, ``/healthz`` and ``/readyz``, to this machine only by default, and yield the address.
 
     Parameters
     ----------
@@ -56,17 +56,17 @@ def worker_page(port: int, metrics: IngestMetrics, health: Health) -> Iterator[s
             """Say nothing: a scraper asks every few seconds."""
 
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), Page)
+        server = ThreadingHTTPServer((host, port), Page)
     except OSError as error:
         raise WorkError(
-            f"port {port} of 127.0.0.1 cannot be used ({error.strerror}): "
+            f"port {port} of {host} cannot be used ({error.strerror}): "
             "stop the program that has it, or give --metrics-port 0 for a free one"
         ) from None
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="page", daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://{host}:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()

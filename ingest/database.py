@@ -21,6 +21,8 @@ UniqueViolation = errors.UniqueViolation
 InsufficientPrivilege = errors.InsufficientPrivilege
 CheckViolation = errors.CheckViolation  # also what a row without a partition raises
 
+MISSING = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction, errors.InvalidSchemaName)
+
 PORT = "5432"
 DEFAULTS = {
     "application_name": "citytwin",
@@ -219,7 +221,7 @@ class Database:
         role = self._parameters.get("user") or "of this login"
         if isinstance(error, InsufficientPrivilege):
             return WorkError(f"{self.name}: role {role!r} lacks a right ({said}): GRANT it, or use the owner's URL")
-        if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.InvalidSchemaName):
+        if isinstance(error, MISSING):
             return WorkError(f"{self.name}: {said}; it is not, or no longer, a database of citytwin: start again")
         if lost and not state:
             return DatabaseAway(f"{self.name} cannot be reached ({_last_line(error)})")

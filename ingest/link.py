@@ -24,7 +24,7 @@ log = logging.getLogger("ingest.link")
 
 RECEIVE_BYTES = 1 << 18
 KEEP_ALIVE_S = 60
-SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.1, 4.0  # with the jitter at most 6 s: a worker is back within 10 s
 MAX_FRAME_BYTES = 268_435_455  # what MQTT allows
 GOODBYE_S = 1.0
 
@@ -160,6 +160,8 @@ class Link:
         self._out = memoryview(b"")
         self._up = False
         self._refused = False
+        self._told = ""  # the error of which the log knows
+        self._patient = False
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._wake_read, self._wake_write = socket.socketpair()
@@ -190,8 +192,9 @@ class Link:
         WorkError
             When there is no connection within that time, or the broker refuses it.
         """
+        self._patient = within_s <= 0
         self._thread.start()
-        if within_s <= 0:
+        if self._patient:
             return
         with self._changed:
             self._changed.wait_for(lambda: self.connections > 0 or self._refused, timeout=within_s)
@@ -227,6 +230,7 @@ class Link:
                 self._refused = True
             else:
                 self._up = True
+                self._told = ""
                 self.connections += 1
             self._changed.notify_all()
         if self._up:
@@ -244,6 +248,15 @@ class Link:
                 log.warning("%s lost the MQTT broker at %s, it tries again", self._name, self._address)
         self._endpoint.lost()
 
+    def _tell(self) -> None:
+        """Say once why there is no connection; whoever waits for the first one is told by `start`."""
+        if self._patient and self.connections == 0 and self.error != self._told:
+            self._told = self.error
+            log.warning(
+                "%s cannot connect to the MQTT broker at %s (%s), it tries again",
+                self._name, self._address, self.error,
+            )  # fmt: skip
+
     # the network thread
 
     def _run(self) -> None:
@@ -260,6 +273,8 @@ class Link:
                 self.error = getattr(error, "strerror", None) or str(error) or type(error).__name__
             else:
                 self._converse()
+            if not self._stop.is_set():
+                self._tell()
             # A connection that ends at once (a second client with the same identifier) is not made again at once.
             lasted = time.monotonic() - since > LONGEST_WAIT_S
             wait_s = SHORTEST_WAIT_S if lasted else min(2 * wait_s, LONGEST_WAIT_S)

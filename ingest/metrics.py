@@ -33,7 +33,7 @@ class IngestMetrics:
         self._reasons: Counter[str] = Counter()
         self._batches = 0
         self._seconds = 0.0
-        self._database_up = True
+        self._database_up, self._database_error = True, ""
 
     def take(self, n: int) -> None:
         """Count readings that were received and are now in flight."""
@@ -58,15 +58,20 @@ class IngestMetrics:
         """Count readings that have come out of the spool and are in flight again."""
         self.spool(-n)
 
-    def database(self, *, up: bool) -> None:
-        """Note whether the database answered the last time."""
+    def database(self, *, up: bool, error: str = "") -> None:
+        """Note whether the database answered the last time, and what was wrong."""
         with self._mutex:
-            self._database_up = up
+            self._database_up, self._database_error = up, error
 
     @property
     def database_up(self) -> bool:
         """Whether the database answered the last time."""
         return self._database_up
+
+    @property
+    def database_error(self) -> str:
+        """Why it did not answer; empty when it did."""
+        return self._database_error
 
     @property
     def readings(self) -> dict[str, int]:

@@ -5,10 +5,11 @@ database, and ``replayed_at`` says since when. What still cannot be used stays a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from ingest.batcher import Decode, Flag
+from ingest.broker.topics import matches
 from ingest.database import Connection, Database
 from ingest.statements import kept
 from ingest.store import Counts, Store
@@ -19,6 +20,29 @@ PAGE_ROWS = 500  # at most 32 MB of payloads
 _FINAL = str(Reason.CONFLICT)
 
 _Key = tuple[str, bytes, str, str]  # topic, payload, reason, detail
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which rows of ``rejected`` are tried; without anything, all.
+
+    Parameters
+    ----------
+    reason
+        Rows of this reason only.
+    topic
+        Rows whose topic this MQTT topic filter matches.
+    since : s since 1970 UTC
+        Rows received then or later.
+    """
+
+    reason: Reason | None = None
+    topic: str | None = None
+    since: float | None = None
+
+    def has(self, row: "Row") -> bool:
+        """Return whether a row is tried, as far as the database was not asked already."""
+        return self.topic is None or matches(self.topic, row.topic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +104,8 @@ def replay_rejected(
     now: float,
     retention_s: float,
     future_s: float,
+    chosen: Chosen | None = None,
+    clock_was_wrong: bool = False,
     flag: Flag | None = None,
     progress: Callable[[Replayed], None] = lambda _: None,
 ) -> Replayed:
@@ -94,6 +120,10 @@ def replay_rejected(
         City time, s since 1970 UTC: when the readings became known, and from which their age is counted.
     retention_s, future_s
         A time must be within [now - retention_s, reception + future_s]: waiting does not mend a clock that ran ahead.
+    chosen
+        Which rows; without it, all.
+    clock_was_wrong
+        Judge times by ``now`` instead of by the reception: it was the city clock that stood wrong, not the sensors'.
     flag
         Sets the flags of doubtful values.
     progress
@@ -104,21 +134,27 @@ def replay_rejected(
     DatabaseAway, WorkError
         As `Store.settle`; what was committed before remains.
     """
+    chosen = chosen or Chosen()
     last = int(database.fetch("SELECT coalesce(max(rejected_id), 0) FROM rejected")[0][0])
     total, after = Replayed(), 0
-    while rows := _page(database, after, last):
+    while rows := _page(database, chosen, after, last):
         after = rows[-1].rejected_id
+        rows = [row for row in rows if chosen.has(row)]
+        if clock_was_wrong:
+            rows = [replace(row, received_at=now) for row in rows]
         total += _Page(rows, decode, now=now, retention_s=retention_s, future_s=future_s, flag=flag).store(store)
         progress(total)
     return total
 
 
-def _page(database: Database, after: int, last: int) -> list[Row]:
+def _page(database: Database, chosen: Chosen, after: int, last: int) -> list[Row]:
+    reason = None if chosen.reason is None else str(chosen.reason)
     found = database.fetch(
         "SELECT rejected_id, extract(epoch FROM received_at)::float8, topic, payload, reason, detail FROM rejected"
         " WHERE rejected_id > %s AND rejected_id <= %s AND replayed_at IS NULL AND reason <> %s"
-        " ORDER BY rejected_id LIMIT %s",
-        (after, last, _FINAL, PAGE_ROWS),
+        " AND (%s::text IS NULL OR reason = %s OR starts_with(reason, %s || ' (cut'))"
+        " AND (%s::float8 IS NULL OR received_at >= to_timestamp(%s)) ORDER BY rejected_id LIMIT %s",
+        (after, last, _FINAL, reason, reason, reason, chosen.since, chosen.since, PAGE_ROWS),
     )
     return [Row(*row) for row in found]
 

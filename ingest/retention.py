@@ -20,7 +20,8 @@ class Retention(Chore):
     store
         What is kept there.
     clock
-        The city's: a replay of last year keeps last year.
+        The city's: a replay of last year keeps last year. Should it stand ahead of the newest reading, that one counts:
+        a machine whose clock jumps years ahead must not delete what it has.
     retention_s
         How long things are kept, s of city time; infinite: for ever.
     every_s
@@ -56,6 +57,9 @@ class Retention(Chore):
                 log.info("this role may not drop what is old: that is left to a process with the owner's role")
                 self._told = True
             return 0
+        newest = self._store.database.fetch("SELECT extract(epoch FROM max(time))::float8 FROM latest")[0][0]
+        if newest is not None:
+            since = min(since, newest - self._retention_s)
         weeks = self._store.retain(since=since)
         if weeks:
             log.info(

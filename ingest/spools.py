@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ingest.spool import SUFFIX, Spool, Spoolable
+from ingest.segment import Spoolable
+from ingest.spool import SUFFIX, Spool
 from sensors import WorkError
 
 LOOK_EVERY_S = 60.0  # for spools that nobody has any more

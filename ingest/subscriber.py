@@ -1,9 +1,10 @@
 """Receives at QoS 1 in a persistent session; a message is acknowledged when its caller says so, after the commit."""
 
+import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from ingest.broker.topics import filter_fault
 from ingest.link import BulkReading, Frames, Link
 from sensors import InputError, WorkError
 
+log = logging.getLogger(__name__)
 MESSAGE_OVERHEAD_BYTES = 200  # the objects around a payload
 MAX_TOPICS_CACHED = 65_536
 MAX_FILTER_LEVELS = 1_000
@@ -81,6 +83,8 @@ class Subscriber:
         Name of a shared subscription (``$share/<name>/...``), for several workers at a broker that has it.
     first_connect_s
         How long to wait for the first subscription; 0 returns at once and connects when the broker comes.
+    on_subscribed
+        Called in the network thread when the broker has granted the filters, again after each reconnect.
     bulk
         Read whole buffers instead of single packets; False is paho's own way.
 
@@ -101,6 +105,7 @@ class Subscriber:
         max_queued_bytes: int = 64 << 20,
         shared_group: str | None = None,
         first_connect_s: float = 10.0,
+        on_subscribed: Callable[[], None] = lambda: None,
         bulk: bool = True,
     ) -> None:
         faults = [fault for text in filters if (fault := filter_fault(text, max_levels=MAX_FILTER_LEVELS))]
@@ -123,6 +128,7 @@ class Subscriber:
         self._epoch = 0
         self._acknowledgements: list[bytes] = []
         self._topics: dict[bytes, str] = {}
+        self._granted = on_subscribed
         self._refused: str | None = None
         self._subscribed = False
         self._closed = False
@@ -213,6 +219,10 @@ class Subscriber:
             self._refused = f"refuses to subscribe to {', '.join(map(repr, refused))}" if refused else None
             self._subscribed = not refused
             self._changed.notify_all()
+        if refused:
+            log.warning("the MQTT broker %s: check its access rules", self._refused)
+        else:
+            self._granted()
 
     # the link calls these
 

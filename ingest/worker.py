@@ -9,13 +9,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from ingest.batcher import Batcher, Gathered, M
 from ingest.database import DatabaseAway
 from ingest.metrics import IngestMetrics
+from ingest.segment import Record
 from ingest.seldom import Seldom
-from ingest.spool import Record, SpoolFull
+from ingest.spool import SpoolFull
 from ingest.spools import Spools
 from ingest.store import Settled, Store
 from sensors import Batch, Rejected
@@ -26,6 +27,8 @@ SHOWN_BYTES = 60  # of a rejected payload, in the log
 IDLE_S = 0.2  # how soon a stop is noticed while nothing comes in
 SPOOL_AFTER_S = 1.0  # a restart of the database is shorter
 DRAINED_AT_ONCE = 10_000  # records between two looks at what has come in
+
+T = TypeVar("T")
 
 
 class Source(Protocol[M]):
@@ -59,6 +62,8 @@ class Worker(Generic[M]):
         Where messages go while the database is away; it is emptied when the database is back.
     max_age_s
         A message waits at most so long for others to share its transaction.
+    prepare
+        Called before the first write, until it does not raise `DatabaseAway`: it makes the tables.
     drain_s
         After a stop, how long to go on with what has arrived. What is left stays unacknowledged and comes again.
     """
@@ -72,6 +77,7 @@ class Worker(Generic[M]):
         committed: Callable[[Batch], None] | None = None,
         metrics: IngestMetrics | None = None,
         spools: Spools | None = None,
+        prepare: Callable[[], None] | None = None,
         max_age_s: float = 0.005,
         drain_s: float = 5.0,
     ) -> None:
@@ -84,7 +90,9 @@ class Worker(Generic[M]):
         self._max_age_s = max_age_s
         self._drain_s = drain_s
         self._spools = spools
+        self._prepare = prepare
         self._away_since: float | None = None
+        self._told: list[str] = []  # reasons, of this absence
         self._look_at = 0.0  # when to ask a database that is away again
         self._pause = FIRST_RETRY_S
         self._seldom = Seldom(log)
@@ -98,6 +106,8 @@ class Worker(Generic[M]):
             When the database refuses for a reason that does not pass by itself.
         """
         while not stop.is_set():
+            if self._prepare is not None:
+                self._reach(lambda: True)
             busy = self._empty_spool()
             self._round(0.0 if busy else IDLE_S, stop)
         deadline = time.monotonic() + self._drain_s
@@ -143,16 +153,36 @@ class Worker(Generic[M]):
     def _settle(self, gathered: Gathered[Any]) -> Settled | None:
         """Write a batch; None when the database is away, or was a moment ago."""
         started = time.monotonic()
+        settled = self._reach(lambda: self._store.settle(gathered.batch, origin=gathered.origin))
+        if settled is None:
+            return None
+        reasons = Counter(str(item.reason) for item in settled.rejected)
+        for item in {str(item.reason): item for item in settled.rejected}.values():  # the last of each reason
+            self._seldom.say(str(item.reason), reasons[str(item.reason)], partial(_refusal, item))
+        self.metrics.settle(settled.counts, reasons, seconds=time.monotonic() - started)
+        return settled
+
+    def _reach(self, call: Callable[[], T]) -> T | None:
+        """Return what a call to the database gives; None when it is away, or was a moment ago."""
+        started = time.monotonic()
         if self._away_since is not None and started < self._look_at:
             return None
         try:
-            settled = self._store.settle(gathered.batch, origin=gathered.origin)
+            if self._prepare is not None:
+                self._prepare()
+                self._prepare = None
+                self.metrics.database(up=True)
+            answer = call()
         except DatabaseAway as error:
+            said = str(error)
             if self._away_since is None:
-                self._away_since, self._pause = started, FIRST_RETRY_S
-                self.metrics.database(up=False)
+                self._away_since, self._pause, self._told = started, FIRST_RETRY_S, [said]
                 kept = "are kept in the spool" if self._spools is not None else "wait unacknowledged"
                 log.warning("%s; readings %s until it is back", error, kept)
+            elif started - self._away_since > SPOOL_AFTER_S and len(self._told) == 1 and said not in self._told:
+                self._told.append(said)  # the first reason tells how it went away, this one why it does not come back
+                log.warning("still away: %s", error)
+            self.metrics.database(up=False, error=said)
             self._look_at = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LAST_RETRY_S)
             return None
@@ -160,11 +190,7 @@ class Worker(Generic[M]):
             self.metrics.database(up=True)
             log.info("the database is back after %.1f s", time.monotonic() - self._away_since)
             self._away_since = None
-        reasons = Counter(str(item.reason) for item in settled.rejected)
-        for item in {str(item.reason): item for item in settled.rejected}.values():  # the last of each reason
-            self._seldom.say(str(item.reason), reasons[str(item.reason)], partial(_refusal, item))
-        self.metrics.settle(settled.counts, reasons, seconds=time.monotonic() - started)
-        return settled
+        return answer
 
     def _put_aside(self, gathered: Gathered[M], stop: threading.Event) -> bool:
         """Put the messages of a batch into the spool, and acknowledge them; whether that was done."""

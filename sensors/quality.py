@@ -68,6 +68,13 @@ class SeriesMemory:
         self.lanes = np.zeros(0)
         self.empty_ms = np.zeros(0, np.int64)  # newest interval without vehicles
 
+    def learn_lanes(self, lanes: Mapping[str, int]) -> None:
+        """Take lanes by sensor id that became known later."""
+        self._lanes_of.update(lanes)
+        for sensor_id, n in lanes.items():
+            if (sensor := self._sensors.get(sensor_id)) is not None:
+                self.lanes[sensor] = max(1, n)
+
     def positions(self, batch: Batch) -> Int:
         """Return the (n,) positions of a batch's series, entering those that are new."""
         known = self._series.get

@@ -12,8 +12,8 @@ import numpy as np
 from simulation.agenda import Appointments, Memory, Task
 from simulation.departures import Trips
 from simulation.fixed_routes import FixedRoutes
+from simulation.happening import Emergency
 from simulation.lights import Showing
-from simulation.scenario import Emergency
 from twin.compiled import CompiledNetwork
 
 if TYPE_CHECKING:

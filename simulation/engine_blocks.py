@@ -11,7 +11,6 @@ Source: Chandy and Misra (1979), Distributed simulation, IEEE Transactions on So
 """
 
 import math
-import threading
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ from simulation.engine_fence import add_atomically, observe, yield_processor
 from simulation.engine_kernel import kernel, wake
 from simulation.paving import MARGIN_S, MIN_LOOKAHEAD_S, lags
 from simulation.street import Records, Roads, Traffic, whole
+from simulation.threads import side_by_side
 from twin.compiled import Float
 
 Long = npt.NDArray[np.int64]
@@ -168,11 +168,4 @@ def run(roads: Roads, traffic: Traffic, since: float, until: float, *, window_s:
     if until == math.inf and n_blocks > 1:
         raise ValueError("a street in blocks runs up to a time that is not infinite")
     arguments = (roads, traffic, float(since), float(until), float(window_s), counters, threads)
-    helpers = [threading.Thread(target=_run_windows, args=arguments, daemon=True) for _ in range(threads - 1)]
-    for helper in helpers:
-        helper.start()
-    try:
-        _run_windows(*arguments)
-    finally:
-        for helper in helpers:
-            helper.join()
+    side_by_side(lambda: _run_windows(*arguments), threads)

@@ -67,9 +67,11 @@ def passes(
 
 
 @inner
-def _keep(traffic: Traffic, vehicle: int) -> None:
-    """Mark the cells of the path that lie before a vehicle."""
+def _keep(traffic: Traffic, vehicle: int, fixed: int, end_fixed: int) -> None:
+    """Mark the cells of the path that lie before a vehicle; given routes are kept anyway."""
     path, step = traffic.path, traffic.vehicle[vehicle].step
+    if fixed <= step < end_fixed:
+        return
     while path[step] >= 0:
         path[step] = -2 - path[step]
         step += 1
@@ -77,35 +79,43 @@ def _keep(traffic: Traffic, vehicle: int) -> None:
         path[step] = LAST_KEPT
 
 
+@inner
+def _moved(traffic: Traffic, vehicle: int, fixed: int, end_fixed: int) -> None:
+    """Tell a vehicle the new place of its route."""
+    step = traffic.vehicle[vehicle].step
+    traffic.vehicle[vehicle].step = step - fixed if fixed <= step < end_fixed else traffic.path[step]
+
+
 @kernel
-def compact(roads: Roads, traffic: Traffic, vehicles: Int, used: int, out: Int) -> int:
-    """Copy what lies before ``vehicles``, those under way, and those at origins to ``out``; return how much it is.
+def compact(roads: Roads, traffic: Traffic, vehicles: Int, used: int, fixed: int, end_fixed: int, out: Int) -> int:
+    """Copy what lies before ``vehicles``, those under way, and those at origins, to ``out``; return its new length.
 
     Vehicles share routes, one further on than the other: each cell is copied once. ``traffic.path`` is used up: cells
-    that are kept are marked first, then hold their new place.
+    that are kept are marked first, then hold their new place. Given routes, ``traffic.path[fixed:end_fixed]``, are left
+    to the caller: they come first in ``out``.
     """
     path = traffic.path
     for k in range(len(vehicles)):
         _fetch(traffic, vehicles, k)
-        _keep(traffic, vehicles[k])
+        _keep(traffic, vehicles[k], fixed, end_fixed)
     for origin in range(len(traffic.origin)):
         vehicle = whole(traffic.origin[origin].head)
         while vehicle >= 0:
-            _keep(traffic, vehicle)
+            _keep(traffic, vehicle, fixed, end_fixed)
             vehicle = whole(traffic.vehicle[vehicle].behind)
-    kept = 0
+    kept = end_fixed - fixed
     for k in range(used):
         cell = path[k]
-        if cell < -1:
+        if cell < -1 and not fixed <= k < end_fixed:
             out[kept] = -1 if cell == LAST_KEPT else -2 - cell
             path[k] = kept
             kept += 1
     for k in range(len(vehicles)):
         _fetch(traffic, vehicles, k)
-        traffic.vehicle[vehicles[k]].step = path[traffic.vehicle[vehicles[k]].step]
+        _moved(traffic, vehicles[k], fixed, end_fixed)
     for origin in range(len(traffic.origin)):
         vehicle = whole(traffic.origin[origin].head)
         while vehicle >= 0:
-            traffic.vehicle[vehicle].step = path[traffic.vehicle[vehicle].step]
+            _moved(traffic, vehicle, fixed, end_fixed)
             vehicle = whole(traffic.vehicle[vehicle].behind)
     return kept

@@ -6,7 +6,7 @@ Source: Tampere, Corthout, Cattrysse and Immers (2011), A generic class of first
 Research B 45(1), realised for single vehicles by start-time fair queueing (Goyal, Vin and Cheng 1996).
 """
 
-from simulation.engine_kernel import TIE_S, inner
+from simulation.engine_kernel import TIE_S, at, inner
 from simulation.engine_signal import earliest_green
 from simulation.street import UNKNOWN, Roads, Traffic, whole
 
@@ -16,8 +16,12 @@ RARE = 8  # a movement taken by fewer than one in this many is weighed as one in
 @inner
 def _start_tag(traffic: Traffic, queue: int, movement: int, part: int, origin: int) -> float:
     """Return the virtual time at which the head of ``queue`` (-1: of the origin) starts its turn before ``part``."""
-    tag = traffic.origin[origin].tag if queue < 0 else (traffic.movement[movement].tag if movement >= 0 else 0.0)
-    return float(max(tag, traffic.entry[part].virtual))
+    tag = 0.0
+    if queue < 0:
+        tag = traffic.origin[at(origin)].tag
+    elif movement >= 0:
+        tag = traffic.movement[at(movement)].tag
+    return float(max(tag, traffic.entry[at(part)].virtual))
 
 
 @inner
@@ -27,11 +31,14 @@ def charge(roads: Roads, traffic: Traffic, queue: int, movement: int, part: int,
     So each approach that waits for the same part leaves in proportion to its weight whatever its turning shares are,
     which is the oriented capacity of Tampere et al. (2011); who does not use a turn leaves it to the others.
     """
+    part = at(part)
     start = _start_tag(traffic, queue, movement, part, origin)
     traffic.entry[part].virtual = start
     if queue < 0:
+        origin = at(origin)
         traffic.origin[origin].tag = start + roads.part[part].origin_price
     elif movement >= 0:
+        queue, movement = at(queue), at(movement)
         served = traffic.queue[queue].served + 1
         traffic.queue[queue].served = served
         turns = min(RARE, served - traffic.movement[movement].served)
@@ -46,7 +53,9 @@ def turn(
     """Return whose turn it is among all that may move onto ``out`` at the instant ``time``: when, queue and origin."""
     rival, tag, nobody = False, 0.0, whole(-1)
     start_queue, start_origin, start = queue, origin, time
-    for k in range(whole(roads.node[node].queue), whole(roads.node[node].end_queue)):
+    node, out = at(node), at(out)
+    for queue_here in range(at(roads.node[node].queue), at(roads.node[node].end_queue)):
+        k = at(queue_here)
         if k != start_queue and traffic.queue_out[k] == out and traffic.queue_time[k] <= start + TIE_S:
             if not rival:
                 rival, tag = True, _tag_of(traffic, start_queue, out, start_origin)
@@ -64,7 +73,9 @@ def turn(
 
 @inner
 def _tag_of(traffic: Traffic, queue: int, out: int, origin: int) -> float:
-    movement = whole(traffic.slot[traffic.queue[queue].head].movement if queue >= 0 else -1)
+    movement = whole(-1)
+    if queue >= 0:
+        movement = whole(traffic.slot[at(traffic.queue[at(queue)].head)].movement)
     return float(_start_tag(traffic, queue, movement, out, origin))
 
 
@@ -78,14 +89,18 @@ def pace(roads: Roads, traffic: Traffic, queue: int, movement: int, out: int, sl
     cost a street capacity for good (a one-lane street, half of whose vehicles turn off and half of which give way to
     a quarter of its capacity: 0.69 instead of 0.75 veh/s, as in UXsim; 0.8 without discrete vehicles).
     """
+    queue, slot = at(queue), at(slot)
     headway = roads.queue[queue].headway
     schedule, lag = time, traffic.queue[queue].last - traffic.queue[queue].schedule
-    contested = out >= 0 and traffic.entry[out].last_from != queue and traffic.entry[out].last_from != UNKNOWN
+    contested = False
+    if out >= 0:
+        before = traffic.entry[at(out)].last_from
+        contested = before != queue and before != UNKNOWN
     if out >= 0 and (contested or lag > 0.0):
         due = max(traffic.slot[slot].time, traffic.queue[queue].schedule + headway)
         if contested:
             lag = headway
-            node = whole(roads.part[roads.queue[queue].part].to_node)
+            node = at(roads.part[at(roads.queue[queue].part)].to_node)
             if movement >= 0 and roads.node[node].cycle > 0.0:
                 due = earliest_green(roads, traffic, node, movement, due)
         schedule = min(time, max(due, time - lag))

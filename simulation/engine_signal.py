@@ -2,7 +2,7 @@
 
 import math
 
-from simulation.engine_kernel import TIE_S, inner, part_of_kernel
+from simulation.engine_kernel import TIE_S, at, inner, part_of_kernel
 from simulation.street import Roads, Traffic
 
 
@@ -15,9 +15,10 @@ def _gap(roads: Roads, traffic: Traffic, movement: int, rule: int, time: float, 
     number of those who look ahead, but it asks nothing of the future. Until the first of those has come in this green
     there is nobody to look out for, and no follow-up time.
     """
+    movement, rule = at(movement), at(rule)
     latest = -math.inf
-    for k in range(roads.yielding[rule].first, roads.yielding[rule].end):
-        latest = max(latest, traffic.movement[roads.rival[k]].last)
+    for k in range(at(roads.yielding[rule].first), at(roads.yielding[rule].end)):
+        latest = max(latest, traffic.movement[at(roads.rival[at(k)])].last)
     time = max(time, latest + roads.yielding[rule].gap)
     if latest >= start - TIE_S:
         time = max(time, traffic.movement[movement].last + roads.yielding[rule].follow_up)
@@ -30,13 +31,15 @@ def earliest_green(roads: Roads, traffic: Traffic, node: int, movement: int, tim
 
     Infinite when it never has. Vehicles to come may only make a yielding movement wait longer.
     """
+    node, movement = at(node), at(movement)
     cycle = roads.node[node].cycle
-    first, end = roads.movement[movement].green, roads.movement[movement].end_green
+    first, end = at(roads.movement[movement].green), at(roads.movement[movement].end_green)
     if first == end:
         return math.inf
     begin = roads.node[node].offset + math.floor((time - roads.node[node].offset) / cycle) * cycle
     while begin < math.inf:
-        for k in range(first, end):
+        for window in range(first, end):
+            k = at(window)
             start, stop = begin + roads.green_opens[k], begin + roads.green_closes[k]
             if time >= stop - TIE_S:
                 continue
@@ -55,5 +58,5 @@ def earliest_green(roads: Roads, traffic: Traffic, node: int, movement: int, tim
 @inner
 def yields(roads: Roads, traffic: Traffic, queue: int) -> bool:
     """Return whether the first vehicle of a queue waits for gaps, which each move may take from it."""
-    movement = traffic.slot[traffic.queue[queue].head].movement
-    return bool(movement >= 0 and roads.movement[movement].yields)
+    movement = traffic.slot[at(traffic.queue[at(queue)].head)].movement
+    return bool(movement >= 0 and roads.movement[at(movement)].yields)

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulation.engine_fence import fetch
-from simulation.engine_kernel import inner, kernel, part_of_kernel
+from simulation.engine_kernel import at, inner, kernel, part_of_kernel
 from simulation.street import Records, whole
 from twin.compiled import Float, Int
 
@@ -119,11 +119,12 @@ def push(heap: Long, n: int, key: int) -> int:
     k = n
     while k > 0:
         parent = (k - 1) >> 2
-        if heap[parent] <= key:
+        above = heap[at(parent)]
+        if above <= key:
             break
-        heap[k] = heap[parent]
+        heap[at(k)] = above
         k = parent
-    heap[k] = key
+    heap[at(k)] = key
     return n + 1
 
 
@@ -134,40 +135,43 @@ def pop(heap: Long, n: int) -> int:
     The least child is found without branches, which a processor would guess wrong half of the time.
     """
     n -= 1
-    key = heap[n]
-    heap[n] = LARGEST
+    key = heap[at(n)]
+    heap[at(n)] = LARGEST
     k, child = 0, 1
     while child < n:
-        left = child + int(heap[child + 1] < heap[child])
-        right = child + 2 + int(heap[child + 3] < heap[child + 2])
-        best = left + (right - left) * int(heap[right] < heap[left])
-        if heap[best] >= key:
+        left = child + int(heap[at(child + 1)] < heap[at(child)])
+        right = child + 2 + int(heap[at(child + 3)] < heap[at(child + 2)])
+        best = left + (right - left) * int(heap[at(right)] < heap[at(left)])
+        least = heap[at(best)]
+        if least >= key:
             break
-        heap[k] = heap[best]
+        heap[at(k)] = least
         k, child = best, 4 * best + 1
-    heap[k] = key if n > 0 else LARGEST
+    heap[at(k)] = key if n > 0 else LARGEST
     return n
 
 
 @inner
 def _open(s: Scratch, first: int) -> bool:
     """Return whether any in-link of a node is not reached, or somebody still waits to start there."""
+    first = at(first)
     bits = s.word[first].unreached
     for word in range(first + 1, s.word[first].end_word):
-        bits |= s.word[word].unreached
+        bits |= s.word[at(word)].unreached
     return bool(bits != 0)
 
 
 @part_of_kernel
 def _matters(s: Scratch, first: int) -> bool:
     """Return whether somebody needs the in-links of a node that are not reached yet; mostly they lead back."""
-    for word in range(first, s.word[first].end_word):
+    for number in range(first, s.word[at(first)].end_word):
+        word = at(number)
         bits = s.word[word].unreached
         if bits & s.word[word].asked:
             return True
-        place = whole(s.word[word].in_start)
+        place = at(s.word[word].in_start)
         while bits != 0:
-            if bits & 1 and _open(s, whole(s.link[place].word)):
+            if bits & 1 and _open(s, at(s.link[at(place)].word)):
                 return True
             bits >>= 1
             place += 1
@@ -177,9 +181,9 @@ def _matters(s: Scratch, first: int) -> bool:
 @inner
 def is_reached(chart: Map, place: int, s: Scratch) -> bool:
     """Return whether the link at ``place`` is reached."""
-    node = chart.end_node[place]
+    node = at(chart.end_node[at(place)])
     number = place - chart.in_start[node]
-    return bool((s.word[chart.word_start[node] + number // BITS].unreached >> (number % BITS)) & 1 == 0)
+    return bool((s.word[at(chart.word_start[node] + number // BITS)].unreached >> (number % BITS)) & 1 == 0)
 
 
 @part_of_kernel
@@ -197,49 +201,53 @@ def tree(chart: Map, node: int, remaining: int, everywhere: bool, s: Scratch) ->
         mask <<= 1
     mask -= 1
     n, n_settled = 0, 0
-    for word in range(chart.word_start[node], chart.word_start[node + 1]):
+    for number in range(chart.word_start[at(node)], chart.word_start[at(node + 1)]):
+        word = at(number)
         bits = s.word[word].unreached & ~SET_OFF
         s.word[word].unreached ^= bits
         asked = s.word[word].asked
-        place = whole(s.word[word].in_start)
+        place = at(s.word[word].in_start)
         while bits != 0:
+            place = at(place)
             away = s.link[place].cost
             s.link[place].distance = away
             s.link[place].next = ENDS
             if asked & 1:
-                s.settled[n_settled] = -1 - place
+                s.settled[at(n_settled)] = -1 - place
                 n_settled += 1
             n = push(s.heap, n, (np.float64(away).view(np.int64) & ~mask) | place)
             bits >>= 1
             asked >>= 1
             place += 1
     while n > 0 and n_settled < remaining:
-        taken = s.heap[0] & mask
+        taken = at(s.heap[0] & mask)
         n = pop(s.heap, n)
-        first = whole(s.link[taken].word)
+        first = at(s.link[taken].word)
         so_far, led, left = s.link[taken].distance, s.link[taken].led, False
-        for word in range(first, s.word[first].end_word):
+        for number in range(first, s.word[first].end_word):
+            word = at(number)
             if word > first:
-                led = chart.led[chart.led_start[taken] + word - first]
+                led = chart.led[at(chart.led_start[taken] + word - first)]
             bits = s.word[word].unreached & led
             if bits != 0:
                 s.word[word].unreached ^= bits
                 if bits & SET_OFF:
                     bits ^= SET_OFF
                     s.setting_off[first] = taken
-                    s.settled[n_settled] = first
+                    s.settled[at(n_settled)] = first
                     n_settled += 1
                 asked = s.word[word].asked
-                place = whole(s.word[word].in_start)
+                place = at(s.word[word].in_start)
                 while bits != 0:
                     if bits & 1:
+                        place = at(place)
                         away = so_far + s.link[place].cost
                         s.link[place].distance = away
                         s.link[place].next = taken
                         if asked & 1:
-                            s.settled[n_settled] = -1 - place
+                            s.settled[at(n_settled)] = -1 - place
                             n_settled += 1
-                        start = whole(s.link[place].word)
+                        start = at(s.link[place].word)
                         if away < s.word[start].best and _open(s, start):
                             s.word[start].best = away
                             fetch(s.link, s.word[start].in_start)
@@ -253,12 +261,12 @@ def tree(chart: Map, node: int, remaining: int, everywhere: bool, s: Scratch) ->
             continue
         if not everywhere and not _matters(s, first):
             for word in range(first, s.word[first].end_word):
-                s.word[word].unreached = 0
+                s.word[at(word)].unreached = 0
         elif s.word[first].best < math.inf:  # what was not worth a place in the heap so far is now
             s.word[first].best = math.inf
-            here = chart.from_node[taken]
+            here = at(chart.from_node[taken])
             for k in range(chart.out_start[here], chart.out_start[here + 1]):
-                place = whole(chart.out_place[k])
+                place = at(chart.out_place[at(k)])
                 if place != taken and is_reached(chart, place, s):
                     n = push(s.heap, n, (np.float64(s.link[place].distance).view(np.int64) & ~mask) | place)
     for k in range(n):
@@ -269,7 +277,8 @@ def tree(chart: Map, node: int, remaining: int, everywhere: bool, s: Scratch) ->
 @part_of_kernel
 def clear(chart: Map, s: Scratch) -> None:
     """Forget the tree."""
-    for word in range(len(chart.unreached)):
+    for number in range(len(chart.unreached)):
+        word = at(number)
         s.word[word].unreached = chart.unreached[word]
         s.word[word].best = math.inf
 
@@ -277,8 +286,8 @@ def clear(chart: Map, s: Scratch) -> None:
 @inner
 def movement_between(chart: Map, link: int, after: int) -> int:
     """Return the movement from one link to another."""
-    for movement in range(chart.movement_start[link], chart.movement_start[link + 1]):
-        if chart.movement_to[movement] == after:
+    for movement in range(chart.movement_start[at(link)], chart.movement_start[at(link + 1)]):
+        if chart.movement_to[at(movement)] == after:
             return int(movement)
     return FORBIDDEN
 
@@ -287,13 +296,14 @@ def movement_between(chart: Map, link: int, after: int) -> int:
 def _write(chart: Map, place: int, path: Int, used: int, s: Scratch) -> int:
     """Write the path from the end of a link behind ``path[:used]`` and return how much is used then, -1: too much."""
     while used < len(path):
+        place = at(place)
         if s.step[place] < 0:
             s.step[place] = used
         after = whole(s.link[place].next)
         if after == ENDS:
-            path[used] = ENDS
+            path[at(used)] = ENDS
             return used + 1
-        path[used] = movement_between(chart, chart.link[place], chart.link[after])
+        path[at(used)] = movement_between(chart, chart.link[place], chart.link[at(after)])
         used += 1
         place = after
     return -1

@@ -4,8 +4,8 @@ import math
 from collections.abc import Container
 from typing import NamedTuple
 
+from simulation.happening import AssetFailure
 from simulation.lights import DARK, FLASHING
-from simulation.scenario import AssetFailure
 from twin import Network
 
 

@@ -16,7 +16,7 @@ leaves); where none can be reached, the end of the link.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,9 @@ from simulation.engine_kernel import kernel
 from simulation.engine_tree import Map
 from simulation.street import Roads, Traffic, whole
 from twin.compiled import CompiledNetwork, Float, Int
+
+if TYPE_CHECKING:
+    from simulation.simulation import Simulation
 
 Long = npt.NDArray[np.int64]
 
@@ -303,3 +306,25 @@ def _put(
         traffic.vehicle[vehicle].link_enter = now - driven
         traffic.vehicle[vehicle].free_time = -driven
         traffic.vehicle[vehicle].distance = -place
+
+
+def place(simulation: "Simulation", made: Filling) -> npt.NDArray[np.bool_]:
+    """Put vehicles on their links, each on a route that leads on from there, and return which have found room."""
+    n, roads = len(made), simulation.roads
+    times, share = np.full(n, simulation.time_s), simulation.scenario.routing.share
+    vehicles, records = simulation.roster.admit(simulation.traffic, np.arange(n), times, share)
+    simulation.use(simulation.traffic._replace(vehicle=records))
+    cost, start = roads.link["free_time"], (-1 - made.link).astype(np.int32)
+    destination = made.destination.copy()
+    for _ in range(2):
+        path, used = simulation.traffic.path, simulation.guidance.used
+        routes = routing.plan_routes(simulation.chart, cost, start, destination, path, used, threads=simulation.threads)
+        destination = np.where(routes.first < 0, simulation.city.to_node[made.link], destination).astype(np.int32)
+    simulation.guidance.keep_path(routes.path, routes.used)
+    simulation.traffic.vehicle["step"][vehicles] = routes.step
+    ways = other_ways(simulation.city, roads, made.link, routes.step, destination, simulation.traffic.path, routes.used)
+    simulation.guidance.keep_path(ways.path, ways.used)
+    put(roads, simulation.traffic, vehicles, made, destination, ways, simulation.time_s)
+    simulation.trips.destination[:n] = destination
+    simulation.traffic.wake[:] = simulation.time_s  # everyone looks: a bound that is too early does no harm
+    return destination >= 0

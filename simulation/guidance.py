@@ -41,6 +41,7 @@ class Guidance:
         self._routing = simulation.scenario.routing
         self._map = simulation.chart
         self.used = 0  # of the store of routes
+        self._fixed = (0, 0)  # where in the store the given routes stand, which are never forgotten
         self.next_dispatch = simulation.time_s
         self._moved = False  # routes in the store, or vehicles to other ones, since the kernel last looked
         self._costed: Cumulative | None = None
@@ -71,7 +72,13 @@ class Guidance:
     def assign(self, routes: FixedRoutes) -> None:
         """Let each trip set off on its route; those without one choose."""
         self.routes, self._given = routes, routes.given
-        self._movement = routes.movements(self._simulation.city)
+        cells = routes.movements(self._simulation.city)
+        begin, end, path = self.used, self.used + len(cells), self._simulation.traffic.path
+        if end > len(path) // 2:
+            path = routing.lengthened(path, 2 * end)
+        path[begin:end] = cells
+        self._fixed = (begin, end)
+        self.keep_path(path, end)
 
     def dispatching(self) -> Generator[simpy.Event, object, None]:
         """Send off the vehicles of each interval on routes that are good now."""
@@ -93,12 +100,16 @@ class Guidance:
 
     def state(self) -> dict[str, object]:
         """Return what a saved state holds; the routes are among the kernel's arrays."""
-        return {"cost": self.cost, "costed": self._costed, "used": self.used, "next_dispatch": self.next_dispatch}
+        state = {"cost": self.cost, "costed": self._costed, "next_dispatch": self.next_dispatch}
+        return state | {"used": self.used, "fixed": self._fixed}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Go on from a saved state, whose routes are in the store."""
         self.cost, self._costed = state["cost"], state["costed"]
-        self.used, self.next_dispatch = state["used"], state["next_dispatch"]
+        self.used, self._fixed, self.next_dispatch = state["used"], state["fixed"], state["next_dispatch"]
+        begin, end = self._fixed
+        if end - begin < len(self.routes.link):  # the saved run had a nearer horizon, and so fewer trips
+            self.assign(self.routes)
 
     def closures_changed(self, reroute: Sequence[int] = ()) -> None:
         """Plan anew those who have not left yet; with ``reroute`` also those with one of these links before them."""
@@ -208,16 +219,11 @@ class Guidance:
 
     def _follow(self, vehicles: Int, rows: Long) -> Int:
         """Give vehicles their fixed routes and return their first links."""
-        cells, length = self.routes.cells(rows)
-        path, used = self._simulation.traffic.path, self.used
-        if not len(cells):
+        if not len(vehicles):
             return np.zeros(0, np.int32)
-        if used + len(cells) > len(path):
-            path = routing.lengthened(path, used + len(cells))
-        path[used : used + len(cells)] = self._movement[cells]
-        self._simulation.traffic.vehicle["step"][vehicles] = used + np.cumsum(length) - length
-        self.keep_path(path, used + len(cells))
-        return self.routes.link[self.routes.start[rows]]
+        start = self.routes.start[rows]
+        self._simulation.traffic.vehicle["step"][vehicles] = self._fixed[0] + start
+        return self.routes.link[start]
 
     # --- store ------------------------------------------------------------------------------------------------------
 
@@ -229,7 +235,9 @@ class Guidance:
 
     def _make_room(self) -> None:
         """Forget old routes once they may be half of the store."""
-        if self.used > len(self._simulation.traffic.path) // 2:
+        begin, end = self._fixed
+        fixed = end - begin
+        if self.used - fixed > (len(self._simulation.traffic.path) - fixed) // 2:
             self._forget_routes()
 
     def forget_routes(self) -> None:
@@ -244,8 +252,12 @@ class Guidance:
         size = len(traffic.path)
         path = np.zeros(size, np.int32)
         vehicles, _ = engine_riders.riders(simulation.roads, traffic)
-        used = engine_guidance.compact(simulation.roads, traffic, vehicles, self.used, path)
-        if used > size // 4:  # else it would be full again soon
+        begin, end = self._fixed
+        fixed = end - begin
+        path[:fixed] = traffic.path[begin:end]
+        used = engine_guidance.compact(simulation.roads, traffic, vehicles, self.used, begin, end, path)
+        self._fixed = (0, fixed)
+        if used - fixed > (size - fixed) // 4:  # else it would be full again soon
             path = routing.lengthened(path, 2 * size)
         self.keep_path(path, used)
         self._moved = True

@@ -15,7 +15,7 @@ Long = npt.NDArray[np.int64]
 CLOSED_S = 1e9  # cost of a closed link: taken only where there is no other way, and then waited for
 TASKS_PER_THREAD = 8  # so that none waits long for the last
 REQUESTS_PER_TASK = 1000  # fewer are not worth a call
-LITTLE = 100_000  # looks at a link: not worth a second thread, which takes a millisecond to begin
+LITTLE = 20_000  # looks at a link: not worth a second thread
 
 
 @kernel
@@ -48,7 +48,8 @@ def by_destination(chart: Map, start: Int, node: Int) -> Requests:
     count, order = np.zeros(len(chart.rank) + 1, np.int64), np.empty(n, np.int64)
     start, node = np.ascontiguousarray(start, np.int32), np.ascontiguousarray(node, np.int32)
     _sort(chart, start, node, begin, target, count, order)
-    return Requests(begin, target, order, np.unique(np.concatenate([np.zeros(1, np.int64), count])))
+    ends = count[np.flatnonzero(np.diff(count, prepend=0))]
+    return Requests(begin, target, order, np.concatenate([np.zeros(1, np.int64), ends]))
 
 
 @kernel
@@ -60,8 +61,10 @@ def _move_steps(order: Long, first_row: int, end_row: int, by: int, first: Int, 
 
 def shares(groups: Long, threads: int) -> Long:
     """Return where to cut ``groups`` into tasks of about equal work: so much per tree, so much per request."""
+    if threads == 1:
+        return np.array([0, len(groups) - 1])
     work = groups + (groups[-1] // len(groups) + 1) * np.arange(len(groups))
-    n = 1 if threads == 1 else max(threads, min(TASKS_PER_THREAD * threads, int(groups[-1]) // REQUESTS_PER_TASK))
+    n = max(threads, min(TASKS_PER_THREAD * threads, int(groups[-1]) // REQUESTS_PER_TASK))
     n = min(len(groups) - 1, n)
     cuts = np.searchsorted(work, np.linspace(0, work[-1], n + 1))
     return np.unique(np.concatenate([[0], cuts, [len(groups) - 1]]))

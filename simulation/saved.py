@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,7 +21,9 @@ from sensors import InputError, WorkError
 from simulation.lights import Showing
 from simulation.measure import Cumulative
 
-FORM = "citytwin state 2"
+FORM = "citytwin state 3"
+# What the readers of an archive and of its arrays raise when bits are not those that were written.
+TORN = (ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, RuntimeError, zlib.error)
 RECORDS = (Cumulative, Showing)  # frozen classes that a state may hold
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -173,8 +176,13 @@ def read_state(path: Path | str) -> SavedState:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        with path.open("rb") as file:
+            with zipfile.ZipFile(file) as whole:
+                if torn := whole.testzip():  # before numpy makes sense of what a flipped bit has made of its headers
+                    raise zipfile.BadZipFile(torn)
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
         header = json.loads(arrays.pop("header").tobytes())
         if header.get("form") != FORM:
             raise InputError(f"{path}: is a state of another version ({header.get('form')!r}), must be {FORM!r}")
@@ -182,7 +190,7 @@ def read_state(path: Path | str) -> SavedState:
         raise InputError(f"{path}: cannot be read: {error.strerror or 'is no saved state'}") from None
     except InputError:
         raise
-    except (ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, NotImplementedError):
+    except TORN:
         raise InputError(f"{path}: is torn, or no state that citytwin saved") from None
     return SavedState(header, arrays, path)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from twin.signal import SignalPlan, Stage
 
 if TYPE_CHECKING:
-    from simulation.scenario import _Reader
+    from simulation.scenario_toml import ScenarioReader
 
 # Settings of each controller, with the rule of each number.
 CONTROL_SETTINGS: dict[str, tuple[str, ...]] = {
@@ -33,7 +33,7 @@ class SignalControl:
 
 
 def read_signal(
-    reader: "_Reader", where: str, table: Mapping[str, Any]
+    reader: "ScenarioReader", where: str, table: Mapping[str, Any]
 ) -> tuple[SignalPlan | None, SignalControl | None]:
     """Return plan and controller of one table; faults go to the reader.
 
@@ -57,7 +57,7 @@ def read_signal(
     return _plan(reader, where, table, node, adaptive=control is not None), control
 
 
-def _plan(reader: "_Reader", where: str, table: Mapping[str, Any], node: str, *, adaptive: bool) -> SignalPlan:
+def _plan(reader: "ScenarioReader", where: str, table: Mapping[str, Any], node: str, *, adaptive: bool) -> SignalPlan:
     value = table.get("stage", [])
     if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
         reader.fault(where, "has no stage, at least one [[signal.stage]] is needed")
@@ -77,7 +77,7 @@ def _plan(reader: "_Reader", where: str, table: Mapping[str, Any], node: str, *,
 
 
 def _pairs(
-    reader: "_Reader", where: str, stage: Mapping[str, Any], key: str, *, required: bool
+    reader: "ScenarioReader", where: str, stage: Mapping[str, Any], key: str, *, required: bool
 ) -> tuple[tuple[str, str], ...]:
     pairs = stage.get(key, None if required else [])
     right = isinstance(pairs, list) and all(

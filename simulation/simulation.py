@@ -14,7 +14,7 @@ import numpy.typing as npt
 import simpy
 
 from sensors import InputError
-from simulation import engine, engine_blocks, events, fill, gridlock, routing
+from simulation import engine, engine_blocks, events, fill, gridlock, saved_run
 from simulation.agenda import Agenda
 from simulation.conflicts import Junctions
 from simulation.control import Control
@@ -23,19 +23,19 @@ from simulation.departures import Trips
 from simulation.emergency import with_emergencies
 from simulation.engine_cache import forget_stale_kernels
 from simulation.guidance import Guidance
+from simulation.happening import Incident
 from simulation.lights import Lights
 from simulation.measure import Cumulative, LinkMeasure
 from simulation.paving import lay_roads
 from simulation.places import density_faults
 from simulation.reach import reachable
-from simulation.recipe import version_of
 from simulation.recut import recut
 from simulation.roster import Roster
 from simulation.route_map import draw_map
-from simulation.saved import Arrays, SavedState, check, pack, read_state, restored, unpack, write_state
-from simulation.scenario import Incident, Scenario
+from simulation.saved import Arrays, SavedState, check, pack, read_state, unpack, write_state
+from simulation.scenario import Scenario
 from simulation.signals import GreenTable, green_table, never_green, sound_plans
-from simulation.street import Roads, Traffic, empty_traffic, no_vehicles
+from simulation.street import Roads, Traffic, empty_traffic
 from simulation.threads import usable_processors
 from twin import Network
 from twin.compiled import Int
@@ -160,6 +160,7 @@ class Simulation:
         self._cuts = events.cuts_of(self.scenario, self.city) if state is None else state.value("_cuts")
         self._window_s = window_s
         self.roads, self.window_s = self._lay_roads(self._cuts)
+        self._note_ends()
         self._until, self._own_processes = until_s, bool(processes)
         self._start = start_s
         if repeat_s is not None and densities is None and state is None:
@@ -205,33 +206,12 @@ class Simulation:
         while True:
             origin = self.city.from_node[made.link]
             self._begin(trips.behind(origin, made.destination, self._start), ahead=len(made))
-            placed = self._put(made)
+            placed = fill.place(self, made)
             if placed.all():
                 break
             made = made.subset(placed)
         if len(made) < wanted:
             self.notes += (f"{wanted - len(made)} vehicles of the densities have no room in the lanes of their link",)
-
-    def _put(self, made: fill.Filling) -> npt.NDArray[np.bool_]:
-        """Put vehicles on their links, and return which have found room."""
-        n, roads = len(made), self.roads
-        times = np.full(n, self._start)
-        vehicles, records = self.roster.admit(self.traffic, np.arange(n), times, self.scenario.routing.share)
-        self.use(self.traffic._replace(vehicle=records))
-        cost, start = roads.link["free_time"], (-1 - made.link).astype(np.int32)
-        destination = made.destination.copy()
-        for _ in range(2):
-            path, used = self.traffic.path, self.guidance.used
-            routes = routing.plan_routes(self.chart, cost, start, destination, path, used, threads=self.threads)
-            destination = np.where(routes.first < 0, self.city.to_node[made.link], destination).astype(np.int32)
-        self.guidance.keep_path(routes.path, routes.used)
-        self.traffic.vehicle["step"][vehicles] = routes.step
-        ways = fill.other_ways(self.city, roads, made.link, routes.step, destination, self.traffic.path, routes.used)
-        self.guidance.keep_path(ways.path, ways.used)
-        fill.put(roads, self.traffic, vehicles, made, destination, ways, self._start)
-        self.trips.destination[:n] = destination
-        self.traffic.wake[:] = self._start  # everyone looks: a bound that is too early does no harm
-        return destination >= 0
 
     # --- time -----------------------------------------------------------------------------------------------------
 
@@ -259,6 +239,11 @@ class Simulation:
         least = max(2, self.threads)
         return engine_blocks.divide(roads, self.city.node_xy, n_blocks, least_blocks=least, longest_s=longest)
 
+    def _note_ends(self) -> None:
+        """Look up the first and the last part of every link: one was cut."""
+        self._first = np.flatnonzero(self.roads.part["first"])
+        self._last = np.append(self._first[1:], len(self.roads.part)) - 1
+
     def _run(self, until: float) -> None:
         if until > self._time:
             engine_blocks.run(self.roads, self.traffic, self._time, until, window_s=self.window_s, threads=self.threads)
@@ -282,11 +267,9 @@ class Simulation:
 
     def cumulative(self) -> Cumulative:
         """Return what has entered and left every link so far, and the time spent there."""
-        roads, traffic = self.roads, self.traffic
-        first = np.flatnonzero(roads.part["first"])
-        last = np.concatenate([first[1:], [len(roads.part)]]) - 1
-        entered, left = traffic.entry["entered"][first], traffic.exit["left"][last]
-        spent = traffic.exit["left_sum"][last] - traffic.entry["entered_sum"][first] + (entered - left) * self._time
+        entry, leaving = self.traffic.entry, self.traffic.exit
+        entered, left = entry["entered"][self._first], leaving["left"][self._last]
+        spent = leaving["left_sum"][self._last] - entry["entered_sum"][self._first] + (entered - left) * self._time
         return Cumulative(self._time, entered, left, spent)
 
     def measure(self, since: Cumulative) -> LinkMeasure:
@@ -362,6 +345,7 @@ class Simulation:
             return length
         self.window_s = window
         self._cuts, self.roads = cuts, done.roads
+        self._note_ends()
         self.control.move(done.part, done.queue)
         self.use(done.traffic)
         self.guidance.roads_changed()
@@ -399,7 +383,7 @@ class Simulation:
         for name, group in kernel:
             arrays |= {f"{name}.{field}": array for field, array in group._asdict().items()}
         parts = {
-            **{name: value for name, value in vars(self).items() if name not in MADE_ANEW},
+            **{name: value for name, value in vars(self).items() if name not in saved_run.MADE_ANEW},
             "control": self.control.state(),
             "lights": self.lights.state(),
             "agenda": self.agenda.state(),
@@ -407,7 +391,8 @@ class Simulation:
             "roster": self.roster.state(),
             "ahead": (self.trips.origin[: self.filled], self.trips.destination[: self.filled]),
         }
-        header = self._identity() | {"time_s": self._time, "repeat_s": self.repeat_s}
+        wanted = saved_run.identity(self.network, self._demand, self.scenario, self.seed)
+        header = {key: value for key, (value, _) in wanted.items()} | {"time_s": self._time, "repeat_s": self.repeat_s}
         header["values"] = {name: pack(value, name, arrays) for name, value in parts.items()}
         header["until_s"] = pack(self._until, "until_s", arrays)
         write_state(Path(path), header, arrays)
@@ -449,7 +434,7 @@ class Simulation:
             When the file is torn, or was saved with other inputs or by another version.
         """
         state = read_state(path)
-        wanted = identity(network, demand, scenario or Scenario(), seed)
+        wanted = saved_run.identity(network, demand, scenario or Scenario(), seed)
         check(state, wanted)
         return cls(
             network,
@@ -467,10 +452,6 @@ class Simulation:
             state=state,
         )
 
-    def _identity(self) -> dict[str, object]:
-        wanted = identity(self.network, self._demand, self.scenario, self.seed)
-        return {key: value for key, (value, _) in wanted.items()}
-
     def _take_up(self, trips: Trips, state: SavedState) -> None:
         """Go on from a saved state."""
         origin, destination = state.value("ahead")
@@ -479,54 +460,14 @@ class Simulation:
         anew = state.header["values"].keys() - {"agenda", "control", "guidance", "lights", "roster", "ahead"}
         for name in sorted(anew):
             setattr(self, name, state.value(name))
-        self.roads = self.roads._replace(
-            **{
-                name: restored(array, state.arrays[f"roads.{name}"], name, keep=BLOCKS)
-                for name, array in self.roads._asdict().items()
-                if name not in BLOCKS
-            }
-        )
-        traffic = {
-            name: restored(array, state.arrays[f"traffic.{name}"], name)
-            for name, array in self.traffic._asdict().items()
-            if name not in (*BLOCKS, "vehicle")
-        }
-        saved = state.arrays["traffic.vehicle"]
-        vehicles = no_vehicles(max(len(saved), len(self.traffic.vehicle)))
-        traffic["vehicle"] = restored(vehicles, saved, "vehicle", into=True)
-        # In order of time nodes are a heap, whatever the blocks in which the threads of this machine share them.
-        heap = np.lexsort((traffic["wake"], self.roads.node["block"])).astype(np.int32)
-        self.traffic.heap[:] = heap
-        self.traffic.heap_place[heap] = np.arange(len(heap))
+        self.roads = saved_run.roads(state, self.roads)
+        traffic = saved_run.traffic(state, self.roads, self.traffic)
         self.roster.restore(state.value("roster"))
         self.control.restore(state.value("control"))
         self.lights.restore(state.value("lights"))
+        self.use(traffic)
         self.guidance.restore(state.value("guidance"))
-        self.use(self.traffic._replace(**traffic))
         # Vehicles of the interval that is under way which the saved run did not look for: its horizon came first.
         known = unpack(state.header["until_s"], {})
         if self.repeat_s is None and known < self.guidance.next_dispatch:
             self.guidance.dispatch(math.nextafter(known, math.inf), self.guidance.next_dispatch)
-
-
-# How the threads of a machine share the street: another machine shares it otherwise.
-BLOCKS = ("block_start", "meeting", "meeting_start", "heap", "heap_place", "crosses", "block")
-# What a saved state does not hold: it is made anew from the inputs, or saved in a form of its own.
-MADE_ANEW = frozenset(
-    (
-        *("network", "scenario", "seed", "_demand", "city", "notes", "chart", "_greens", "repeat_s", "trips"),
-        *("unreachable", "guidance", "env", "roster", "control", "roads", "traffic", "_until", "_own_processes"),
-        *("agenda", "lights", "threads", "_window_s", "window_s", "inlink", "_junctions", "_plans"),
-    )
-)
-
-
-def identity(network: Network, demand: Demand, scenario: Scenario, seed: int) -> dict[str, tuple[object, str]]:
-    """Return what has to be the same for a state to fit, and what each is called."""
-    return {
-        "network_sha256": (network.sha256, "network"),
-        "demand_sha256": (demand.sha256(), "demand"),
-        "scenario_sha256": (scenario.sha256(), "scenario"),
-        "seed": (seed, "seed"),
-        "version": (version_of("citytwin"), "version of citytwin"),
-    }

@@ -1,6 +1,9 @@
 """Types of command-line arguments that several commands share; a wrong value is refused in one sentence."""
 
 import argparse
+from datetime import datetime
+
+from ingest.broker.topics import filter_fault
 
 
 def speed(text: str) -> float:
@@ -38,6 +41,30 @@ def hour(text: str) -> float:
     if not 0 <= value < 24:
         raise argparse.ArgumentTypeError(f"must be from 0 to below 24, not {text}")
     return value
+
+
+def instant(text: str) -> float:
+    """Return a time with zone as s since 1970 UTC.
+
+    Examples
+    --------
+    >>> instant("2026-06-15T00:00:00Z")
+    1781481600.0
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"must be a time with zone, for example 2026-06-15T00:00:00Z, not {text!r}")
+    return time.timestamp()
+
+
+def topic_filter(text: str) -> str:
+    """Return an MQTT topic filter."""
+    if fault := filter_fault(text, max_levels=1000):
+        raise argparse.ArgumentTypeError(fault)
+    return text
 
 
 def _number(text: str) -> float:

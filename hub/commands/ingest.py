@@ -10,14 +10,14 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from hub.commands import replay_rejected
 from hub.commands.arguments import port
 from hub.commands.fleet import broker_url, database_url
-from hub.commands.replay_rejected import replay
 from hub.log import configure_log
 from hub.settings import Settings
 from hub.worker_page import worker_page
@@ -54,6 +54,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics-port", type=port, metavar="N", help="serve /metrics, /healthz and /readyz on this port of 127.0.0.1"
     )
+    parser.add_argument(
+        "--metrics-host", default="127.0.0.1", metavar="H", help="address for --metrics-port, 0.0.0.0 in a container"
+    )
+    replay_rejected.configure(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,22 +65,25 @@ def run(args: argparse.Namespace) -> int:
     settings = Settings.read(os.environ)
     configure_log(settings.log)
     if args.action == "replay-rejected":
-        replay(settings)
+        replay_rejected.replay(settings, args)
         return 0
+    replay_rejected.refuse_without_replay(args)
     clock = CityClock.parse(settings.clock, wall=time.time)
     urls = database_url(settings), broker_url(settings)
     stop = threading.Event()
     metrics = IngestMetrics()
+    metrics.database(up=False, error="not tried yet")
     running: list[Subscriber] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(_signals(stop))
         if args.metrics_port is not None:
-            address = stack.enter_context(worker_page(args.metrics_port, metrics, lambda: _health(metrics, running)))
+            address = stack.enter_context(
+                worker_page(args.metrics_port, metrics, lambda: _health(metrics, running), host=args.metrics_host)
+            )
             say(f"metrics at {address}/metrics")
         client_id = stack.enter_context(session(settings.state, args.shared_group))
         database = stack.enter_context(Database(urls[0]))
-        migrate(database)
-        memory = SeriesMemory(lanes=dict(database.fetch("SELECT sensor_id, lanes FROM sensor WHERE verified")))
+        memory = SeriesMemory()
         batcher: Batcher[Message] = Batcher(
             decoder(settings.city.topics),
             clock=clock,
@@ -85,31 +92,43 @@ def run(args: argparse.Namespace) -> int:
             flag=lambda batch: flag(batch, memory),
         )
         store = Store(database, unverified_limit=settings.city.max_unverified_sensors)
+        spools = Spools(settings.state / "spool", client_id, limit_bytes=int(settings.city.spool_bytes))
+        stack.enter_context(spools)
+
+        def prepare() -> None:
+            migrate(database)
+            memory.learn_lanes(dict(database.fetch("SELECT sensor_id, lanes FROM sensor WHERE verified")))
+            stack.enter_context(Retention(store, clock=clock, retention_s=settings.city.retention_s))
+            stack.enter_context(Rollups(database))
+
         subscriber = Subscriber(
             urls[1],
             client_id=client_id,
             filters=[rule.filter for rule in settings.city.topics],
             shared_group=args.shared_group,
+            first_connect_s=0.0,  # what the spool holds waits for no broker
+            on_subscribed=_once(lambda: say(f"{client_id} takes readings into {database.name}")),
         )
         stack.callback(subscriber.close)
-        stack.enter_context(Retention(store, clock=clock, retention_s=settings.city.retention_s))
-        stack.enter_context(Rollups(database))
-        limit = int(settings.city.spool_bytes)
-        spools = stack.enter_context(Spools(settings.state / "spool", client_id, limit_bytes=limit))
         running.append(subscriber)
-        say(f"{client_id} takes readings into {database.name} ({database.level()})")
-        Worker(subscriber, store, batcher, metrics=metrics, spools=spools).run(stop)
+        Worker(subscriber, store, batcher, metrics=metrics, spools=spools, prepare=prepare).run(stop)
     say(", ".join(f"{count} {result}" for result, count in metrics.readings.items()))
     return 0
+
+
+def _once(call: Callable[[], None]) -> Callable[[], None]:
+    calls = iter([call])
+    return lambda: next(calls, lambda: None)()
 
 
 def _health(metrics: IngestMetrics, running: Sequence[Subscriber]) -> dict[str, dict[str, Any]]:
     """Return whether the database and, once the worker runs, the broker can be worked with."""
     readings = metrics.readings
-    parts: dict[str, dict[str, Any]] = {"database": {"ok": metrics.database_up, "spooled": readings["spooled"]}}
+    database = {"ok": metrics.database_up, "spooled": readings["spooled"], "error": metrics.database_error}
+    parts: dict[str, dict[str, Any]] = {"database": database}
     for subscriber in running:
         state = subscriber.state
-        parts["broker"] = {"ok": state.connected, "queued": state.queued, "error": state.error}
+        parts["broker"] = {"ok": state.connected and not state.error, "queued": state.queued, "error": state.error}
     if not running:
         parts["worker"] = {"ok": False, "error": "it is starting"}
     return parts

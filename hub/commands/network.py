@@ -13,7 +13,7 @@ import numpy as np
 from sensors import InputError
 from twin import Network
 from twin.gmns import Tables, write_tables
-from twin.importers import FORMATS, import_tables
+from twin.importers import FORMATS, import_tables, with_detectors
 from twin.links import CLASS_NAMES
 
 
@@ -29,6 +29,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     load.add_argument("--additional", type=Path, action="append", default=[], metavar="FILE", help=more)
     trips = "vehicles with their routes (SUMO rou.xml, CBEngine demand) for trips.csv; may be repeated"
     load.add_argument("--demand", type=Path, action="append", default=[], metavar="FILE", help=trips)
+    places = "table of detectors with places and headings, put on the links (CSV); may be repeated"
+    load.add_argument("--detectors", type=Path, action="append", default=[], metavar="FILE", help=places)
+    columns = "TOML: columns of the tables of detectors"
+    load.add_argument("--detector-map", dest="detector_map", type=Path, metavar="FILE", help=columns)
     _add_output(load)
     load.set_defaults(work=_import)
 
@@ -86,6 +90,10 @@ def _import(args: argparse.Namespace) -> int:
     tables = import_tables(
         args.source, form=args.form, column_map=args.column_map, additional=args.additional, demand=args.demand
     )
+    if args.detector_map is not None and not args.detectors:
+        raise InputError("--detector-map names the columns of --detectors FILE, which is not given")
+    for path in args.detectors:
+        tables = with_detectors(tables, path, detector_map=args.detector_map)
     return _write(tables, args)
 
 

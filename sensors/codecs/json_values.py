@@ -6,7 +6,7 @@ import json
 import math
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Annotated
 
 import msgspec
@@ -47,7 +47,21 @@ def _plain(value: object) -> str:
 
 
 def load_object(payload: bytes) -> dict[str, object]:
-    """Return the JSON object of a payload.
+    """Return the JSON object of a payload, read as `load_value` does.
+
+    Raises
+    ------
+    PayloadError
+        EMPTY, TOO_LARGE, NOT_UTF8, NOT_JSON or WRONG_SHAPE.
+    """
+    value = load_value(payload)
+    if not isinstance(value, dict):
+        raise PayloadError(Reason.WRONG_SHAPE, f"is {short(value)}, must be an object")
+    return value
+
+
+def load_value(payload: bytes) -> object:
+    """Return the JSON value of a payload.
 
     ``NaN`` and ``Infinity`` are no JSON, yet Python's own writer emits them: they are read, so that such a value
     rejects only itself. Of a repeated key the last value counts.
@@ -55,18 +69,16 @@ def load_object(payload: bytes) -> dict[str, object]:
     Raises
     ------
     PayloadError
-        EMPTY, TOO_LARGE, NOT_UTF8, NOT_JSON or WRONG_SHAPE.
+        EMPTY, TOO_LARGE, NOT_UTF8 or NOT_JSON.
     """
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise PayloadError(Reason.TOO_LARGE, f"{len(payload)} bytes, at most {MAX_PAYLOAD_BYTES} are read")
     try:
-        value = _json.decode(payload)
+        value: object = _json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
         value = _load_lenient(payload)
     except RecursionError:
         raise PayloadError(Reason.NOT_JSON, "nested too deeply") from None
-    if not isinstance(value, dict):
-        raise PayloadError(Reason.WRONG_SHAPE, f"is {short(value)}, must be an object")
     return value
 
 
@@ -113,7 +125,7 @@ def time_ms(value: object) -> int:
     return math.floor(value)
 
 
-def _instant_ms(text: str) -> int:
+def _instant_ms(text: str, zone: tzinfo | None = None) -> int:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
@@ -121,13 +133,17 @@ def _instant_ms(text: str) -> int:
             instant = msgspec.convert(text, _Instant)
         except (msgspec.ValidationError, UnicodeEncodeError):  # the latter: half of a surrogate pair
             raise PayloadError(Reason.BAD_TIME, f"t is {short(text)}, must be RFC 3339 with a zone") from None
-    if instant.tzinfo is None:
+    if instant.tzinfo is None and zone is None:
         raise PayloadError(Reason.BAD_TIME, f"t is {short(text)} without a zone, add Z or an offset")
+    instant = instant if instant.tzinfo is not None else instant.replace(tzinfo=zone)
     return min(max((instant - _EPOCH) // _MILLISECOND, _FIRST_MS), _LAST_MS)
 
 
-def ended_ms(value: object) -> int:
+def ended_ms(value: object, *, zone: tzinfo | None = None) -> int:
     """Return ms since 1970 UTC of an instant, or of the end of an ISO 8601 interval ``start/end``.
+
+    ``zone`` holds for times that name none; without it they are refused, because a guess may be hours wrong. Of the
+    hour that comes twice in autumn, such a time means the first.
 
     Raises
     ------
@@ -144,7 +160,7 @@ def ended_ms(value: object) -> int:
     if not isinstance(value, str):
         raise PayloadError(Reason.BAD_TIME, f"t is {short(value)}, must be RFC 3339 with a zone")
     start, _, end = value.partition("/")
-    return _instant_ms(end or start)
+    return _instant_ms(end or start, zone)
 
 
 def checked_sensor_id(sensor_id: str) -> str:

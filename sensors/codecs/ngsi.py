@@ -12,13 +12,15 @@ Source: https://smartdatamodels.org, dataModel.Transportation, .Environment, .We
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sensors.codecs.json_values import Collected, checked_sensor_id, ended_ms, load_object, short
 from sensors.codecs.units import conversion, converted
 from sensors.errors import PayloadError
 from sensors.reading import Reading, Reason, Rejected
 
-OPTIONS = ("ignore",)
+OPTIONS = ("ignore", "zone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Ngsi:
     ----------
     ignore
         Attributes that are neither read nor rejected.
+    zone
+        Of times that name none; without it they are rejected.
 
     Examples
     --------
@@ -93,8 +97,9 @@ class Ngsi:
     (0.07, "'averageHeadwayTime' of TrafficFlowObserved is no quantity here")
     """
 
-    def __init__(self, ignore: frozenset[str] = frozenset()) -> None:
+    def __init__(self, ignore: frozenset[str] = frozenset(), *, zone: tzinfo | None = None) -> None:
         self._ignore = ignore
+        self._zone = zone
 
     def __call__(self, topic: str, payload: bytes) -> tuple[list[Reading], list[Rejected]]:
         """Return the readings and the rejected values of all entities of one payload.
@@ -140,7 +145,7 @@ class Ngsi:
             measured |= _occupied(entity)
         if not measured:
             raise PayloadError(Reason.NO_VALUE, f"{kind} holds no measured value that is not null")
-        instant = _time_ms(entity)
+        instant = _time_ms(entity, self._zone)
         for key, value in measured.items():
             if key in unread:
                 detail = f"{key!r} of {kind} is no quantity here"
@@ -177,16 +182,16 @@ def _occupied(entity: Mapping[str, object]) -> dict[str, object]:
     return {"occupiedSpotNumber": total - free} if type(total) is int and type(free) is int else {}
 
 
-def _time_ms(entity: Mapping[str, object]) -> int:
+def _time_ms(entity: Mapping[str, object], zone: tzinfo | None) -> int:
     for key in TIMES:
         value = _plain(entity.get(key))
         if isinstance(value, dict):  # NGSI-LD writes {"@value": ..., "@type": "DateTime"}
             value = value.get("@value")
         if value is not None:
-            return ended_ms(value)
+            return ended_ms(value, zone=zone)
     for value in entity.values():
         if isinstance(value, dict) and isinstance(value.get("observedAt"), str):
-            return ended_ms(value["observedAt"])
+            return ended_ms(value["observedAt"], zone=zone)
     raise PayloadError(Reason.NO_TIME, f"none of {', '.join(TIMES[:3])} is given")
 
 
@@ -196,4 +201,10 @@ def configured(options: Mapping[str, object], *, where: str, faults: list[str]) 
     if not isinstance(ignore, list) or not all(isinstance(name, str) for name in ignore):
         faults.append(f"{where}: ignore is {ignore!r}, must be a list of attribute names")
         return Ngsi()
-    return Ngsi(frozenset(ignore))
+    zone, name = None, options.get("zone")
+    if name is not None:
+        try:
+            zone = ZoneInfo(name if isinstance(name, str) else "")
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            faults.append(f"{where}: zone is {name!r}, must be an IANA zone such as 'Europe/Madrid'")
+    return Ngsi(frozenset(ignore), zone=zone)

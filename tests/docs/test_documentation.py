@@ -142,8 +142,8 @@ def test_notebooks_are_stored_without_outputs() -> None:
 
 
 def test_every_table_and_key_of_a_scenario_is_documented() -> None:
-    from simulation.scenario import KEYS
     from simulation.scenario_signal import STAGE_KEYS
+    from simulation.scenario_toml import KEYS
 
     text = (ROOT / "docs" / "scenario.md").read_text("utf-8")
     assert [table for table in KEYS if f"`[[{table}]]`" not in text] == []

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from ingest.database import Database
+from ingest.postgres import EmbeddedPostgres
 from ingest.publisher import Publisher
 from ingest.store import Store
 
@@ -150,12 +151,8 @@ def test_a_worker_says_whether_it_can_work_and_which_part_it_misses(start: Start
     [
         ({"CITYTWIN_DATABASE_URL": ""}, 1, "nothing runs here: .* or set CITYTWIN_DATABASE_URL"),
         ({"CITYTWIN_MQTT_URL": ""}, 1, "nothing runs here: .* or set CITYTWIN_MQTT_URL"),
-        (
-            {"CITYTWIN_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/x"},
-            1,
-            "database 'x' at 127.0.0.1:1 cannot be reached",
-        ),
-        ({"CITYTWIN_MQTT_URL": "mqtt://127.0.0.1:1"}, 1, "MQTT broker at .*127.0.0.1:1"),
+        ({"CITYTWIN_DATABASE_URL": "postgresql://u:secret@127.0.0.1:x/y"}, 2, "port is 'x'"),
+        ({"CITYTWIN_MQTT_URL": "mqtt://127.0.0.1:x"}, 2, "mqtt://127.0.0.1:x"),
         ({"CITYTWIN_STATE": "/proc/nowhere"}, 1, "state folder /proc/nowhere cannot be written"),
         ({"CITYTWIN_CLOCK": "noon"}, 2, "CITYTWIN_CLOCK is 'noon'"),
     ],
@@ -169,6 +166,72 @@ def test_what_is_wrong_is_one_line(
     assert re.search(f"^citytwin ingest: .*{sentence}", said, re.M), said
     assert "Traceback" not in said
     assert "secret" not in said
+
+
+def test_a_worker_that_starts_before_its_database_says_so_once_and_spools_until_it_comes(
+    start: Start, embedded_broker: Any, tmp_path: Path
+) -> None:
+    server = EmbeddedPostgres(tmp_path / "pg")
+    server.start()
+    url = server.url
+    server.stop()
+    worker = start(embedded_broker.url, CITYTWIN_DATABASE_URL=url)
+    publisher = Publisher(embedded_broker.url, client_id="test")
+    publish(publisher, range(500))
+    assert publisher.drain(30), "what is on the worker's disk is acknowledged"
+    publisher.close()
+    with server, Database(url) as database:
+        _until(lambda: database.fetch("SELECT to_regclass('reading_raw')")[0][0] is not None, 15)
+        _until(lambda: Store(database).contents().readings == 500)
+        worker.send_signal(signal.SIGTERM)
+        said = "".join(worker.first_lines) + worker.communicate(timeout=30)[1]  # type: ignore[attr-defined]
+    assert worker.returncode == 0
+    assert said.count("cannot be reached") == 1
+    assert "500 received, 500 stored, 0 duplicate, 0 conflict, 0 rejected, 0 spooled" in said
+
+
+def test_a_worker_that_starts_before_its_broker_says_so_once_and_begins_when_it_comes(
+    start: Start, embedded_broker: Any, database: Database
+) -> None:
+    url = embedded_broker.url
+    embedded_broker.stop(signal.SIGKILL)
+    worker = start(url, ready="cannot connect to the MQTT broker")
+    publisher = Publisher(url, client_id="test", first_connect_s=0)
+    publish(publisher, range(100))
+    embedded_broker.start()
+    assert publisher.drain(30)
+    publisher.close()
+    assert Store(database).contents().readings == 100
+    worker.send_signal(signal.SIGTERM)
+    said = worker.communicate(timeout=30)[1]
+    assert worker.returncode == 0
+    assert "cannot connect" not in said
+
+
+def test_a_worker_that_waits_for_both_ends_at_once_when_it_is_told_to(start: Start) -> None:
+    nothing = {"CITYTWIN_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/x"}
+    worker = start("mqtt://127.0.0.1:1", ready="cannot connect to the MQTT broker", **nothing)
+    worker.send_signal(signal.SIGTERM)
+    said = worker.communicate(timeout=10)[1]
+    assert worker.returncode == 0, said
+    assert "secret" not in said + "".join(worker.first_lines)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--reason", "not_json"], "--reason is for 'ingest replay-rejected'"),
+        (["replay-rejected", "--reason", "ugly"], "--reason: invalid choice: 'ugly'"),
+        (["replay-rejected", "--topic", "a/#/b"], "--topic: "),
+        (["replay-rejected", "--since", "2026-06-15T00:00:00"], "--since: must be a time with zone"),
+    ],
+)
+def test_options_of_a_replay_are_checked(start: Start, options: list[str], sentence: str) -> None:
+    worker = start("mqtt://127.0.0.1:1", *options, ready="")
+    said = worker.communicate(timeout=60)[1]
+    assert worker.returncode == 2
+    assert sentence in said
+    assert "Traceback" not in said
 
 
 def _until(true: Callable[[], bool], within_s: float = 30.0) -> None:

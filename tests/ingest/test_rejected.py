@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingest.batcher import Decode
 from ingest.database import Database
-from ingest.rejected import Replayed, replay_rejected
+from ingest.rejected import Chosen, Replayed, replay_rejected
 from ingest.store import Counts, Store
 from sensors import Batch, PayloadError, Reading, Reason, Rejected
 from sensors.payload import TopicRule, decoder
@@ -37,9 +38,9 @@ def take(store: Store, topic: str, payload: bytes, *, decode: Decode = UNMENDED,
 
 
 def replay(
-    store: Store, decode: Decode = UNMENDED, *, now: float = NOW + DAY, retention_s: float = 10 * DAY
+    store: Store, decode: Decode = UNMENDED, *, now: float = NOW + DAY, retention_s: float = 10 * DAY, **more: Any
 ) -> Replayed:
-    return replay_rejected(store.database, store, decode, now=now, retention_s=retention_s, future_s=300.0)
+    return replay_rejected(store.database, store, decode, now=now, retention_s=retention_s, future_s=300.0, **more)
 
 
 def waiting(store: Store) -> list[tuple[str, str]]:
@@ -131,6 +132,37 @@ def test_clock_that_ran_ahead_is_not_mended_by_waiting(store: Store) -> None:
     assert waiting(store) == [("time_in_future", "3600 s after the city clock")]
 
 
+def test_readings_that_came_while_the_city_clock_stood_wrong_are_judged_by_the_clock_of_now(store: Store) -> None:
+    payload = json.dumps({"t": T_MS, "speed_kmh": 30}).encode()
+    bad = Rejected("city/a/D1", payload, Reason.TIME_IN_FUTURE, "1e9 s after the city clock")
+    store.write(Batch.of([], received_at=0.0, rejected=(bad,)))
+    assert replay(store).resolved == 0
+    result = replay(store, clock_was_wrong=True)
+    assert (result.resolved, result.readings.stored) == (1, 1)
+    assert waiting(store) == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "resolved"),
+    [
+        (Chosen(), ["a", "b", "c"]),
+        (Chosen(reason=Reason.UNMAPPED_TOPIC), ["a", "b", "c"]),
+        (Chosen(reason=Reason.NOT_JSON), []),
+        (Chosen(topic="plant/+/a"), ["a"]),
+        (Chosen(topic="other/#"), []),
+        (Chosen(since=NOW + 1), ["c"]),
+        (Chosen(reason=Reason.UNMAPPED_TOPIC, topic="plant/north/#", since=NOW), ["a", "b"]),
+    ],
+)
+def test_only_what_was_chosen_is_tried(store: Store, chosen: Chosen, resolved: list[str]) -> None:
+    payload = json.dumps({"t": T_MS, "speed_kmh": 1}).encode()
+    for topic, at in (("plant/north/a", NOW), ("plant/north/b", NOW), ("plant/south/c", NOW + 2)):
+        take(store, topic, payload, received_at=at)
+    result = replay(store, decoder([TopicRule("plant/#", "citytwin")]), chosen=chosen)
+    assert (result.resolved, result.rows) == (len(resolved), len(resolved))
+    assert [s for s in "abc" if len(store.series(s, "speed_kmh"))] == resolved
+
+
 def test_longer_retention_lets_old_readings_in(store: Store) -> None:
     payload = json.dumps({"t": T_MS - int(20 * DAY * 1000), "speed_kmh": 30}).encode()
     bad = Rejected("city/a/D1", payload, Reason.TIME_TOO_OLD, "much before the city clock")
@@ -187,6 +219,11 @@ def test_the_command_tells_what_became_of_the_rejected(database: Database, tmp_p
         "CITYTWIN_CLOCK": "2026-06-15T00:05:00Z@1",
     }
     command = [sys.executable, "-m", "hub.cli", "ingest", "replay-rejected"]
+    options = ["--reason", "unmapped_topic", "--topic", "other/#", "--since", "2026-06-15T00:00:00Z"]
+    other = subprocess.run(
+        [*command, *options], capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2]
+    )
+    assert "0 rejected: 0 resolved" in other.stdout, other.stderr
     run = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2])
     assert run.returncode == 0, run.stderr
     assert "1 rejected: 1 resolved, 0 still rejected, 0 cut" in run.stdout

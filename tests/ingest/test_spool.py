@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.spool import SEGMENT_BYTES, Record, Spool, SpoolFull
+from ingest.segment import Record
+from ingest.spool import SEGMENT_BYTES, Spool, SpoolFull
 from ingest.spools import Spools
 from sensors import WorkError
 
@@ -50,7 +51,7 @@ def test_messages_come_out_in_order_once_and_the_disk_is_free_again(tmp_path: Pa
 
 def test_what_was_not_done_with_is_there_after_a_crash_and_is_no_longer_its_own(tmp_path: Path) -> None:
     killed = (
-        "import os, sys; from pathlib import Path; from ingest.spool import Record, Spool\n"
+        "import os, sys; from pathlib import Path; from ingest.segment import Record; from ingest.spool import Spool\n"
         "spool = Spool(Path(sys.argv[1])); spool.append([Record(*eval(line), True) for line in sys.stdin])\n"
         "spool.take(5); spool.done(2); os._exit(9)"
     )

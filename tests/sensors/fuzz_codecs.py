@@ -24,9 +24,14 @@ from sensors.payload import TopicRule, decoder
 RULES = (
     TopicRule("city/#", "citytwin"),
     TopicRule("/hfp/#", "hfp"),
-    TopicRule("ngsi/#", "ngsi"),
+    TopicRule("ngsi/#", "ngsi", options={"zone": "Europe/Madrid"}),
     TopicRule(
-        "v1.1/#", "sensorthings", options={"streams": {"7": {"sensor": "D1", "quantity": "speed_kmh", "unit": "m/s"}}}
+        "v1.1/#",
+        "sensorthings",
+        options={
+            "streams": {"7": {"sensor": "D1", "quantity": "speed_kmh", "unit": "m/s"}},
+            "multistreams": {"3": [{"sensor": "D2", "quantity": q} for q in ("speed_kmh", "count_veh")]},
+        },
     ),
     TopicRule(
         "v3/#",
@@ -79,6 +84,18 @@ GOOD: list[Seed] = [
             },
         ),
         ("v1.1/Datastreams(7)/Observations", {"phenomenonTime": "2014-08-01T00:00:00Z", "result": 10}),
+        (
+            "v1.1/CreateObservations",
+            [
+                {
+                    "Datastream": {"@iot.id": 7},
+                    "components": ["phenomenonTime", "result"],
+                    "dataArray": [["2014-08-01T00:00:00Z", 10], ["2014-08-01T00:05:00Z", 11]],
+                },
+                {"Datastream": {"@iot.id": 7}, "phenomenonTime": "2014-08-01T00:10:00Z", "result": 12},
+            ],
+        ),
+        ("v1.1/MultiDatastreams(3)/Observations", {"phenomenonTime": "2014-08-01T00:00:00Z", "result": [10, 20]}),
         (
             "v1.1/Observations",
             {

@@ -62,6 +62,7 @@ def _ngsi(kind: str, normalised: bool) -> Callable[[object, object, object], dic
 
 
 LHT = {"devices": "lht*", "decoded": {"TempC": "temperature_c", "Bat_mV": {"quantity": "voltage_v", "unit": "mV"}}}
+MULTI = {"7": [{"sensor": "D1", "quantity": "speed_kmh", "unit": "m/s"}, {"sensor": "D1", "quantity": "count_veh"}]}
 CASES = [
     Case(
         "citytwin",
@@ -110,6 +111,24 @@ CASES = [
         lambda first, second, at: {"phenomenonTime": at, "result": first},
         {"speed_kmh": 36.0},
         sole=True,
+    ),
+    Case(
+        "sensorthings multi",
+        _options("sensorthings", multistreams=MULTI),
+        "v1.1/MultiDatastreams(7)/Observations",
+        lambda first, second, at: {"phenomenonTime": at, "result": [first, second]},
+        {"speed_kmh": 36.0, "count_veh": 20.0},
+    ),
+    Case(
+        "sensorthings data array",
+        _options("sensorthings", multistreams=MULTI),
+        "v1.1/CreateObservations",
+        lambda first, second, at: {
+            "MultiDatastream": {"@iot.id": 7},
+            "components": ["result", "phenomenonTime", "FeatureOfInterest/id"],
+            "dataArray": [[[first, second], at, 3]],
+        },
+        {"speed_kmh": 36.0, "count_veh": 20.0},
     ),
     Case(
         "ttn",

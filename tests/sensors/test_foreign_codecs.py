@@ -104,6 +104,75 @@ def test_inline_datastream_names_quantity_and_unit():
         read("sensorthings", "v1.1/Observations", observation)
 
 
+def test_rows_of_a_data_array_are_observations_of_their_own():
+    streams = {"7": {"sensor": "D1", "quantity": "speed_kmh"}, "8": {"sensor": "D2", "quantity": "count_veh"}}
+    rule = TopicRule("v1.1/#", "sensorthings", options={"streams": streams})
+    arrays = [
+        {
+            "Datastream": {"@iot.id": 7},
+            "components": ["phenomenonTime", "result"],
+            "dataArray@iot.count": 3,
+            "dataArray": [[T, 10], [T], ["2014-08-01T00:05:00Z", "fast"]],
+        },
+        {"Datastream": {"@iot.id": 8}, "components": ["result", "resultTime"], "dataArray": [[5, T]]},
+        {"Datastream": {"@iot.id": 9}, "components": ["result", "resultTime"], "dataArray": [[5, T]]},
+        {"Datastream": {"@iot.id": 8}, "result": 6, "phenomenonTime": "2014-08-01T00:05:00Z"},
+        7,
+    ]
+    for document in (arrays, {"value": arrays}):
+        readings, rejected = rule.decoder()("v1.1/CreateObservations", json.dumps(document).encode())
+        assert [(r.sensor_id, r.quantity, r.value) for r in readings] == [
+            ("D1", "speed_kmh", 10.0), ("D2", "count_veh", 5.0), ("D2", "count_veh", 6.0),
+        ]  # fmt: skip
+        assert [str(item.reason) for item in rejected] == [
+            "wrong_shape", "not_a_number", "unknown_quantity", "wrong_shape",
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("document", [{"components": ["result"], "dataArray": []}, {"value": []}, []])
+def test_a_data_array_without_a_row_is_refused(document: object):
+    with pytest.raises(PayloadError, match="no_value: the data array has no rows"):
+        CODECS["sensorthings"]("v1.1/CreateObservations", json.dumps(document).encode())
+
+
+@pytest.mark.parametrize(
+    "document", [{"dataArray": []}, [{}], [7], {"components": ["result", 1], "dataArray": [[1, 2]]}]
+)
+def test_what_is_no_data_array_is_rejected_once(document: object):
+    readings, rejected = CODECS["sensorthings"]("v1.1/CreateObservations", json.dumps(document).encode())
+    assert (readings, [str(item.reason) for item in rejected]) == ([], ["wrong_shape"])
+
+
+def test_a_multidatastream_is_never_taken_for_the_datastream_of_its_number():
+    streams = {"7": {"sensor": "D1", "quantity": "speed_kmh"}}
+    observation = {"phenomenonTime": T, "result": 10}
+    with pytest.raises(PayloadError, match=r"MultiDatastream '7': map it in \[topic.multistreams\]"):
+        read("sensorthings", "v1.1/MultiDatastreams(7)/Observations", observation, streams=streams)
+    multi = {"7": [{"sensor": "D1", "quantity": "speed_kmh"}, {"sensor": "D2", "quantity": "count_veh"}]}
+    for result in (10, [10], [10, 20, 30], {"a": 1}):
+        with pytest.raises(PayloadError, match="must be a list of 2"):
+            read(
+                "sensorthings",
+                "v1.1/MultiDatastreams(7)/Observations",
+                {"phenomenonTime": T, "result": result},
+                multistreams=multi,
+            )
+
+
+def test_a_time_of_ngsi_without_a_zone_is_refused_or_taken_in_the_zone_that_was_configured():
+    entity = {"id": "T", "type": "TrafficFlowObserved", "intensity": 3, "dateObserved": "2014-08-01T02:00:00"}
+    with pytest.raises(PayloadError, match="without a zone, add Z or an offset"):
+        read("ngsi", "x", entity)
+    decode = TopicRule("x", "ngsi", options={"zone": "Europe/Madrid"}).decoder()
+    assert decode("x", json.dumps(entity).encode())[0][0].time_ms == 1_406_851_200_000
+    zoned = entity | {"dateObserved": "2014-07-31T23:55:00Z/2014-08-01T00:00:00Z"}
+    assert decode("x", json.dumps(zoned).encode())[0][0].time_ms == 1_406_851_200_000
+    for odd in ("0001-01-01T00:00:00", "9999-12-31T23:59:59", "2014-10-26T02:30:00", "2014-03-30T02:30:00"):
+        assert decode("x", json.dumps(entity | {"dateObserved": odd}).encode())[0]
+    with pytest.raises(InputError, match="zone is 'Madrid', must be an IANA zone"):
+        TopicRule("x", "ngsi", options={"zone": "Madrid"})
+
+
 def test_unmapped_datastream_says_what_to_do():
     with pytest.raises(PayloadError, match=r"unknown_quantity: Datastream \"?'?8.*map it in \[topic.streams\]"):
         read("sensorthings", "v1.1/Datastreams(8)/Observations", {"phenomenonTime": T, "result": 1})
@@ -180,6 +249,13 @@ def test_faults_of_a_rule_are_told_all_at_once():
             options={"streams": {"1": {"sensor": "D", "quantity": "speed_kmh", "unit": "kg"}, "2": 3}},
         )
     assert len(caught.value.faults) == 2
+    with pytest.raises(InputError) as caught:
+        TopicRule(
+            "s/#",
+            "sensorthings",
+            options={"streams": 1, "multistreams": {"1": [], "2": [{"sensor": "D", "quantity": "speed"}], "3": 4}},
+        )
+    assert len(caught.value.faults) == 4
 
 
 @pytest.mark.parametrize("odd", ["[1]", '{"a": 1}', "[" * 900 + "]" * 900, "1e999", '"\\ud800"', "9" * 400])
@@ -191,6 +267,10 @@ def test_faults_of_a_rule_are_told_all_at_once():
                  ' "dateObserved": ODD}'),
         ("ngsi", '{"id": "P", "type": "ParkingGroup", "totalSpotNumber": ODD, "availableSpotNumber": ODD,'
                  ' "dateObserved": ODD}'),
+        ("sensorthings", '{"Datastream": ODD, "components": ["result", "a"], "dataArray": [ODD, [ODD, ODD]]}'),
+        ("sensorthings", '{"components": ODD, "dataArray": ODD}'),
+        ("sensorthings", '{"value": [ODD, {"components": ["result"], "dataArray": ODD}]}'),
+        ("sensorthings", '{"result": ODD, "MultiDatastream": {"@iot.id": ODD}}'),
         ("sensorthings", '{"result": 1, "Datastream@iot.navigationLink": ODD, "Datastream": {"@iot.id": ODD}}'),
         ("sensorthings", '{"result": 1, "phenomenonTime": ODD, "Datastream": {"@iot.id": 1,'
                          ' "unitOfMeasurement": {"symbol": ODD}, "ObservedProperty": {"name": "speed_kmh"},'

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from sensors import InputError
 from twin.gmns import Tables
-from twin.importers import cbengine, cbengine_demand, gmns, sumo, sumo_routes, table
+from twin.importers import cbengine, cbengine_demand, detectors, gmns, sumo, sumo_routes, table
 from twin.importers.source import beginning
+from twin.network import Network
 
 Row = Mapping[str, object]
 
@@ -122,3 +123,33 @@ _DEMAND_READERS: dict[str, Callable[[Sequence[Path], Tables], tuple[list[Row], l
     "sumo": sumo_routes.read,
     "cbengine": cbengine_demand.read,
 }
+
+
+def with_detectors(tables: Tables, source: Path, *, detector_map: Path | None = None) -> Tables:
+    """Return the tables of a network with the detectors of a table put on its links.
+
+    Parameters
+    ----------
+    detector_map
+        TOML file that names the columns of the table; found among the built-in ones when not given.
+
+    Raises
+    ------
+    InputError
+        When table or map cannot be read, or a detector is there already.
+    """
+    for path in (source, detector_map):
+        if path is not None and not path.is_file():
+            raise InputError(f"{path}: there is no such file")
+    rows, notes = detectors.read(source, Network.from_tables(tables), detector_map=detector_map)
+    before = list(tables.get("sensor", ()))
+    known = {row["sensor_id"] for row in before}
+    faults = [
+        f"{source.name}: detector {row['sensor_id']}: the network has a sensor of this name already"
+        for row in rows
+        if row["sensor_id"] in known
+    ]
+    if faults:
+        raise InputError(faults)
+    more = [{"kind": "note", "text": text} for text in notes]
+    return {**tables, "sensor": [*before, *rows], "note": [*tables.get("note", ()), *more]}
