@@ -26,6 +26,7 @@ from twin import Network
 from twin.furniture import link_zones
 from twin.placement import place_detectors
 
+log = logging.getLogger(__name__)
 DEMANDS = ("demand.csv", "trips.csv")
 
 

@@ -13,8 +13,9 @@ from ingest import statements
 from ingest.catalogue import Catalogue, storable
 from ingest.catalogue import Series as Entry
 from ingest.database import CheckViolation, Connection, Database, Row, UniqueViolation
+from ingest.newest import Newest
 from ingest.rows import Integers, Rows
-from ingest.series import EARLIEST_MS, LATEST_MS, Series, batch_of
+from ingest.series import EARLIEST_MS, LATEST_MS, Series
 from sensors import QUANTITIES, Batch, Quantity, Reason, Rejected, Sensor
 from sensors.reading import Quality
 
@@ -103,6 +104,7 @@ class Store:
     ) -> None:
         self.database = database
         self.catalogue = Catalogue(database, quantities=quantities, unverified_limit=unverified_limit)
+        self._newest = Newest(database)
         self._writing = threading.Lock()
         self._weeks: set[int] = set()
         self._generation = -1
@@ -173,13 +175,7 @@ class Store:
 
     def latest(self, *, received_after: float = -math.inf) -> Batch:
         """Return the newest reading of each series, or of those whose newest was received after a time (s)."""
-        rows = self.database.fetch(
-            "SELECT sensor_id, quantity, (extract(epoch FROM time) * 1000)::int8, value, latest.quality"
-            " FROM latest JOIN series USING (series_id) WHERE latest.received_at > to_timestamp(%s)"
-            " ORDER BY series_id",
-            (received_after,),
-        )
-        return batch_of(rows)
+        return self._newest.batch(received_after=received_after)
 
     def series(
         self,
