@@ -71,7 +71,7 @@ def test_a_replay_of_last_year_keeps_last_year(database: Database) -> None:
 
 def test_a_clock_that_jumps_years_ahead_deletes_nothing_that_the_newest_reading_keeps(database: Database) -> None:
     store = holding(database)
-    assert retention(store, CityClock(wall=lambda: NOW + 3650 * DAY_S)).look() == 1
+    assert retention(store, CityClock(wall=lambda: NOW + 3650 * DAY_S)).do() == 1
     assert store.series("D1", "speed_kmh").time_ms.tolist() == [round(NOW * 1000)]
     assert store.contents().rejected == {"not_json": 1}
 

@@ -152,9 +152,9 @@ def test_a_writer_does_all_that_a_worker_does_and_changes_or_drops_nothing_that_
 def test_a_login_of_the_owner_role_drops_what_is_old(database: Database) -> None:
     with login(database, OWNER) as owner:
         store = Store(owner)
-        store.write(Batch.of([reading()], received_at=MONDAY))
-        assert Retention(store, clock=CityClock(wall=lambda: MONDAY + 30 * 86_400), retention_s=1.0).do() > 0
-        assert store.contents().readings == 0
+        store.write(Batch.of([reading(), reading(30 * 1440)], received_at=MONDAY))
+        assert Retention(store, clock=CityClock(wall=lambda: MONDAY + 30 * 86_400), retention_s=1.0).do() == 1
+        assert store.contents().readings == 1
 
 
 def test_who_may_not_make_roles_is_told_so_in_one_line_and_has_a_working_database(
