@@ -12,9 +12,12 @@ import numpy as np
 
 from sensors import InputError
 from twin import Network
-from twin.gmns import Tables, write_tables
+from twin.difference import Change, differences, to_geojson
+from twin.edit import apply_patches
+from twin.gmns import DEMAND_TABLES, Tables, write_tables
 from twin.importers import FORMATS, import_tables, with_detectors
 from twin.links import CLASS_NAMES
+from twin.patch import Patch
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +55,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="print one object")
     show.set_defaults(work=_info)
 
-    for sub in (load, make, check, show):
+    other = actions.add_parser("diff", help="say what one network has that another has not")
+    other.add_argument("before", metavar="A", type=Path)
+    other.add_argument("after", metavar="B", type=Path)
+    other.add_argument("--json", action="store_true", help="print a list of changes")
+    other.add_argument("--geojson", type=Path, metavar="FILE", help="write the changes for a map")
+    other.set_defaults(work=_diff)
+
+    edit = actions.add_parser("patch", help="make a network folder from another one and small TOML patches")
+    edit.add_argument("base", metavar="BASE", type=Path)
+    edit.add_argument("patches", metavar="PATCH", type=Path, nargs="+", help="TOML files, one upon the other")
+    _add_output(edit)
+    edit.set_defaults(work=_patch)
+
+    for sub in (load, make, check, show, other, edit):
         sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 
 
@@ -125,6 +141,51 @@ def _validate(args: argparse.Namespace) -> int:
         counts = Counter(fault.severity for fault in faults)
         print(f"{args.folder}: {', '.join(f'{counts[kind]} {kind}s' for kind in ('error', 'warning', 'note'))}")
     return 2 if any(fault.severity == "error" for fault in faults) else 0
+
+
+def _diff(args: argparse.Namespace) -> int:
+    before, after = Network.read(args.before), Network.read(args.after)
+    changes = differences(before, after)
+    if args.geojson is not None:
+        try:
+            args.geojson.write_text(json.dumps(to_geojson(changes), ensure_ascii=False) + "\n", "utf-8")
+        except OSError as error:
+            raise InputError(f"{args.geojson}: cannot be written: {error.strerror}") from None
+    if args.json:
+        rows = [{"change": c.kind, "what": c.what, "id": c.id, "text": c.text} for c in changes]
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+        return 0
+    for change in changes:
+        print(change)
+    _say_difference(before, after, changes)
+    return 0
+
+
+def _say_difference(before: Network, after: Network, changes: list[Change]) -> None:
+    """Print how much changed, and both versions."""
+    counts = Counter((change.kind, change.what) for change in changes)
+    told = ", ".join(f"{n} {what}{'s' if n != 1 else ''} {kind}" for (kind, what), n in counts.items())
+    one, two = before.compile(), after.compile()
+    for label, a, b in (
+        ("km of links", one.length.sum() / 1000, two.length.sum() / 1000),
+        ("lane km", (one.length * one.lanes).sum() / 1000, (two.length * two.lanes).sum() / 1000),
+    ):
+        told += f"; {label} {a:,.2f} -> {b:,.2f}" if abs(a - b) > 0.005 else ""
+    print(f"{told or 'no difference'}; sha256 {before.sha256[:12]} -> {after.sha256[:12]}")
+
+
+def _patch(args: argparse.Namespace) -> int:
+    base = Network.read(args.base)
+    patched = apply_patches(base, [Patch.read(path) for path in args.patches])
+    copies = [path for name in DEMAND_TABLES if (path := args.base / f"{name}.csv").is_file()]
+    tables = {name: table.rows for name, table in patched.tables.items()}
+    write_tables(args.out, tables, overwrite=args.force, copies=copies)
+    changes = differences(base, patched)
+    for change in changes:
+        print(change)
+    print(f"{args.out}: {_first_line(patched)}")
+    _say_difference(base, patched, changes)
+    return 0
 
 
 def _unreadable(sentence: str) -> dict[str, str]:
