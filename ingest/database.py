@@ -18,6 +18,7 @@ Row = tuple[Any, ...]
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 Connection = psycopg.Connection[Row]
 UniqueViolation = errors.UniqueViolation
+InsufficientPrivilege = errors.InsufficientPrivilege
 CheckViolation = errors.CheckViolation  # also what a row without a partition raises
 
 MISSING = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction, errors.InvalidSchemaName)
@@ -131,13 +132,18 @@ class Database:
         self.close()
 
     def level(self) -> Level:
-        """Return what the database offers: TimescaleDB by licence, or plain PostgreSQL."""
+        """Return what holds the readings: TimescaleDB by licence, or plain PostgreSQL.
+
+        An extension that came after the tables holds none of them: then they are plain.
+        """
         installed = self.fetch(
-            "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
+            "SELECT current_setting('timescaledb.license', true),"
+            " (SELECT relkind FROM pg_class WHERE oid = to_regclass('reading_raw'))"
+            " FROM pg_extension WHERE extname = 'timescaledb'"
         )
-        if not installed:
+        if not installed or installed[0][1] == "p":
             return Level.PLAIN
-        return Level.APACHE if installed[0][0] == "apache" else Level.COMMUNITY
+        return Level.COMMUNITY if installed[0][0] == "timescale" else Level.APACHE
 
     def enable_timescale(self) -> None:
         """Create the extension where the server has it; without the right or the preloaded library, plain will do."""
@@ -214,7 +220,7 @@ class Database:
         said = " ".join((error.diag.message_primary or str(error)).split())
         state = error.sqlstate or ""
         role = self._parameters.get("user") or "of this login"
-        if isinstance(error, errors.InsufficientPrivilege):
+        if isinstance(error, InsufficientPrivilege):
             return WorkError(f"{self.name}: role {role!r} lacks a right ({said}): GRANT it, or use the owner's URL")
         if isinstance(error, MISSING):
             return WorkError(f"{self.name}: {said}; it is not, or no longer, a database of citytwin: start again")

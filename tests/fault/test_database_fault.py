@@ -100,18 +100,20 @@ def test_a_database_without_a_free_connection_is_waited_for(
     worker, flow = running
     with contextlib.ExitStack() as taken:
         first = taken.enter_context(psycopg.connect(server.url_of("postgres"), autocommit=True))
-        with contextlib.suppress(psycopg.OperationalError):
-            while True:
-                taken.enter_context(psycopg.connect(server.url_of("postgres")))
-        first.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = 'citytwin' AND backend_type = 'client backend'"
-        )
-        with contextlib.suppress(psycopg.OperationalError):  # whoever was faster
-            while True:
-                taken.enter_context(psycopg.connect(server.url_of("postgres")))
+
+        def starved() -> bool:
+            """Cut the worker off and take every free connection; the worker may have been faster."""
+            first.execute(
+                "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity"
+                " WHERE datname = 'citytwin' AND backend_type = 'client backend'"
+            )
+            with contextlib.suppress(psycopg.OperationalError):
+                while True:
+                    taken.enter_context(psycopg.connect(server.url_of("postgres")))
+            return "too many" in worker.said or "reserved" in worker.said
+
+        until(starved, "a worker that finds no connection")
         flow.goes_on("by way of the spool", n=300)
-        until(lambda: "too many" in worker.said or "reserved" in worker.said, "the reason why it stays away")
     flow.recovers(worker)
     settled(flow, worker, server.url)
 
