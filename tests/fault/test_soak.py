@@ -103,9 +103,8 @@ def test_nothing_acknowledged_is_missing_or_doubled_whatever_is_killed(
     seed = int(os.environ.get("CITYTWIN_TEST_SOAK_SEED", time.time_ns() % 1_000_000))
     rng = random.Random(seed)
     parts = PARTS
-    if (
-        kind != "embedded"
-    ):  # the broker is within the worker, or it is Mosquitto: killed itself it loses what it acknowledged: `python -m benchmarks kill`
+    if kind != "embedded":
+        # The broker is within the worker; or it is Mosquitto, which loses what it acknowledged: `benchmarks kill`.
         parts = tuple(part for part in PARTS if part != "broker")
     rounds = kills(rng, parts, ROUNDS)
     print(f"CITYTWIN_TEST_SOAK_SEED={seed} CITYTWIN_TEST_SOAK_KILLS={ROUNDS}: {rounds}")
