@@ -52,8 +52,8 @@ def main() -> None:
         worker.join()
     assert stored == published == count
     print(
-        f"idle: {100 * used / elapsed:.2f} % of a core with {SENSORS} sensors every {EVERY_S:g} s, lingering {args.linger_ms:g} ms"
-        f" ({used:.2f} s of CPU in {elapsed:.0f} s, {stored} readings stored)"
+        f"idle: {100 * used / elapsed:.2f} % of a core with {SENSORS} sensors every {EVERY_S:g} s,"
+        f" lingering {args.linger_ms:g} ms ({used:.2f} s of CPU in {elapsed:.0f} s, {stored} readings stored)"
     )
 
 
