@@ -35,12 +35,15 @@ def measured(port: int, pid: int | None, seconds: float, rate: float) -> tuple[i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=12.0)
+    parser.add_argument("--linger-ms", type=float, default=5.0, help="how long a message waits for others (5)")
     args = parser.parse_args()
     rate = SENSORS / EVERY_S
     count = brokers.SENSORS + round(rate * args.seconds)
     with brokers.databases("idle") as urls:
         ours, theirs = multiprocessing.Pipe()
-        worker = multiprocessing.Process(target=brokers.work, args=(0, urls["idle"], count, True, theirs))
+        worker = multiprocessing.Process(
+            target=brokers.work, args=(0, urls["idle"], count, True, theirs), kwargs={"linger_s": args.linger_ms / 1e3}
+        )
         worker.start()
         port = ours.recv()
         published, used, elapsed = measured(port, worker.pid, args.seconds, rate)
@@ -49,8 +52,8 @@ def main() -> None:
         worker.join()
     assert stored == published == count
     print(
-        f"idle: {100 * used / elapsed:.2f} % of a core with {SENSORS} sensors every {EVERY_S:g} s"
-        f" ({used:.2f} s of CPU in {elapsed:.0f} s, {stored} readings stored)"
+        f"idle: {100 * used / elapsed:.2f} % of a core with {SENSORS} sensors every {EVERY_S:g} s,"
+        f" lingering {args.linger_ms:g} ms ({used:.2f} s of CPU in {elapsed:.0f} s, {stored} readings stored)"
     )
 
 

@@ -130,7 +130,15 @@ def run(args: argparse.Namespace) -> int:
             )
         stack.callback(source.close)
         running.append(source)
-        Worker[Any](source, store, batcher, metrics=metrics, spools=spools, prepare=prepare).run(stop)
+        Worker[Any](
+            source,
+            store,
+            batcher,
+            metrics=metrics,
+            spools=spools,
+            prepare=prepare,
+            max_age_s=settings.city.linger_s,
+        ).run(stop)
     say(", ".join(f"{count} {result}" for result, count in metrics.readings.items()))
     return 0
 
