@@ -83,6 +83,7 @@ class App:
         self.truth = Truth()
         self._retention = Retention(store, clock=clock, retention_s=settings.city.retention_s)
         self._rollups = Rollups(store.database)
+        self._level = store.database.level().value
         self.on_serving: Callable[[], None] = lambda: None
         self._feed = feed
         self._twin: Twin | None = None
@@ -197,6 +198,7 @@ class App:
         parts: dict[str, dict[str, Any]] = {
             "twin": {"ok": self.failure is None and young, "snapshot_age_s": age},
             "alerts": {"ok": not self.desk.away, "unsaved": self.desk.unsaved},
+            "store": {"ok": not self.desk.away, "level": self._level},
         }
         if self.intake is not None:
             parts["ingest"] = self.intake.health()

@@ -1,5 +1,6 @@
 """Makes the app of a hub from settings, network and the addresses of database and broker."""
 
+import logging
 import time
 import uuid
 from dataclasses import replace
@@ -22,8 +23,10 @@ from ingest.publisher import Publisher
 from ingest.store import Store
 from sensors.clock import CityClock
 from twin import Network
+from twin.furniture import link_zones
 from twin.placement import place_detectors
 
+log = logging.getLogger(__name__)
 DEMANDS = ("demand.csv", "trips.csv")
 
 
@@ -46,10 +49,11 @@ def assemble(
     """
     database = Database(database_url)
     migrate(database)
+    log.info("%s: %s, PostgreSQL %s", database.name, database.level(), database.version())
     store = Store(database, unverified_limit=settings.city.max_unverified_sensors)
     if demo is not None:
         network = _played(network, demo)
-    store.register(network.sensors)
+    store.register(network.sensors, zones=link_zones(network.nodes, network.links, network.zones))
     clock = _demo_clock(store, demo) if demo is not None else CityClock.parse(settings.clock, wall=time.time)
     desk = Desk(database, AlertBook(rules, places=NetworkPlaces(network)), now=clock.now, wall=time.time)
     notifier = _notifier(settings, mqtt_url, desk)

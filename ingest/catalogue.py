@@ -75,20 +75,21 @@ class Catalogue:
                     refused |= {key: Reason.TOO_MANY_SENSORS for key in new if key not in made}
             return {key: refused[key] if key in refused else self._known[key] for key in wanted}
 
-    def register(self, sensors: Iterable[Sensor]) -> int:
-        """Write the sensors of a network, as verified ones, and return how many there are."""
+    def register(self, sensors: Iterable[Sensor], *, zones: Mapping[str, str] | None = None) -> int:
+        """Write the sensors of a network, as verified ones, and return how many there are; zones are by link id."""
+        zone_of = zones or {}
         rows = [
             (s.sensor_id, s.kind, list(s.quantities), s.link_id, s.position_m, s.lanes, s.interval_s, s.owner,
-             s.asset_id)
+             s.asset_id, zone_of.get(s.link_id, ""))
             for s in sensors
         ]  # fmt: skip
-        names = "kind, quantities, link_id, position_m, lanes, interval_s, owner, asset_id"
+        names = "kind, quantities, link_id, position_m, lanes, interval_s, owner, asset_id, zone_id"
         updates = ", ".join(f"{name} = EXCLUDED.{name}" for name in names.split(", "))
         with self._database.connection() as connection:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             connection.cursor().executemany(
                 f"INSERT INTO sensor (sensor_id, {names}, verified)"  # noqa: S608 - names are our own
-                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, true)"
+                " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, true)"
                 f" ON CONFLICT (sensor_id) DO UPDATE SET verified = true, {updates}",
                 rows,
             )

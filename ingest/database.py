@@ -18,6 +18,7 @@ Row = tuple[Any, ...]
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 Connection = psycopg.Connection[Row]
 UniqueViolation = errors.UniqueViolation
+InsufficientPrivilege = errors.InsufficientPrivilege
 CheckViolation = errors.CheckViolation  # also what a row without a partition raises
 
 MISSING = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction, errors.InvalidSchemaName)
@@ -33,9 +34,10 @@ DEFAULTS = {
     "keepalives_count": "2",
     "tcp_user_timeout": "20000",
 }
-# Classes of SQLSTATE after which the same statement may succeed later: connection, resources, operator, system.
-PASSING_CLASSES = ("08", "53", "57", "58")
-PASSING_STATES = ("25006", "40001", "40P01", "55P03")  # standby, serialization, deadlock, lock not available
+# Classes of SQLSTATE after which the same statement may succeed later, with or without a hand: connection, rollback,
+# resources, state of an object, operator, system, configuration file, what a trigger of the city's raises, internal.
+PASSING_CLASSES = ("08", "40", "53", "55", "57", "58", "F0", "P0", "XX")
+PASSING_STATES = ("25006",)  # standby
 
 
 class DatabaseAway(WorkError):  # noqa: N818 - a state of the world that passes, not a fault of the program
@@ -130,13 +132,18 @@ class Database:
         self.close()
 
     def level(self) -> Level:
-        """Return what the database offers: TimescaleDB by licence, or plain PostgreSQL."""
+        """Return what holds the readings: TimescaleDB by licence, or plain PostgreSQL.
+
+        An extension that came after the tables holds none of them: then they are plain.
+        """
         installed = self.fetch(
-            "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
+            "SELECT current_setting('timescaledb.license', true),"
+            " (SELECT relkind FROM pg_class WHERE oid = to_regclass('reading_raw'))"
+            " FROM pg_extension WHERE extname = 'timescaledb'"
         )
-        if not installed:
+        if not installed or installed[0][1] == "p":
             return Level.PLAIN
-        return Level.APACHE if installed[0][0] == "apache" else Level.COMMUNITY
+        return Level.COMMUNITY if installed[0][0] == "timescale" else Level.APACHE
 
     def enable_timescale(self) -> None:
         """Create the extension where the server has it; without the right or the preloaded library, plain will do."""
@@ -213,11 +220,11 @@ class Database:
         said = " ".join((error.diag.message_primary or str(error)).split())
         state = error.sqlstate or ""
         role = self._parameters.get("user") or "of this login"
-        if isinstance(error, errors.InsufficientPrivilege):
+        if isinstance(error, InsufficientPrivilege):
             return WorkError(f"{self.name}: role {role!r} lacks a right ({said}): GRANT it, or use the owner's URL")
         if isinstance(error, MISSING):
             return WorkError(f"{self.name}: {said}; it is not, or no longer, a database of citytwin: start again")
-        if lost and not state:
+        if not state and (lost or isinstance(error, errors.OperationalError)):
             return DatabaseAway(f"{self.name} cannot be reached ({_last_line(error)})")
         if lost or state[:2] in PASSING_CLASSES or state in PASSING_STATES:
             return DatabaseAway(f"{self.name} cannot work now ({said})")
@@ -250,4 +257,5 @@ def _readable(descriptor: int) -> bool:
 
 def _last_line(error: psycopg.Error) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Is the server running")]  # it follows the reason
     return lines[-1].removeprefix("connection failed: ") if lines else "no reason given"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.database import Database
+from ingest.roles import settle_again, settle_roles
 from sensors import WorkError
 
 SCHEMA = Path(__file__).with_name("schema")
@@ -34,7 +35,7 @@ def steps(folder: Path = SCHEMA) -> list[Step]:
 
 
 def migrate(database: Database, *, folder: Path = SCHEMA) -> int:
-    """Bring the database to the newest schema and return that version.
+    """Bring the database to the newest schema, with its roles (`ingest.roles`), and return that version.
 
     A database that is up to date needs no right but to read; ten workers may call it at once.
 
@@ -61,6 +62,12 @@ def migrate(database: Database, *, folder: Path = SCHEMA) -> int:
                 connection.execute(step.sql.encode())
                 connection.execute("INSERT INTO schema_version VALUES (%s, %s)", (step.version, step.title))
                 log.info("%s: schema %04d %s", database.name, step.version, step.title)
+            if folder == SCHEMA:
+                settle_roles(connection, name=database.name)
+    elif settle_again(database):
+        with database.connection() as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+            settle_roles(connection, name=database.name)
     newest = wanted[-1].version
     if max(done, default=0) > newest:
         raise WorkError(

@@ -4,16 +4,16 @@ Two times matter: ``time``, the end of what was measured, and ``received_at``, s
 leaves out what was received later; ``corrected`` overlays the last correction recorded by then, without void readings.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
 
 from ingest.catalogue import storable
-from ingest.database import Database
+from ingest.database import Database, Row
 from ingest.rollup import Buckets, buckets_of
 from ingest.rows import Integers
-from ingest.store import LATEST_MS, Series
+from ingest.series import LATEST_MS, Series, batch_of
 from sensors import Batch, InputError
 
 _ALWAYS = LATEST_MS / 1000
@@ -72,26 +72,16 @@ def page(
     known_at, corrected
         What was known at this time (s since 1970 UTC); with corrections.
     """
-    rows: list[tuple[int, float, int, float]] = []
+    rows: list[Row] = []
     if storable(sensor_id) and storable(quantity):
         after = "" if after_ms is None else " AND r.time > timestamptz 'epoch' + %(after_ms)s * interval '1 ms'"
-        rows = [
-            (row[0], row[1], row[2], row[3])
-            for row in database.fetch(
-                f"SELECT (extract(epoch FROM r.time) * 1000)::int8, {_VALUE}, r.quality,"  # noqa: S608 - no value inside
-                f" extract(epoch FROM r.received_at)::float8{_ONE_SERIES}{after} ORDER BY r.time LIMIT %(limit)s",
-                _parameters(sensor_id, quantity, since, until, known_at, corrected)
-                | {"after_ms": after_ms, "limit": limit},
-            )
-        ]
-    return Series(
-        sensor_id,
-        quantity,
-        time_ms=np.array([row[0] for row in rows], np.int64),
-        value=np.array([row[1] for row in rows], np.float64),
-        quality=np.array([row[2] for row in rows], np.uint16),
-        received_at=np.array([row[3] for row in rows], np.float64),
-    )
+        rows = database.fetch(
+            f"SELECT (extract(epoch FROM r.time) * 1000)::int8, {_VALUE}, r.quality,"  # noqa: S608 - no value inside
+            f" extract(epoch FROM r.received_at)::float8{_ONE_SERIES}{after} ORDER BY r.time LIMIT %(limit)s",
+            _parameters(sensor_id, quantity, since, until, known_at, corrected)
+            | {"after_ms": after_ms, "limit": limit},
+        )
+    return Series.of(sensor_id, quantity, rows)
 
 
 def buckets(
@@ -107,7 +97,8 @@ def buckets(
 ) -> Buckets:
     """Return a series by steps of any length, from its readings; `ingest.rollup.buckets` is faster for a long time.
 
-    Readings out of their physical range and means over no vehicle are left out, as in the rollups.
+    Readings out of their physical range and means over no vehicle are left out, as in the rollups, unless a
+    correction stands in their place.
     """
     if not step_s >= 0.001:
         raise InputError(f"step_s is {step_s}, must be at least 0.001")
@@ -116,7 +107,8 @@ def buckets(
         rows = database.fetch(
             f"SELECT (extract(epoch FROM date_bin(%(step_s)s * interval '1 s', r.time, {_ORIGIN})) * 1000)::int8"  # noqa: S608 - no value inside
             " AS step,"
-            f" count(*), avg({_VALUE}), min({_VALUE}), max({_VALUE}){_ONE_SERIES} AND r.quality & 65 = 0"
+            f" count(*), avg({_VALUE}), min({_VALUE}), max({_VALUE}){_ONE_SERIES}"
+            " AND (c.series_id IS NOT NULL OR r.quality & 65 = 0)"
             " GROUP BY step ORDER BY step",
             _parameters(sensor_id, quantity, since, until, known_at, corrected) | {"step_s": step_s},
         )
@@ -143,7 +135,7 @@ def network(
         " ORDER BY r.time DESC LIMIT 1) AS last ORDER BY s.series_id",
         {"at": at, "since": at - within_s, "known_at": known_at, "corrected": corrected},
     )
-    return _batch(rows)
+    return batch_of(rows)
 
 
 def gaps(
@@ -165,7 +157,7 @@ def gaps(
     return Gaps(np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.int64))
 
 
-def stream(database: Database, *, since: float, until: float, rows: int = 10_000) -> Iterator[Batch]:
+def stream(database: Database, *, since: float, until: float, rows: int = 10_000) -> Generator[Batch, None, None]:
     """Yield all readings with since <= time < until by series and time, so many at once, from a cursor on the server.
 
     The memory of neither side grows with the answer. The generator holds a connection until it ends or is closed.
@@ -178,7 +170,7 @@ def stream(database: Database, *, since: float, until: float, rows: int = 10_000
             (since, until),
         )
         while found := cursor.fetchmany(rows):
-            yield _batch(found)
+            yield batch_of(found)
 
 
 def _parameters(
@@ -192,14 +184,3 @@ def _parameters(
         "known_at": known_at,
         "corrected": corrected,
     }
-
-
-def _batch(rows: "list[tuple[object, ...]]") -> Batch:
-    sensor_ids, quantities, times, values, qualities = zip(*rows, strict=True) if rows else ((),) * 5
-    return Batch(
-        sensor_id=sensor_ids,
-        quantity=quantities,
-        time_ms=np.array(times, np.int64),
-        value=np.array(values, np.float64),
-        quality=np.array(qualities, np.uint16),
-    )

@@ -1,21 +1,19 @@
-"""Retention: what is older than the city keeps is dropped now and then, so that a database does not grow for ever."""
+"""Retention: what is older than the city keeps is dropped now and then, and weeks to come are made ahead."""
 
 import logging
-import threading
-from types import TracebackType
 
+from ingest.chore import Chore
 from ingest.store import Store
-from sensors import WorkError
 from sensors.clock import CityClock
 
 log = logging.getLogger(__name__)
 EVERY_S = 3600.0
 
 
-class Retention:
-    """Drops what has become too old, every so many wall seconds, on a thread of its own.
+class Retention(Chore):
+    """Drops what has become too old, and makes the partitions that will be needed next.
 
-    The first time is after the first pause: whoever starts a hub on the wrong clock has time to stop it.
+    The first drop is after the first pause: whoever starts a hub on the wrong clock has time to stop it.
 
     Parameters
     ----------
@@ -31,31 +29,18 @@ class Retention:
     """
 
     def __init__(self, store: Store, *, clock: CityClock, retention_s: float, every_s: float = EVERY_S) -> None:
+        super().__init__("retention", every_s=every_s, undone="nothing old was dropped, no weeks were made ahead")
         self._store = store
         self._clock = clock
         self._retention_s = retention_s
-        self._every_s = every_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+        self._told = False
 
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
+    def begin(self) -> None:
+        """Make the partitions of this week and the next ones."""
+        if self._clock.started:
+            self._store.make_weeks_ahead(since=self._clock.now())
 
-    def stop(self) -> None:
-        """Stop; returns when no look is under way."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def __enter__(self) -> "Retention":
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
-
-    def look(self) -> int:
+    def do(self) -> int:
         """Drop what is too old now and return how many weeks of readings went; 0 before a replay's first reading.
 
         Raises
@@ -63,8 +48,14 @@ class Retention:
         WorkError
             When the database is away or refuses.
         """
+        self.begin()
         since = self._clock.now() - self._retention_s
         if not self._clock.started or since <= 0.0:
+            return 0
+        if not self._store.may_retain():
+            if not self._told:
+                log.info("this role may not drop what is old: that is left to a process with the owner's role")
+                self._told = True
             return 0
         newest = self._store.database.fetch("SELECT extract(epoch FROM max(time))::float8 FROM latest")[0][0]
         if newest is not None:
@@ -75,10 +66,3 @@ class Retention:
                 "%d weeks of readings were older than %.0f days and are dropped", weeks, self._retention_s / 86_400
             )
         return weeks
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._every_s):
-            try:
-                self.look()
-            except WorkError as error:  # the next look finds what this one left
-                log.warning("nothing old was dropped: %s", error)

@@ -1,19 +1,16 @@
 """Rollups: sums of five minutes, kept up to date by whoever writes, and what is answered from them."""
 
-import logging
-import threading
 from dataclasses import dataclass
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
 
 from ingest.catalogue import storable
+from ingest.chore import Chore
 from ingest.database import Database
 from ingest.rows import Integers
-from sensors import InputError, WorkError
+from sensors import InputError
 
-log = logging.getLogger(__name__)
 EVERY_S = 30.0
 MOST_BUCKETS = 50  # of one transaction: some seconds for 10,000 series
 Floats = npt.NDArray[np.float64]
@@ -86,6 +83,15 @@ def buckets(
         raise InputError(f"step_s is {step_s}, must be a multiple of 300; ingest.queries.buckets takes any")
     if not storable(sensor_id) or not storable(quantity):
         return buckets_of([])
+    if step_s == 300:  # as it is stored
+        return buckets_of(
+            database.fetch(
+                "SELECT (extract(epoch FROM time) * 1000)::int8, n_good::int8, total / n_good, least, greatest"
+                " FROM rollup WHERE series_id = (SELECT series_id FROM series WHERE sensor_id = %s AND quantity = %s)"
+                " AND time >= to_timestamp(%s) AND time < to_timestamp(%s) AND n_good > 0 ORDER BY time",
+                (sensor_id, quantity, since, until),
+            )
+        )
     return buckets_of(
         database.fetch(
             f"SELECT (extract(epoch FROM date_bin(%s * interval '1 s', time, {_ORIGIN})) * 1000)::int8 AS step,"  # noqa: S608 - no value inside
@@ -99,6 +105,8 @@ def buckets(
 
 def network_curve(database: Database, quantity: str, *, since: float, until: float) -> Buckets:
     """Return the mean of a quantity over all series by five minutes; ``least`` and ``greatest`` are not known (NaN)."""
+    if not storable(quantity):
+        return buckets_of([])
     return buckets_of(
         database.fetch(
             "SELECT (extract(epoch FROM time) * 1000)::int8, n_good, total / n_good, 'NaN'::float8, 'NaN'::float8"
@@ -107,6 +115,32 @@ def network_curve(database: Database, quantity: str, *, since: float, until: flo
             (quantity, since, until),
         )
     )
+
+
+def zone_curve(database: Database, zone_id: str, quantity: str, *, since: float, until: float) -> Buckets:
+    """Return the mean of a quantity over the series of a zone by five minutes; extremes are not known (NaN)."""
+    if not storable(zone_id) or not storable(quantity):
+        return buckets_of([])
+    return buckets_of(
+        database.fetch(
+            "SELECT (extract(epoch FROM time) * 1000)::int8, n_good, total / n_good, 'NaN'::float8, 'NaN'::float8"
+            " FROM rollup_zone WHERE zone_id = %s AND quantity = %s AND time >= to_timestamp(%s)"
+            " AND time < to_timestamp(%s) ORDER BY time",
+            (zone_id, quantity, since, until),
+        )
+    )
+
+
+def zones(database: Database, quantity: str, *, since: float, until: float) -> dict[str, tuple[int, float]]:
+    """Return readings and mean of a quantity by zone over a time, for zones with a good reading."""
+    if not storable(quantity):
+        return {}
+    rows = database.fetch(
+        "SELECT zone_id, sum(n_good)::int8, sum(total) / sum(n_good) FROM rollup_zone WHERE quantity = %s"
+        " AND time >= to_timestamp(%s) AND time < to_timestamp(%s) GROUP BY zone_id ORDER BY zone_id",
+        (quantity, since, until),
+    )
+    return {str(zone): (int(n), float(mean)) for zone, n, mean in rows}
 
 
 def week_profile(
@@ -158,36 +192,18 @@ def buckets_of(rows: "list[tuple[object, ...]]") -> Buckets:
     )
 
 
-class Rollups:
-    """Keeps the rollups up to date, on a thread of its own, every so many wall seconds."""
+class Rollups(Chore):
+    """Keeps the rollups up to date, every so many wall seconds."""
 
     def __init__(self, database: Database, *, every_s: float = EVERY_S) -> None:
+        super().__init__("rollups", every_s=every_s, undone="rollups are behind")
         self._database = database
-        self._every_s = every_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="rollups", daemon=True)
 
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop; returns when no round is under way."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def __enter__(self) -> "Rollups":
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._every_s):
-            try:
-                while refresh(self._database) == MOST_BUCKETS and not self._stop.is_set():
-                    pass
-            except WorkError as error:  # the next round finds what this one left
-                log.warning("rollups are behind: %s", error)
+    def do(self) -> int:
+        """Sum everything that is due, and return how many buckets."""
+        total = 0
+        while (n := refresh(self._database)) and not self.stopping:
+            total += n
+            if n < MOST_BUCKETS:
+                break
+        return total

@@ -74,13 +74,14 @@ class Rows:
         >>> rows.groups().tolist()
         [0, 0, 1, 2]
         """
-        return np.cumsum(self._first()) - 1
+        return np.cumsum(self.first()) - 1
 
     def firsts(self) -> "Rows":
         """Return the first row of each key; the rows must be sorted."""
-        return self.take(self._first())
+        return self.take(self.first())
 
-    def _first(self) -> npt.NDArray[np.bool_]:
+    def first(self) -> npt.NDArray[np.bool_]:
+        """Return (n,) whether a row is the first of its key; the rows must be sorted."""
         first = np.ones(len(self), bool)
         first[1:] = (self.series[1:] != self.series[:-1]) | (self.time_ms[1:] != self.time_ms[:-1])
         return first
@@ -91,8 +92,8 @@ class Rows:
         last[:-1] = self.series[1:] != self.series[:-1]
         return self.take(last)
 
-    def packed(self, received_us: int) -> bytes:
-        """Return the rows in the binary format of COPY, received at one time in µs since 1970 UTC."""
+    def packed(self, received_us: int | Integers) -> bytes:
+        """Return the rows in the binary format of COPY, received at one time or (n,) times in µs since 1970 UTC."""
         records = np.empty(len(self), RECORD)
         for name, size in SIZES.items():
             records[name] = size

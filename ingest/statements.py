@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -17,7 +18,48 @@ ROLLUP_MS = 300_000
 AT_MS = "timestamptz 'epoch' + {} * interval '1 ms'"  # exact: below 2^53 µs until the year 2255
 
 
-def copy(connection: Connection, rows: Rows, received_us: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What became of sorted rows, within their transaction.
+
+    Parameters
+    ----------
+    stored
+        How many are new.
+    kept
+        (n,) raw value that is stored under the key of each row.
+    """
+
+    stored: int
+    kept: Integers
+
+
+def place(
+    connection: Connection, rows: Rows, received_us: int, *, each_received_us: Integers | None = None, staged: bool
+) -> Placed:
+    """Store sorted rows, the first of each key, and note what follows from it: rollups to sum, newest of each series.
+
+    Parameters
+    ----------
+    each_received_us
+        (n,) when each row was received, where it is not the same for all; ``latest`` gets ``received_us``.
+    staged
+        Whether keys may be known already; if not, a known key raises UniqueViolation.
+    """
+    first = rows.first()
+    firsts = rows.take(first)
+    received = received_us if each_received_us is None else each_received_us[first]
+    if staged:
+        stored, kept = insert_new(connection, firsts, received)
+    else:
+        stored, kept = copy(connection, firsts, received), firsts.raw
+    if stored:
+        note_rollups(connection, firsts)
+    update_latest(connection, firsts.take(firsts.raw == kept).newest(), received_us)
+    return Placed(stored, kept[rows.groups()])
+
+
+def copy(connection: Connection, rows: Rows, received_us: int | Integers) -> int:
     """Copy rows that are all new; a known key among them raises UniqueViolation."""
     if len(rows):
         with connection.cursor().copy("COPY reading_raw FROM STDIN (FORMAT BINARY)") as copy:
@@ -25,7 +67,7 @@ def copy(connection: Connection, rows: Rows, received_us: int) -> int:
     return len(rows)
 
 
-def insert_new(connection: Connection, rows: Rows, received_us: int) -> tuple[int, Integers]:
+def insert_new(connection: Connection, rows: Rows, received_us: int | Integers) -> tuple[int, Integers]:
     """Insert the rows whose key is new; return how many, and (n,) the raw value that is stored under each key."""
     connection.execute(
         "CREATE TEMPORARY TABLE IF NOT EXISTS stage (series_id int, time timestamptz(3), raw int8, quality int2,"
@@ -38,6 +80,10 @@ def insert_new(connection: Connection, rows: Rows, received_us: int) -> tuple[in
     ).rowcount
     kept = rows.raw.copy()
     if stored < len(rows):
+        # By the key, row by row: without statistics of the stage a plan may read all readings there are.
+        connection.execute(
+            "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
+        )
         others = connection.execute(
             "SELECT series_id, (extract(epoch FROM time) * 1000)::int8, old.raw"
             " FROM stage JOIN reading_raw AS old USING (series_id, time) WHERE old.raw <> stage.raw"

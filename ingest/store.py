@@ -8,18 +8,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ingest import statements
 from ingest.catalogue import Catalogue, storable
 from ingest.catalogue import Series as Entry
-from ingest.database import CheckViolation, Connection, Database, UniqueViolation
+from ingest.database import CheckViolation, Connection, Database, Row, UniqueViolation
+from ingest.newest import Newest
 from ingest.rows import Integers, Rows
+from ingest.series import EARLIEST_MS, LATEST_MS, Series
 from sensors import QUANTITIES, Batch, Quantity, Reason, Rejected, Sensor
 from sensors.reading import Quality
 
 STAGED_AFTER_REPEAT = 20  # batches: repeats come in runs, and a failed COPY costs as much as a good one
-EARLIEST_MS, LATEST_MS = 0, 7_258_118_400_000  # 1970 and 2200: beyond, it is no time of a city's reading
+WEEKS_AHEAD = 4
 WEEK_MS = 7 * 86_400_000
 FIRST_MONDAY_MS = 946_857_600_000  # 2000-01-03
 
@@ -67,33 +68,6 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """Stored readings of one quantity of one sensor, by time.
-
-    Parameters
-    ----------
-    time_ms
-        (n,) end of the measured interval, ms since 1970 UTC.
-    value
-        (n,) in the unit of the quantity.
-    quality
-        (n,) flags of `sensors.reading.Quality`.
-    received_at
-        (n,) city time of reception, s since 1970 UTC.
-    """
-
-    sensor_id: str
-    quantity: str
-    time_ms: Integers
-    value: npt.NDArray[np.float64]
-    quality: npt.NDArray[np.uint16]
-    received_at: npt.NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.time_ms)
-
-
-@dataclass(frozen=True, slots=True)
 class Contents:
     """How much a database holds."""
 
@@ -130,6 +104,7 @@ class Store:
     ) -> None:
         self.database = database
         self.catalogue = Catalogue(database, quantities=quantities, unverified_limit=unverified_limit)
+        self._newest = Newest(database)
         self._writing = threading.Lock()
         self._weeks: set[int] = set()
         self._generation = -1
@@ -176,7 +151,7 @@ class Store:
             origin = origin or _as_json(batch)
             rows, refused = self._rows(batch, origin)
             rejected = [*batch.rejected, *refused]
-            self._ensure_partitions(rows)
+            self.ensure_weeks(rows.time_ms)
             staged = self._staged_batches > 0
             self._staged_batches -= staged
             try:
@@ -185,29 +160,22 @@ class Store:
                 self._staged_batches = STAGED_AFTER_REPEAT
             except CheckViolation:  # retention dropped a week between our look and our write
                 self._weeks.clear()
-                self._ensure_partitions(rows)
+                self.ensure_weeks(rows.time_ms)
             return self._transact(batch, rows, rejected, origin, staged=True, sift=sift)
 
-    def register(self, sensors: Iterable[Sensor]) -> int:
-        """Write the sensors of a network, as verified ones, and return how many there are."""
-        return self.catalogue.register(sensors)
+    def register(self, sensors: Iterable[Sensor], *, zones: Mapping[str, str] | None = None) -> int:
+        """Write the sensors of a network, as verified ones, and return how many there are.
+
+        Parameters
+        ----------
+        zones
+            Zone by link id: a sensor belongs to the zone of its link.
+        """
+        return self.catalogue.register(sensors, zones=zones)
 
     def latest(self, *, received_after: float = -math.inf) -> Batch:
         """Return the newest reading of each series, or of those whose newest was received after a time (s)."""
-        rows = self.database.fetch(
-            "SELECT sensor_id, quantity, (extract(epoch FROM time) * 1000)::int8, value, latest.quality"
-            " FROM latest JOIN series USING (series_id) WHERE latest.received_at > to_timestamp(%s)"
-            " ORDER BY series_id",
-            (received_after,),
-        )
-        sensor_ids, quantities, times, values, qualities = zip(*rows, strict=True) if rows else ((),) * 5
-        return Batch(
-            sensor_id=sensor_ids,
-            quantity=quantities,
-            time_ms=np.array(times, np.int64),
-            value=np.array(values, np.float64),
-            quality=np.array(qualities, np.uint16),
-        )
+        return self._newest.batch(received_after=received_after)
 
     def series(
         self,
@@ -219,7 +187,7 @@ class Store:
         limit: int = 10_000,
     ) -> Series:
         """Return the newest ``limit`` readings of a series with since <= time < until (s since 1970), by time."""
-        rows: list[tuple[int, float, int, float]] = []
+        rows: list[Row] = []
         if storable(sensor_id) and storable(quantity):
             found = self.database.fetch(
                 "SELECT (extract(epoch FROM time) * 1000)::int8, value, quality,"
@@ -228,15 +196,8 @@ class Store:
                 " AND time >= to_timestamp(%s) AND time < to_timestamp(%s) ORDER BY time DESC LIMIT %s",
                 (sensor_id, quantity, since, until, limit),
             )
-            rows = [(row[0], row[1], row[2], row[3]) for row in reversed(found)]
-        return Series(
-            sensor_id,
-            quantity,
-            time_ms=np.array([row[0] for row in rows], np.int64),
-            value=np.array([row[1] for row in rows], np.float64),
-            quality=np.array([row[2] for row in rows], np.uint16),
-            received_at=np.array([row[3] for row in rows], np.float64),
-        )
+            rows = found[::-1]
+        return Series.of(sensor_id, quantity, rows)
 
     def contents(self) -> Contents:
         """Return how much the database holds; it counts every reading, which takes a second for 20 million."""
@@ -258,6 +219,20 @@ class Store:
         with self._writing:
             self._weeks.clear()
             return int(self.database.fetch("SELECT drop_readings_before(to_timestamp(%s))", (since,))[0][0])
+
+    def make_weeks_ahead(self, *, since: float, weeks: int = WEEKS_AHEAD) -> int:
+        """Make the partitions of readings and rollups for the week of a time (s since 1970 UTC) and those that follow.
+
+        Returns how many were missing; readings of any other week make theirs when they come. With TimescaleDB only
+        the rollups have partitions, for it makes its own chunks.
+        """
+        return int(self.database.fetch("SELECT make_weeks_ahead(to_timestamp(%s), %s)", (since, weeks))[0][0])
+
+    def may_retain(self) -> bool:
+        """Return whether this role may drop what is old; a writer may not."""
+        return bool(
+            self.database.fetch("SELECT has_function_privilege('drop_readings_before(timestamptz)', 'EXECUTE')")[0][0]
+        )
 
     def _rows(self, batch: Batch, origin: Origin) -> tuple[Rows, list[Rejected]]:
         """Return the rows that can be stored, sorted, and what cannot with its reason."""
@@ -297,8 +272,13 @@ class Store:
         )
         return rows.take(good).sorted(), rejected
 
-    def _ensure_partitions(self, rows: Rows) -> None:
-        weeks = np.unique((rows.time_ms - FIRST_MONDAY_MS) // WEEK_MS).tolist()
+    def forget_weeks(self) -> None:
+        """Look again at which partitions are there: another process may have dropped some."""
+        self._weeks.clear()
+
+    def ensure_weeks(self, time_ms: Integers) -> None:
+        """Make the partitions in which readings of these times, (n,) ms since 1970 UTC, will lie."""
+        weeks = np.unique((time_ms - FIRST_MONDAY_MS) // WEEK_MS).tolist()
         for week in weeks:
             if week not in self._weeks:
                 start_ms = FIRST_MONDAY_MS + week * WEEK_MS
@@ -326,31 +306,23 @@ class Store:
         sift: Sift | None,
     ) -> Settled:
         received_us = round(batch.received_at * 1e6)
-        firsts = rows.firsts()
         with self.database.connection() as connection:
-            if staged:
-                stored, kept = statements.insert_new(connection, firsts, received_us)
-            else:
-                stored, kept = statements.copy(connection, firsts, received_us), firsts.raw
-            kept_of_row = kept[rows.groups()]
-            agrees = rows.raw == kept_of_row
-            if stored:
-                statements.note_rollups(connection, firsts)
+            placed = statements.place(connection, rows, received_us, staged=staged)
+            agrees = rows.raw == placed.kept
             conflicts = [
                 Rejected(
                     *origin(int(rows.position[i])),
                     Reason.CONFLICT,
-                    f"{_described(batch, int(rows.position[i]))}, before it was {kept_of_row[i] / rows.scale[i]}",
+                    f"{_described(batch, int(rows.position[i]))}, before it was {placed.kept[i] / rows.scale[i]}",
                 )
                 for i in np.flatnonzero(~agrees).tolist()
             ]
-            statements.update_latest(connection, firsts.take(firsts.raw == kept).newest(), received_us)
             refused = rejected + conflicts
             statements.insert_rejected(connection, sift(connection, refused) if sift else refused, received_us)
             counts = Counts(
                 received=len(batch) + len(batch.rejected),
-                stored=stored,
-                duplicate=len(rows) - stored - len(conflicts),
+                stored=placed.stored,
+                duplicate=len(rows) - placed.stored - len(conflicts),
                 conflict=len(conflicts),
                 rejected=len(rejected),
             )

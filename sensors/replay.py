@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sensors.column_map import ColumnMap, recognise
 from sensors.errors import InputError
+from sensors.recorded_parquet import MAGIC, ParquetTable, column_names
 from sensors.recorded_table import Table
 from sensors.recording import NEVER_MS, Capture, Message, Recording, opened
 
@@ -20,7 +21,7 @@ def open_recording(
 ) -> Recording:
     """Return the recording of a file, plain or packed with gzip, within [from_ms, until_ms).
 
-    Captures of MQTT and tables with known columns are recognised; other tables need a column map.
+    Captures of MQTT, Parquet files and tables with known columns are recognised; other tables need a column map.
 
     Raises
     ------
@@ -29,17 +30,24 @@ def open_recording(
     """
     with opened(path) as file:
         first = file.readline(1_000_000)
+    if first.startswith(MAGIC):
+        column_map = column_map or _recognised(path, column_names(path))
+        return ParquetTable(path, column_map, from_ms=from_ms, until_ms=until_ms)
     if column_map is None and Capture.recognises(first):
         return Capture(path, from_ms=from_ms, until_ms=until_ms)
     if column_map is None:
-        header = _header(path, first)
-        column_map = recognise(header)
-        if column_map is None:
-            raise InputError(
-                f"{path.name}: its columns, {', '.join(header[:8])}, are no known layout; say with --map FILE which of "
-                "them are sensor_id, time and quantities"
-            )
+        column_map = _recognised(path, _header(path, first))
     return Table(path, column_map, from_ms=from_ms, until_ms=until_ms)
+
+
+def _recognised(path: Path, header: Sequence[str]) -> ColumnMap:
+    column_map = recognise(header)
+    if column_map is None:
+        raise InputError(
+            f"{path.name}: its columns, {', '.join(header[:8])}, are no known layout; say with --map FILE which of "
+            "them are sensor_id, time and quantities"
+        )
+    return column_map
 
 
 def _header(path: Path, line: bytes) -> list[str]:

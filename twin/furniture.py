@@ -70,6 +70,22 @@ def read_zones(zone: Table, zone_node: Table, nodes: Nodes) -> Zones:
     return result
 
 
+def link_zones(nodes: Nodes, links: Links, zones: Zones) -> dict[str, str]:
+    """Return the zone by link id: that of the node it starts at, else of its end; links without one are left out.
+
+    A node belongs to the zone whose ``zone_id`` it carries, else to the one that loads the largest share of its own
+    there.
+    """
+    loading: dict[str, tuple[float, str]] = {}
+    for zone, shares in zones.items():
+        for node, share in shares:
+            loading[node] = max(loading.get(node, (0.0, "")), (share, zone))
+    of_node = [own or loading.get(node, (0.0, ""))[1] for node, own in zip(nodes.ids, nodes.zone_ids, strict=True)]
+    starts, ends = links.from_node.tolist(), links.to_node.tolist()
+    found = {link: of_node[a] or of_node[b] for link, a, b in zip(links.ids, starts, ends, strict=True)}
+    return {link: zone for link, zone in found.items() if zone}
+
+
 def read_sensors(table: Table, links: Links, units: Units, *, link_ids: Mapping[str, int]) -> tuple[Sensor, ...]:
     """Return the sensors of ``sensor.csv``; every fault is noted in the table.
 

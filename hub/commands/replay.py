@@ -1,18 +1,21 @@
 """``citytwin replay``: recorded readings to the broker or the database, at any speed."""
 
 import argparse
+import hashlib
 import math
 import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
+from hub.bar import Bar
 from hub.commands.fleet import broker_url, database_url
 from hub.settings import Settings
+from ingest.backfill import BLOCK_READINGS, Backfill
 from ingest.database import Database
 from ingest.migration import migrate
 from ingest.publisher import Publisher
@@ -21,6 +24,7 @@ from sensors import Batch, InputError, PayloadError, Rejected, WorkError
 from sensors.column_map import ColumnMap
 from sensors.payload import Decoder, decoder
 from sensors.quality import SeriesMemory, flag
+from sensors.recorded_table import Table
 from sensors.recording import NEVER_MS
 from sensors.replay import Message, Recording, merged, open_recording, paced
 
@@ -32,7 +36,7 @@ _BATCH_PAYLOADS = 2_000
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument(
-        "files", nargs="+", type=Path, metavar="FILE", help="table (CSV) or captured MQTT, or .gz of it"
+        "files", nargs="+", type=Path, metavar="FILE", help="table (CSV, Parquet) or captured MQTT, or .gz of it"
     )
     parser.add_argument(
         "--speed",
@@ -59,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
     url = broker_url(settings) if args.to == "mqtt" else database_url(settings)
     column_map = ColumnMap.read(args.map) if args.map is not None else None
     recordings = _opened(args.files, column_map, args.from_ms, args.until_ms)
+    if args.to == "database" and math.isinf(args.speed) and all(isinstance(one, Table) for one in recordings):
+        _backfill(recordings, args, url, settings)
+        return 0
     progress = Progress(sum(r.rows for r in recordings))
     messages = progress.counted(paced(merged(recordings), factor=args.speed, wall=time.monotonic, sleep=time.sleep))
     try:
@@ -110,6 +117,51 @@ def publish(messages: Iterator[Message], publisher: Publisher, progress: "Progre
         print(f"published {publisher.published}, acknowledged {publisher.acknowledged}")
 
 
+def _backfill(recordings: Sequence[Recording], args: argparse.Namespace, url: str, settings: Settings) -> None:
+    """Write tables as columns, one after the other, each from where an earlier call was stopped."""
+    counts = Counts()
+    with Database(url) as database, Bar("rows", sum(recording.rows for recording in recordings)) as bar:
+        migrate(database)
+        store = Store(database, unverified_limit=settings.city.max_unverified_sensors)
+        before = 0
+        try:
+            for path, table in zip(args.files, recordings, strict=True):
+                assert isinstance(table, Table)
+                source = fingerprint(path, f"{args.map and args.map.read_bytes()!r} {args.from_ms} {args.until_ms}")
+                backfill = Backfill(store, source=source, name=table.name)
+                if backfill.progress.rows:
+                    bar.say(
+                        f"citytwin replay: {table.name}: goes on after {backfill.progress.rows} of {table.rows} rows"
+                    )
+                for progress in backfill.steps(table.blocks(BLOCK_READINGS)):
+                    bar.to(before + progress.rows)
+                before += table.rows
+                counts += backfill.progress.counts
+        finally:
+            told(counts)
+    for line in summary(recordings):
+        print(line)
+    for fault in (fault for recording in recordings for fault in recording.faults):
+        print(f"citytwin replay: {fault}", file=sys.stderr)
+
+
+def told(counts: Counts) -> None:
+    """Print what became of the readings."""
+    print(
+        f"received {counts.received}, stored {counts.stored}, duplicate {counts.duplicate}, "
+        f"conflict {counts.conflict}, rejected {counts.rejected}"
+    )
+
+
+def fingerprint(path: Path, how: str) -> str:
+    """Return what tells a file, and how it is read, from every other one."""
+    digest = hashlib.sha256(how.encode())
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def _write(messages: Iterator[Message], url: str, settings: Settings, progress: "Progress") -> None:
     counts = Counts()
     with Database(url) as database:
@@ -120,10 +172,7 @@ def _write(messages: Iterator[Message], url: str, settings: Settings, progress: 
                 counts += store.write(batch)
                 progress.confirmed = progress.taken
         finally:
-            print(
-                f"received {counts.received}, stored {counts.stored}, duplicate {counts.duplicate}, "
-                f"conflict {counts.conflict}, rejected {counts.rejected}"
-            )
+            told(counts)
 
 
 def batches(messages: Iterator[Message], decode: Decoder) -> Iterator[Batch]:

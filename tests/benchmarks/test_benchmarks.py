@@ -34,6 +34,21 @@ def test_a_comparison_prints_its_ratio(words: tuple[str, ...]) -> None:
     assert re.fullmatch(rf"{words[0]}: [\d.]+ x [^\n]+\n", done.stdout)
 
 
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (("backfill", "--rows", "5000"), 1),
+        (("queries", "--rows", "20000", "--series", "100", "--tries", "1"), 12),
+        (("storage", "--rows", "4000", "--series", "10"), 2),
+    ],
+)
+def test_a_benchmark_of_the_store_compares_the_same_answers(words: tuple[str, ...], lines: int) -> None:
+    done = run(*words)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= lines
+    assert all(line.startswith(f"{words[0]}: ") for line in done.stdout.splitlines())
+
+
 def test_the_engine_does_the_same_work_as_its_peers() -> None:
     done = run("engine_grid", "--size", "4", "--vehicles", "600", "--repeats", "1")
     assert done.returncode == 0, done.stderr

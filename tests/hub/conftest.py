@@ -28,6 +28,7 @@ from ingest.store import Store
 from sensors import Batch, Reading, Sensor
 from sensors.clock import CityClock
 from twin import Network
+from twin.furniture import link_zones
 from twin.generate import generate
 
 SLOW = {
@@ -164,7 +165,7 @@ def slow_rule() -> RuleSet:
 def made_app(database: Database, network: Network, rules: RuleSet, state: Path) -> Iterator[tuple[App, CommittedFeed]]:
     """Make an app as `hub.assemble` does, but nobody is told by a broker and readings come from the test."""
     store = Store(database)
-    store.register(network.sensors)
+    store.register(network.sensors, zones=link_zones(network.nodes, network.links, network.zones))
     clock = CityClock(wall=time.time)
     feed = CommittedFeed(clock)
     desk = Desk(database, AlertBook(rules, places=NetworkPlaces(network)), now=clock.now, wall=time.time)

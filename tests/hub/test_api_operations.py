@@ -98,6 +98,7 @@ def test_a_hub_without_a_snapshot_is_alive_but_not_ready(make_hub: Any, database
 def test_a_hub_that_makes_snapshots_is_ready(hub: Any, until: Any) -> None:
     until(lambda: hub.client.get("/readyz").status_code == 200, "a ready hub")
     said = hub.get("/readyz")
+    assert said["parts"]["store"] == {"ok": True, "level": "plain PostgreSQL"}
     assert said["ready"] is True
     assert all(part["ok"] for part in said["parts"].values())
 

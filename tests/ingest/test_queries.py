@@ -1,6 +1,7 @@
 """What is answered from the store: each answer is compared with the same sum done in Python over the same readings."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,8 +14,8 @@ import pytest
 
 from ingest import queries, rollup
 from ingest.correction import correct
-from ingest.database import Database
-from ingest.migration import migrate
+from ingest.database import Database, Level
+from ingest.migration import SCHEMA, migrate
 from ingest.postgres import EmbeddedPostgres
 from ingest.store import Store
 from sensors import Batch, InputError, Reading, Sensor
@@ -28,6 +29,13 @@ DAY = 86_400.0
 
 @contextmanager
 def _private(url: str) -> Iterator[Database]:
+    with _empty(url) as private:
+        migrate(private)
+        yield private
+
+
+@contextmanager
+def _empty(url: str) -> Iterator[Database]:
     def at(name: str) -> str:
         return urlsplit(url)._replace(path=f"/{name}").geturl()
 
@@ -36,7 +44,6 @@ def _private(url: str) -> Iterator[Database]:
         maintenance.execute("CREATE DATABASE queries")
         try:
             with Database(at("queries")) as private:
-                migrate(private)
                 yield private
         finally:
             maintenance.execute("DROP DATABASE IF EXISTS queries WITH (FORCE)")
@@ -264,3 +271,89 @@ def test_retention_forgets_rollups_as_well(store: Store):
     store.retain(since=MONDAY + 7 * DAY)
     found = rollup.buckets(store.database, "D1", "speed_kmh", since=0, until=MONDAY + 30 * DAY)
     assert found.mean.tolist() == [2.0]
+
+
+def test_rollups_hold_corrections_from_the_next_refresh_and_equal_the_corrected_readings(store: Store):
+    write(store, "D1", {0: 10, 1: 20, 2: 60, 5: 5})
+    write(store, "D2", {1: 40})
+    roll_up(store)
+    told = {"author": "A. Surveyor", "reason": "lens was dirty"}
+    first = [(MONDAY_MS, 12.0), (MONDAY_MS + 2 * MINUTE_MS, None), (MONDAY_MS + 5 * MINUTE_MS, None)]
+    correct(store.database, "D1", "speed_kmh", first, recorded_at=MONDAY + 1000, **told)
+    correct(store.database, "D1", "speed_kmh", [(MONDAY_MS, 14.0)], recorded_at=MONDAY + 2000, **told)
+    assert roll_up(store) == 2
+    span = {"since": MONDAY, "until": MONDAY + DAY}
+    rolled = rollup.buckets(store.database, "D1", "speed_kmh", **span)
+    raw = queries.buckets(store.database, "D1", "speed_kmh", step_s=300, corrected=True, **span)
+    for found in (rolled, raw):  # 14 and 20; the whole bucket of minute 5 is void
+        assert (found.n.tolist(), found.mean.tolist(), found.least.tolist()) == ([2], [17.0], [14.0])
+    curve = rollup.network_curve(store.database, "speed_kmh", **span)
+    assert curve.mean.tolist() == [pytest.approx((14 + 20 + 40) / 3)]  # the last bits of a sum of three
+    assert store.database.fetch("SELECT n, n_good FROM rollup ORDER BY series_id, time") == [(3, 2), (1, 0), (1, 1)]
+    write(store, "D1", {3: 30})  # a late reading does not undo the correction
+    roll_up(store)
+    assert rollup.buckets(store.database, "D1", "speed_kmh", **span).mean.tolist() == [pytest.approx(64 / 3)]
+
+
+def test_a_correction_makes_a_reading_good_that_was_out_of_range(store: Store):
+    good = Batch.of([Reading("D1", "speed_kmh", MONDAY_MS, 900.0)], received_at=MONDAY)
+    store.write(
+        Batch(good.sensor_id, good.quantity, good.time_ms, good.value, np.array([1], np.uint16), received_at=MONDAY)
+    )
+    roll_up(store)
+    span = {"since": MONDAY, "until": MONDAY + DAY}
+    assert len(rollup.buckets(store.database, "D1", "speed_kmh", **span)) == 0
+    correct(store.database, "D1", "speed_kmh", [(MONDAY_MS, 90.0)], author="a", reason="comma", recorded_at=MONDAY + 1)
+    roll_up(store)
+    assert rollup.buckets(store.database, "D1", "speed_kmh", **span).mean.tolist() == [90.0]
+    raw = queries.buckets(store.database, "D1", "speed_kmh", step_s=300, corrected=True, **span)
+    assert raw.mean.tolist() == [90.0]
+
+
+def test_rollup_by_zone_is_the_mean_over_the_sensors_whose_link_lies_in_it(store: Store):
+    store.register([Sensor("D1", link_id="L1"), Sensor("D2", link_id="L2"), Sensor("D3", link_id="L3")],
+                   zones={"L1": "harbour", "L2": "harbour", "L3": "hill"})  # fmt: skip
+    write(store, "D1", {0: 10, 6: 30})
+    write(store, "D2", {1: 30})
+    write(store, "D3", {2: 70})
+    write(store, "D4", {2: 99})  # nobody registered it: it lies in no zone
+    roll_up(store)
+    span = {"since": MONDAY, "until": MONDAY + DAY}
+    curve = rollup.zone_curve(store.database, "harbour", "speed_kmh", **span)
+    assert (curve.time_ms.tolist(), curve.mean.tolist()) == ([MONDAY_MS, MONDAY_MS + 300_000], [20.0, 30.0])
+    zones = rollup.zones(store.database, "speed_kmh", **span)
+    assert zones == {"harbour": (3, pytest.approx(70 / 3)), "hill": (1, 70.0)}
+    store.retain(since=MONDAY + 7 * DAY)
+    assert rollup.zones(store.database, "speed_kmh", **span) == {}
+
+
+def test_weeks_to_come_are_there_before_their_first_reading(store: Store):
+    made = store.make_weeks_ahead(since=MONDAY + 3 * DAY, weeks=2)
+    plain = store.database.level() is Level.PLAIN
+    assert made == (6 if plain else 3)  # this week and the next two, of rollups and, without chunks, of readings
+    assert store.make_weeks_ahead(since=MONDAY, weeks=2) == 0
+    weeks = {"20260615", "20260622", "20260629"}
+    found = store.database.fetch("SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '_20[0-9]{6}$'")
+    parents = ("reading_raw", "rollup") if plain else ("rollup",)
+    assert {row[0] for row in found} == {f"{parent}_{week}" for parent in parents for week in weeks}
+
+
+def test_rollups_made_before_they_had_partitions_are_all_there_after_the_migration(postgres, tmp_path: Path):
+    early = tmp_path / "schema"
+    early.mkdir()
+    for path in SCHEMA.glob("*.sql"):
+        if path.stem < "0011":
+            shutil.copy(path, early)
+    with _empty(postgres.url) as database:
+        migrate(database, folder=early)
+        database.execute("INSERT INTO sensor (sensor_id, verified) VALUES ('D1', true)")
+        database.execute("INSERT INTO series (sensor_id, quantity, scale) VALUES ('D1', 'speed_kmh', 10)")
+        times = "generate_series(timestamptz '2025-12-20', timestamptz '2026-02-01', interval '5 min') AS t"
+        database.execute(f"INSERT INTO rollup SELECT 1, t, 2, 2, extract(epoch FROM t), 1, 9 FROM {times}")
+        database.execute("INSERT INTO rollup SELECT 1, '1999-12-31T23:55Z', 1, 0, NULL, NULL, NULL")
+        before = database.fetch("SELECT * FROM rollup ORDER BY time")
+        migrate(database)
+        assert database.fetch("SELECT * FROM rollup ORDER BY time") == before
+        assert database.fetch("SELECT count(*) FROM pg_inherits WHERE inhparent = 'rollup'::regclass") == [(8,)]
+        found = rollup.buckets(database, "D1", "speed_kmh", since=MONDAY - 200 * DAY, until=MONDAY)
+        assert len(found) == 43 * 288 + 1

@@ -1,5 +1,6 @@
 """The contract of the store; the same on every PostgreSQL."""
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -153,6 +154,25 @@ def test_latest_moves_forward_only(store: Store) -> None:
     latest = store.latest()
     assert (latest.sensor_id, latest.quantity) == (("D1",), ("speed_kmh",))
     assert (latest.time_ms.tolist(), latest.value.tolist()) == ([MONDAY_MS + 60_000], [2.0])
+
+
+def test_latest_is_to_the_bit_what_its_table_holds(store: Store) -> None:
+    values = [0.1, -273.15, 1e9, 0.0, 123.456, -0.5]
+    times = [0, 1, 1_781_481_600_123, 7_258_118_399_999, 946_684_799_999, 999]
+    assert len(store.latest()) == 0
+    store.write(
+        Batch.of([Reading(f"D{i}", "speed_kmh", t, v) for i, (t, v) in enumerate(zip(times, values, strict=True))],
+                 received_at=5.0)
+    )  # fmt: skip
+    newest = store.latest()
+    expected = store.database.fetch(
+        "SELECT sensor_id, quantity, (extract(epoch FROM time) * 1000)::int8, value, l.quality FROM latest AS l"
+        " JOIN series USING (series_id) ORDER BY series_id"
+    )
+    columns = (newest.time_ms, newest.value, newest.quality)
+    assert list(zip(newest.sensor_id, newest.quantity, *(c.tolist() for c in columns), strict=True)) == expected
+    for after, n in ((-math.inf, 6), (math.inf, 0), (4.999, 6), (5.0, 0), (-1.0, 6), (1e300, 0)):
+        assert len(store.latest(received_after=after)) == n
 
 
 def test_latest_can_be_asked_for_what_is_new(store: Store) -> None:
