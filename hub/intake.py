@@ -85,7 +85,13 @@ class Intake:
         )
         self._spools = Spools(spool, client_id, limit_bytes=int(city.spool_bytes))
         self._worker = Worker(
-            self._subscriber, store, batcher, committed=committed, metrics=self.metrics, spools=self._spools
+            self._subscriber,
+            store,
+            batcher,
+            committed=committed,
+            metrics=self.metrics,
+            max_age_s=city.linger_s,
+            spools=self._spools,
         )
         self.on_failure: Callable[[], None] = lambda: None
         self._stop = threading.Event()

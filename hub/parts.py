@@ -4,9 +4,11 @@ import contextlib
 import fcntl
 import logging
 import os
+import secrets
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +16,7 @@ from hub import ports
 from hub.origin import LOOPBACK
 from hub.settings import Settings
 from hub.supervise import Child
+from ingest.broker.access import Access, hash_password
 from ingest.postgres import EmbeddedPostgres
 from sensors import InputError, WorkError
 
@@ -138,16 +141,56 @@ class Parts:
         return pids
 
     def _start_broker(self) -> None:
-        wanted = self._settings.mqtt_listen
+        options = self._settings.city.broker
+        wanted = self._settings.mqtt_listen or options.listen
+        name, password = "", ""
+        if options.access is not None:
+            name, password = hub_user(), secrets.token_urlsafe(24)
+            options = replace(options, access=with_hub(options.access, self._settings.state, name, password))
+        options.tls()  # what is wrong with the files is said before anything is started
         # Only ingest's sessions hold acknowledgements back: a curious reader who goes away must not stop the city.
         durable = [word for rule in self._settings.city.topics for word in ("--durable", rule.filter)]
         always = ["--parent-stdin", "--durable-client", "citytwin-ingest-", *durable]
-        options = ["--listen", wanted or "127.0.0.1:1883", *always]
-        first = Child("broker", "ingest.broker", options if wanted else [*options, "--next-free"])
-        self.mqtt_url = first.start()["mqtt"]
-        # Publishers know this address by now: after a death the broker must come back on it.
-        listen = self.mqtt_url.removeprefix("mqtt://")
-        self._broker = first.with_arguments(["--listen", listen, *always])
+        words = [*replace(options, listen=wanted or "127.0.0.1:1883").words(), *always]
+        first = Child("broker", "ingest.broker", words if wanted else [*words, "--next-free"])
+        urls = first.start()
+        listen = urls["mqtt"].removeprefix("mqtt://")
+        # Publishers know these addresses by now: after a death the broker must come back on them.
+        ports = {
+            f"listen_{kind}": urls[scheme].partition("://")[2]
+            for kind, scheme in (("tls", "mqtts"), ("websocket", "ws"), ("websocket_tls", "wss"))
+            if scheme in urls
+        }
+        self._broker = first.with_arguments([*replace(options, listen=listen, **ports).words(), *always])
+        here = listen.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")  # noqa: S104 - not to listen, to call
+        self.mqtt_url = f"mqtt://{name}:{password}@{here}" if name else f"mqtt://{here}"
+        for scheme, url in urls.items():
+            if scheme != "mqtt":
+                log.info("the broker listens at %s", url)
+
+
+def hub_user() -> str:
+    """Return a user of the embedded broker for this hub, that no access file has."""
+    return f"citytwin-{secrets.token_hex(4)}"
+
+
+def with_hub(path: Path, state: Path, name: str, password: str) -> Path:
+    """Write an access file with one user more, who may do everything, and return its path in the state folder.
+
+    Raises
+    ------
+    InputError
+        When the given file has faults.
+    """
+    Access.read(path)
+    text = path.read_text(encoding="utf-8-sig")
+    own = f'[[user]]\nname = "{name}"\npassword = "{hash_password(password.encode())}"\n'
+    ours = state / "access.toml"
+    ours.unlink(missing_ok=True)
+    descriptor = os.open(ours, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(f'{text.rstrip()}\n{own}publish = ["#"]\nsubscribe = ["#"]\n')
+    return ours
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -18,6 +18,8 @@ def read(state: Path) -> dict[str, str]:
 def write(state: Path, **urls: str) -> None:
     """Write the addresses in use, in one step."""
     fresh = state / (NAME + ".new")
+    fresh.unlink(missing_ok=True)
+    fresh.touch(mode=0o600)  # a URL may hold a password
     fresh.write_text(json.dumps(urls, indent=1) + "\n", "utf-8")
     fresh.replace(state / NAME)
 

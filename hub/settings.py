@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from ingest.broker.options import Options
 from sensors import InputError
 from sensors.clock import CityClock
 from sensors.codecs import OPTIONS
@@ -49,10 +50,14 @@ class City:
         Sensors that no network names are admitted up to this number.
     spool_bytes
         Most that is kept on disk while the database is away; beyond it, messages wait at the broker.
+    linger_s
+        A message waits at most so long for others to share its commit.
     network
         Folder of the network that ``citytwin serve`` serves; in the file relative to the file's folder.
     webhook_url
         Receives alerts as Alertmanager v4 JSON; empty: none.
+    broker
+        How the embedded broker is set up.
     """
 
     name: str = "citytwin"
@@ -64,10 +69,12 @@ class City:
     future_s: float = 300.0
     max_unverified_sensors: int = 10_000
     spool_bytes: float = 1024.0 * (1 << 20)
+    linger_s: float = 0.005
     snapshot_every_s: float = 1.0
     network: Path | None = None
     webhook_url: str = ""
     alert_topic: str = "hub/alerts"
+    broker: Options = field(default_factory=Options)
 
     @classmethod
     def read(cls, path: Path) -> "City":
@@ -79,7 +86,7 @@ class City:
             Names the file, the key and what would be right, for every fault at once.
         """
         document = read_toml(path)
-        faults = unknown_keys(document, ("city", "ingest", "twin", "notify", "topic"), where=str(path))
+        faults = unknown_keys(document, ("city", "ingest", "twin", "notify", "broker", "topic"), where=str(path))
         values: dict[str, Any] = {}
         for section, keys in _SECTIONS.items():
             table = document.get(section, {})
@@ -100,6 +107,8 @@ class City:
                     values[target] = kind(value * factor) if numeric else value
         values["topics"], topic_faults = _topics(document.get("topic"), path)
         faults += topic_faults
+        values["broker"], broker_faults = _broker(document.get("broker", {}), path)
+        faults += broker_faults
         if "network" in values:
             values["network"] = path.parent / Path(values["network"]).expanduser()
         city = cls(**{key: value for key, value in values.items() if value is not None})
@@ -127,10 +136,20 @@ _SECTIONS: dict[str, dict[str, tuple[str, type, float]]] = {
         "future_s": ("future_s", float, 1),
         "max_unverified_sensors": ("max_unverified_sensors", int, 1),
         "spool_mib": ("spool_bytes", float, 1 << 20),
+        "linger_ms": ("linger_s", float, 1e-3),
     },
     "twin": {"snapshot_every_s": ("snapshot_every_s", float, 1)},
     "notify": {"webhook_url": ("webhook_url", str, 1), "alert_topic": ("alert_topic", str, 1)},
 }
+
+
+def _broker(table: object, path: Path) -> tuple[Options | None, list[str]]:
+    if not isinstance(table, dict):
+        return None, [f"{path}: [broker] must be a table"]
+    try:
+        return Options.of_table(table, folder=path.parent, where=f"{path}: [broker]"), []
+    except InputError as error:
+        return None, list(error.faults)
 
 
 def _topics(rows: object, path: Path) -> tuple[tuple[TopicRule, ...] | None, list[str]]:
@@ -252,7 +271,7 @@ def _url_faults(values: Mapping[str, Any]) -> list[str]:
     faults = []
     url = values.get("database_url", "postgresql://")
     if not url.startswith(("postgresql://", "postgres://")):
-        faults.append(f"CITYTWIN_DATABASE_URL is {_masked(url)!r}, must start with postgresql://")
+        faults.append(f"CITYTWIN_DATABASE_URL is {masked(url)!r}, must start with postgresql://")
     url = values.get("mqtt_url", "mqtt://localhost")
     try:
         parts = urlsplit(url)
@@ -260,7 +279,7 @@ def _url_faults(values: Mapping[str, Any]) -> list[str]:
     except ValueError:
         good = False
     if not good:
-        faults.append(f"CITYTWIN_MQTT_URL is {_masked(url)!r}, must be mqtt://[user:password@]host:port or mqtts://...")
+        faults.append(f"CITYTWIN_MQTT_URL is {masked(url)!r}, must be mqtt://[user:password@]host:port or mqtts://...")
     return faults
 
 
@@ -274,7 +293,7 @@ def _listen_faults(text: str | None) -> list[str]:
     return [f"CITYTWIN_MQTT_LISTEN is {text!r}, must be host:port such as 127.0.0.1:1883, with port 0 for a free one"]
 
 
-def _masked(url: str) -> str:
+def masked(url: str) -> str:
     """Return a URL that may be printed: without what stands between the user and the host."""
     head, at, tail = url.rpartition("@")
     if not at:

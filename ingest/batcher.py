@@ -112,18 +112,21 @@ class Batcher(Generic[M]):
 
     def add(self, messages: Iterable[M]) -> Iterator[Gathered[M]]:
         """Decode messages, and yield a batch whenever there are enough readings for one."""
+        decode, most = self._decode, self._max_rows
+        gathered, taken, message_of = self._messages, self._readings, self._message_of
         for message in messages:
-            number = len(self._messages)
-            self._messages.append(message)
+            gathered.append(message)
             try:
-                readings, rejected = self._decode(message.topic, message.payload)
+                readings, rejected = decode(message.topic, message.payload)
             except PayloadError as error:
                 readings, rejected = [], [Rejected(message.topic, message.payload, error.reason, error.detail)]
-            self._readings += readings
-            self._message_of += [number] * len(readings)
-            self._rejected += rejected
-            if len(self._readings) + len(self._rejected) >= self._max_rows:
+            taken += readings
+            message_of += [len(gathered) - 1] * len(readings)
+            if rejected:
+                self._rejected += rejected
+            if len(taken) + len(self._rejected) >= most:
                 yield self.flush()
+                gathered, taken, message_of = self._messages, self._readings, self._message_of
 
     def flush(self) -> Gathered[M]:
         """Return what waits as a batch, which may be empty."""

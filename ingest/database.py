@@ -34,9 +34,10 @@ DEFAULTS = {
     "keepalives_count": "2",
     "tcp_user_timeout": "20000",
 }
-# Classes of SQLSTATE after which the same statement may succeed later: connection, resources, operator, system.
-PASSING_CLASSES = ("08", "53", "57", "58")
-PASSING_STATES = ("25006", "40001", "40P01", "55P03")  # standby, serialization, deadlock, lock not available
+# Classes of SQLSTATE after which the same statement may succeed later, with or without a hand: connection, rollback,
+# resources, state of an object, operator, system, configuration file, what a trigger of the city's raises, internal.
+PASSING_CLASSES = ("08", "40", "53", "55", "57", "58", "F0", "P0", "XX")
+PASSING_STATES = ("25006",)  # standby
 
 
 class DatabaseAway(WorkError):  # noqa: N818 - a state of the world that passes, not a fault of the program
@@ -223,7 +224,7 @@ class Database:
             return WorkError(f"{self.name}: role {role!r} lacks a right ({said}): GRANT it, or use the owner's URL")
         if isinstance(error, MISSING):
             return WorkError(f"{self.name}: {said}; it is not, or no longer, a database of citytwin: start again")
-        if lost and not state:
+        if not state and (lost or isinstance(error, errors.OperationalError)):
             return DatabaseAway(f"{self.name} cannot be reached ({_last_line(error)})")
         # Two sessions changed rights or partitions of one table at once: it has no state of its own.
         collided = state == "XX000" and said.endswith("concurrently updated")
@@ -258,4 +259,5 @@ def _readable(descriptor: int) -> bool:
 
 def _last_line(error: psycopg.Error) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Is the server running")]  # it follows the reason
     return lines[-1].removeprefix("connection failed: ") if lines else "no reason given"

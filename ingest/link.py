@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from ingest.address import BrokerAddress
 from ingest.broker.frames import FrameReader, frame
+from ingest.seldom import Seldom
 from sensors import WorkError
 
 log = logging.getLogger("ingest.link")
@@ -131,6 +132,10 @@ def _watch(selector: selectors.BaseSelector, connection: socket.socket, *, read:
         selector.modify(connection, wanted)
 
 
+def _times(n: int) -> str:
+    return f", {n} times" if n > 1 else ""
+
+
 class Link:
     """Keeps a client connected until closed.
 
@@ -161,6 +166,7 @@ class Link:
         self._up = False
         self._refused = False
         self._told = ""  # the error of which the log knows
+        self._made, self._lost = Seldom(log, level=logging.INFO), Seldom(log)  # a flapping network is no flood of lines
         self._patient = False
         self._stop = threading.Event()
         self._changed = threading.Condition()
@@ -234,10 +240,10 @@ class Link:
                 self.connections += 1
             self._changed.notify_all()
         if self._up:
-            log.log(
-                logging.INFO if self.connections > 1 else logging.DEBUG,
-                "%s is connected to the MQTT broker at %s", self._name, self._address,
-            )  # fmt: skip
+            if self.connections > 1:
+                self._made.say("made", 1, self._made_line)
+            else:
+                log.debug("%s", self._made_line(1))
             self._endpoint.connected()
 
     def _on_disconnect(self, _client: object, _data: object, _flags: object, reason: Any, _properties: object) -> None:
@@ -245,8 +251,14 @@ class Link:
             self._up = False
             self.error = f"connection lost: {reason}"
             if not self._stop.is_set():
-                log.warning("%s lost the MQTT broker at %s, it tries again", self._name, self._address)
+                self._lost.say("lost", 1, self._lost_line)
         self._endpoint.lost()
+
+    def _made_line(self, n: int) -> str:
+        return f"{self._name} is connected to the MQTT broker at {self._address}{_times(n)}"
+
+    def _lost_line(self, n: int) -> str:
+        return f"{self._name} lost the MQTT broker at {self._address}{_times(n)}, it tries again"
 
     def _tell(self) -> None:
         """Say once why there is no connection; whoever waits for the first one is told by `start`."""

@@ -215,14 +215,17 @@ class Subscriber:
 
     def _on_subscribe(self, _client: object, _data: object, _mid: int, reasons: list[Any], _props: object) -> None:
         refused = [text for (text, _), reason in zip(self._filters, reasons, strict=False) if reason.is_failure]
+        told = f"refuses to subscribe to {', '.join(map(repr, refused))}" if refused else None
         with self._changed:
-            self._refused = f"refuses to subscribe to {', '.join(map(repr, refused))}" if refused else None
+            before, self._refused = self._refused, told
             self._subscribed = not refused
             self._changed.notify_all()
-        if refused:
-            log.warning("the MQTT broker %s: check its access rules", self._refused)
-        else:
+        if not refused:
             self._granted()
+            return
+        if told != before:
+            log.warning("the MQTT broker %s: check its access rules", told)
+        self._client.disconnect()  # it may grant them later, and is asked again with the next connection
 
     # the link calls these
 

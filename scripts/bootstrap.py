@@ -21,6 +21,7 @@ NODE = VENV / "node"
 WEB = ROOT / "hub" / "web"
 STATIC = ROOT / "hub" / "static"
 OLDEST, NEWEST = (3, 11), (3, 14)
+ALL_TESTS = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile")
 COMMANDS = ("setup", "demo", "test", "check", "bench", "notebooks", "lock")
 BIN = "Scripts" if os.name == "nt" else "bin"
 _KNOWN = {}  # what was asked once
@@ -447,8 +448,8 @@ def main(words):
         if os.name == "posix":  # the demo takes this process's place, so that Ctrl-C and exit codes are its own
             os.execv(python, [python, "-m", "hub.cli", "demo"] + rest)
         return python_module("hub.cli", "demo", *rest)
-    if command == "test":
-        return python_module("pytest", *rest)
+    if command == "test":  # all of them side by side, most wait for servers; some in one process, to be watched
+        return python_module("pytest", *(rest or ALL_TESTS))
     if command == "check":
         return check()
     if command == "bench":

@@ -8,7 +8,7 @@ import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -18,6 +18,8 @@ from sensors.errors import InputError, PayloadError
 from sensors.quantity import QUANTITIES
 from sensors.reading import Reading, Reason, Rejected
 from sensors.toml import unknown_keys
+
+CACHED_LETTERS = 512  # 65,536 longer topics would fill the memory
 
 __all__ = ["CODECS", "DEFAULT_RULES", "Decoder", "TopicRule", "decoder", "encode", "matches"]
 
@@ -119,7 +121,9 @@ class TopicRule:
             readings, rejected = codec(topic, payload)
             name = checked_sensor_id(_filled(self.sensor, topic)) if self.sensor else ""
             named = [(reading, name or reading.sensor_id) for reading in readings]
-            return [replace(r, sensor_id=self.sensors.get(sensor, sensor)) for r, sensor in named], rejected
+            return [
+                msgspec.structs.replace(r, sensor_id=self.sensors.get(sensor, sensor)) for r, sensor in named
+            ], rejected
 
         return decode
 
@@ -161,7 +165,7 @@ def decoder(rules: Sequence[TopicRule] = DEFAULT_RULES) -> Decoder:
         return next((read for topic_filter, read in wanted if matches(topic_filter, topic)), None)
 
     def decode(topic: str, payload: bytes) -> tuple[list[Reading], list[Rejected]]:
-        codec = codec_of(topic)
+        codec = codec_of(topic) if len(topic) <= CACHED_LETTERS else codec_of.__wrapped__(topic)
         if codec is None:
             raise PayloadError(Reason.UNMAPPED_TOPIC, "no topic rule matches, map it in city.toml")
         return codec(topic, payload)

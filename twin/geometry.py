@@ -17,11 +17,11 @@ _POINTS = re.compile(r"\(([^()]*)\)")
 
 
 def _points(text: str) -> Float:
-    points = [[float(number) for number in part.split()[:2]] for part in text.split(",")]
-    array = np.array(points, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array).all():
+    parts = text.split(",")
+    array = np.array([float(number) for part in parts for number in part.split()[:2]], dtype=np.float64)
+    if len(array) != 2 * len(parts) or not np.isfinite(array).all():
         raise ValueError("every point needs two finite coordinates")
-    return array
+    return array.reshape(-1, 2)
 
 
 def parse_line(text: str) -> Float:
@@ -66,12 +66,12 @@ def parse_polygon(text: str) -> tuple[Float, ...]:
 
 def format_line(points: Float, *, digits: int = 7) -> str:
     """Return points as ``LINESTRING``; seven digits of a degree are a centimetre."""
-    return "LINESTRING (" + ", ".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in points) + ")"
+    return "LINESTRING (" + ", ".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in points.tolist()) + ")"
 
 
 def format_polygon(rings: tuple[Float, ...], *, digits: int = 7) -> str:
     """Return rings as one ``POLYGON``."""
-    parts = ("(" + ", ".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in ring) + ")" for ring in rings)
+    parts = ("(" + ", ".join(f"{x:.{digits}f} {y:.{digits}f}" for x, y in ring.tolist()) + ")" for ring in rings)
     return f"POLYGON ({', '.join(parts)})"
 
 

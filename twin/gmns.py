@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sensors import InputError, WorkError
-from twin.tables import Table, cell, write_table
+from twin.tables import Table, write_table
 
 # The columns that are read; a table may hold more, which are kept and written back, but are no part of the hash.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -145,7 +145,7 @@ def write_tables(folder: Path | str, tables: Tables, *, overwrite: bool = False,
             extra = dict.fromkeys(key for row in rows for key in row)
             own = [key for key in (*COLUMNS.get(name, ()), *DEMAND_COLUMNS.get(name, ())) if key in extra]
             if rows:
-                write_table(part / f"{name}.csv", list(dict.fromkeys([*own, *extra])), _cells(rows))
+                write_table(part / f"{name}.csv", list(dict.fromkeys([*own, *extra])), rows)
         for path in copies:
             shutil.copyfile(path, part / path.name)
         if folder.is_dir():
@@ -161,10 +161,6 @@ def write_tables(folder: Path | str, tables: Tables, *, overwrite: bool = False,
         raise WorkError(f"cannot write the network to {folder}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _cells(rows: Iterable[Mapping[str, object]]) -> Iterable[dict[str, str]]:
-    return ({key: cell(value) for key, value in row.items()} for row in rows)
 
 
 DEMAND_COLUMNS: dict[str, tuple[str, ...]] = {

@@ -159,7 +159,7 @@ class _Columns:
     capacity: Float
     priority: Float
     classes: Int
-    assumed: list[list[str]]
+    assumed: list[tuple[str, ...]]
 
 
 def motor_rows(table: Table) -> list[bool]:
@@ -179,7 +179,7 @@ def _complete(table: Table, units: Units) -> _Columns:
         capacity=table.numbers("capacity", above=0) / 3600,
         priority=table.numbers("priority", above=0) / 3600,
         classes=np.zeros(len(table), np.int32),
-        assumed=[list(names) for names in table.lists("assumed")],
+        assumed=table.lists("assumed"),
     )
     facility = table.text("facility_type")
     pairs = zip(facility, (c.speed * 3.6).tolist(), strict=True)
@@ -192,7 +192,7 @@ def _complete(table: Table, units: Units) -> _Columns:
         values[missing] = defaults[c.classes[missing]]
         for index in np.flatnonzero(missing).tolist():
             if column not in c.assumed[index]:
-                c.assumed[index].append(column)
+                c.assumed[index] = (*c.assumed[index], column)
     top = c.speed * c.wave * c.jam / (c.speed + c.wave)
     c.capacity = np.where(np.isnan(c.capacity), top, np.minimum(c.capacity, top))
     return c
@@ -261,7 +261,7 @@ def read_links(table: Table, geometry: Table, nodes: Nodes, units: Units) -> Lin
     if drawn:
         columns.length[[k for k, _ in drawn]] = line_lengths([line for _, line in drawn])
         for index, _ in drawn:
-            columns.assumed[index].append("length")
+            columns.assumed[index] = (*columns.assumed[index], "length")
             if not columns.length[index] >= SHORTEST_LINK_M:
                 table.fault(index, "length is empty and its geometry has none either, must be > 0")
     return _directed(table, ids, rows, ends, columns, lines)
@@ -297,6 +297,7 @@ def _directed(
     ]
     for line in shape:
         line.flags.writeable = False
+    unique = {names: tuple(dict.fromkeys(names)) for names in set(c.assumed)}
     names, names_zh = table.text("name"), table.text("name_zh")
     capacity = c.capacity[at] * lanes
     return Links(
@@ -315,6 +316,6 @@ def _directed(
         link_class=c.classes[at],
         names=tuple(names[i] for i in order),
         names_zh=tuple(names_zh[i] for i in order),
-        assumed=tuple(tuple(dict.fromkeys(c.assumed[i])) for i in order),
+        assumed=tuple(unique[c.assumed[i]] for i in order),
         geometry=tuple(shape),
     )

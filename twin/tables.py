@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sensors import InputError
 
-Row = Mapping[str, str | float | int | None]
+Row = Mapping[str, object]
 Float = npt.NDArray[np.float64]
 
 # The boundary of a district is longer than the 128 kB that the csv module allows one cell.
@@ -83,6 +83,8 @@ def cell(value: object) -> str:
     >>> [cell(value) for value in (None, 3.0, 0.1, True, " L1 ")]
     ['', '3', '0.1', 'true', 'L1']
     """
+    if type(value) is str:  # most cells; what needs no stripping stays the same object
+        return value.strip()
     if value is None:
         return ""
     if isinstance(value, bool | np.bool_):
@@ -237,34 +239,39 @@ class Table:
         above, least, most
             The open lower, closed lower and closed upper limit of what is right.
         """
-        values = np.full(len(self.rows), default, np.float64)
         rule = "a whole number" if whole else "a number"
         limits = [(above, ">"), (least, ">="), (most, "<=")]
         rule += "".join(f" and {sign} {limit:g}" for limit, sign in limits if math.isfinite(limit)).replace(
             " and", "", 1
         )
-        for index, text in enumerate(self.text(column)):
+        texts = self.text(column)
+        read: dict[str, float] = {}  # most columns of a city repeat a few numbers
+        wrong: set[str] = {""} if required else set()
+        for text in set(texts):
+            read[text] = default
             if not text:
-                if required:
-                    self.fault(index, f"{column} is empty, must be {rule}")
                 continue
             try:
                 value = math.nan if "_" in text else float(text)
             except ValueError:
                 value = math.nan
             right = math.isfinite(value) and value > above and least <= value <= most
-            if not right or (whole and not value.is_integer()):
-                self.fault(index, f"{column} is {text!r}, must be {rule}")
-                continue
-            values[index] = value
-        return values
+            if right and not (whole and not value.is_integer()):
+                read[text] = value
+            else:
+                wrong.add(text)
+        if not wrong.isdisjoint(read):
+            for index, text in enumerate(texts):
+                if text in wrong:
+                    is_ = f"is {text!r}" if text else "is empty"
+                    self.fault(index, f"{column} {is_}, must be {rule}")
+        return np.array([read[text] for text in texts], np.float64)
 
     def lists(self, column: str) -> list[tuple[str, ...]]:
-        """Return a column of semicolon lists."""
-        return [
-            tuple(part.strip() for part in value.split(";") if part.strip()) if value else ()
-            for value in self.text(column)
-        ]
+        """Return a column of semicolon lists; those that are alike are one object."""
+        texts = self.text(column)
+        made = {text: tuple(part.strip() for part in text.split(";") if part.strip()) for text in set(texts)}
+        return [made[text] for text in texts]
 
     def references(
         self, column: str, known: Mapping[str, int], target: str, *, optional: bool = False

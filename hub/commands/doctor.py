@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hub import ports
-from hub.settings import Settings, unknown_variables
+from hub.settings import Settings, masked, unknown_variables
 from ingest.database import Database
 from ingest.postgres import binary_folders
 from sensors import InputError, WorkError
@@ -133,7 +133,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         if name == "faults":
             continue
         if isinstance(value, dict):
-            value = ", ".join(f"{key} {text}" for key, text in value.items()) or "no hub runs"
+            value = ", ".join(f"{key} {masked(str(text))}" for key, text in value.items()) or "no hub runs"
         elif isinstance(value, list):
             value = "; ".join(value) or "none"
         lines.append((name, str(value)))

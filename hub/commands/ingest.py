@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,15 +24,16 @@ from hub.settings import Settings
 from hub.worker_page import worker_page
 from ingest.batcher import Batcher
 from ingest.database import Database
+from ingest.direct import DirectBroker
 from ingest.metrics import IngestMetrics
 from ingest.migration import migrate
 from ingest.retention import Retention
 from ingest.rollup import Rollups
 from ingest.spools import Spools
 from ingest.store import Store
-from ingest.subscriber import Message, Subscriber
+from ingest.subscriber import Subscriber
 from ingest.worker import Worker
-from sensors import WorkError
+from sensors import InputError, WorkError
 from sensors.clock import CityClock
 from sensors.payload import decoder
 from sensors.quality import SeriesMemory, flag
@@ -52,6 +54,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--shared-group", metavar="NAME", help="share the load with the other workers of this group ($share/NAME/...)"
     )
     parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        help="be the broker as well: publications go to the writer without a second connection (see [broker] in"
+        " city.toml for certificates, users and limits)",
+    )
+    parser.add_argument(
         "--metrics-port", type=port, metavar="N", help="serve /metrics, /healthz and /readyz on this port of 127.0.0.1"
     )
     parser.add_argument(
@@ -69,13 +77,15 @@ def run(args: argparse.Namespace) -> int:
         return 0
     replay_rejected.refuse_without_replay(args)
     clock = CityClock.parse(settings.clock, wall=time.time)
-    urls = database_url(settings), broker_url(settings)
+    if args.listen is not None and args.shared_group is not None:
+        raise InputError("--shared-group is for workers at a broker: with --listen this process is the broker")
+    urls = database_url(settings), broker_url(settings) if args.listen is None else ""
     stop = threading.Event()
     metrics = IngestMetrics()
     metrics.database(up=False, error="not tried yet")
-    running: list[Subscriber] = []
+    running: list[Subscriber | DirectBroker] = []
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_signals(stop))
+        stack.enter_context(_signals(stop, running))
         if args.metrics_port is not None:
             address = stack.enter_context(
                 worker_page(args.metrics_port, metrics, lambda: _health(metrics, running), host=args.metrics_host)
@@ -84,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         client_id = stack.enter_context(session(settings.state, args.shared_group))
         database = stack.enter_context(Database(urls[0]))
         memory = SeriesMemory()
-        batcher: Batcher[Message] = Batcher(
+        batcher: Batcher[Any] = Batcher(
             decoder(settings.city.topics),
             clock=clock,
             retention_s=settings.city.retention_s,
@@ -101,17 +111,34 @@ def run(args: argparse.Namespace) -> int:
             stack.enter_context(Retention(store, clock=clock, retention_s=settings.city.retention_s))
             stack.enter_context(Rollups(database))
 
-        subscriber = Subscriber(
-            urls[1],
-            client_id=client_id,
-            filters=[rule.filter for rule in settings.city.topics],
-            shared_group=args.shared_group,
-            first_connect_s=0.0,  # what the spool holds waits for no broker
-            on_subscribed=_once(lambda: say(f"{client_id} takes readings into {database.name}")),
-        )
-        stack.callback(subscriber.close)
-        running.append(subscriber)
-        Worker(subscriber, store, batcher, metrics=metrics, spools=spools, prepare=prepare).run(stop)
+        filters = [rule.filter for rule in settings.city.topics]
+        takes = f"{client_id} takes readings into {database.name}"
+        source: Subscriber | DirectBroker
+        if args.listen is not None:
+            options = replace(settings.city.broker, listen=args.listen)
+            source = DirectBroker(options, filters=filters, client_id=client_id)
+            say(f"the broker listens at {', '.join(source.urls.values())}")
+            say(takes)
+        else:
+            source = Subscriber(
+                urls[1],
+                client_id=client_id,
+                filters=filters,
+                shared_group=args.shared_group,
+                first_connect_s=0.0,  # what the spool holds waits for no broker
+                on_subscribed=_once(lambda: say(takes)),
+            )
+        stack.callback(source.close)
+        running.append(source)
+        Worker[Any](
+            source,
+            store,
+            batcher,
+            metrics=metrics,
+            spools=spools,
+            prepare=prepare,
+            max_age_s=settings.city.linger_s,
+        ).run(stop)
     say(", ".join(f"{count} {result}" for result, count in metrics.readings.items()))
     return 0
 
@@ -121,7 +148,7 @@ def _once(call: Callable[[], None]) -> Callable[[], None]:
     return lambda: next(calls, lambda: None)()
 
 
-def _health(metrics: IngestMetrics, running: Sequence[Subscriber]) -> dict[str, dict[str, Any]]:
+def _health(metrics: IngestMetrics, running: Sequence[Subscriber | DirectBroker]) -> dict[str, dict[str, Any]]:
     """Return whether the database and, once the worker runs, the broker can be worked with."""
     readings = metrics.readings
     database = {"ok": metrics.database_up, "spooled": readings["spooled"], "error": metrics.database_error}
@@ -177,9 +204,12 @@ def session(state: Path, group: str | None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
+def _signals(stop: threading.Event, running: Sequence[Subscriber | DirectBroker]) -> Iterator[None]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         stop.set()
+        for source in running:
+            if isinstance(source, DirectBroker):  # with a broker elsewhere publishers go on meanwhile
+                source.drain()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

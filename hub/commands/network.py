@@ -25,13 +25,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     load = actions.add_parser("import", help="make a network folder from another format")
-    load.add_argument("source", metavar="SOURCE", type=Path, help="file or folder, plain or gzip")
+    load.add_argument("source", metavar="SOURCE", type=Path, help="file or folder, plain, gzip or bzip2")
     load.add_argument("--format", dest="form", choices=FORMATS, help="guessed from what SOURCE holds unless given")
     load.add_argument("--map", dest="column_map", type=Path, metavar="FILE", help="TOML: columns of a table of links")
     more = "signal programs to use instead (SUMO add.xml); may be repeated"
     load.add_argument("--additional", type=Path, action="append", default=[], metavar="FILE", help=more)
     trips = "vehicles with their routes (SUMO rou.xml, CBEngine demand) for trips.csv; may be repeated"
     load.add_argument("--demand", type=Path, action="append", default=[], metavar="FILE", help=trips)
+    load.add_argument("--service", action="store_true", help="OpenStreetMap: keep service roads")
+    parts = "OpenStreetMap: keep streets that are cut off, or lead only in or out"
+    load.add_argument("--all-parts", action="store_true", help=parts)
+    side = "OpenStreetMap: where traffic keeps (default: as the roundabouts turn)"
+    load.add_argument("--driving-side", choices=("left", "right"), default="", help=side)
     places = "table of detectors with places and headings, put on the links (CSV); may be repeated"
     load.add_argument("--detectors", type=Path, action="append", default=[], metavar="FILE", help=places)
     columns = "TOML: columns of the tables of detectors"
@@ -85,9 +90,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _write(tables: Tables, args: argparse.Namespace) -> int:
     """Write the tables when they make a network, and say what it is."""
-    network = Network.from_tables(tables)  # what cannot be read back is never written
-    write_tables(args.out, tables, overwrite=args.force)
     trips = f", {len(tables['trips']):,} trips" if "trips" in tables else ""
+    network = Network.from_tables(tables)  # what cannot be read back is never written
+    del tables  # a large city's rows need not be held twice while they are written
+    network.write(args.out, overwrite=args.force)
     print(f"{args.out}: {_first_line(network)}{trips}")
     for note in network.notes:
         print(f"  {note}")
@@ -103,14 +109,26 @@ def _first_line(network: Network) -> str:
 
 
 def _import(args: argparse.Namespace) -> int:
+    return _write(_tables(args), args)
+
+
+def _tables(args: argparse.Namespace) -> Tables:
+    """Return what is to be written; nobody else holds it, so that `_write` can let it go."""
     tables = import_tables(
-        args.source, form=args.form, column_map=args.column_map, additional=args.additional, demand=args.demand
+        args.source,
+        form=args.form,
+        column_map=args.column_map,
+        additional=args.additional,
+        demand=args.demand,
+        service=args.service,
+        all_parts=args.all_parts,
+        driving_side=args.driving_side,
     )
     if args.detector_map is not None and not args.detectors:
         raise InputError("--detector-map names the columns of --detectors FILE, which is not given")
     for path in args.detectors:
         tables = with_detectors(tables, path, detector_map=args.detector_map)
-    return _write(tables, args)
+    return tables
 
 
 def _generate(args: argparse.Namespace) -> int:

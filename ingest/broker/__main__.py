@@ -2,30 +2,20 @@
 
 import argparse
 import asyncio
-import dataclasses
-import difflib
 import json
 import logging
 import os
 import signal
-import ssl
 import sys
 import threading
 from pathlib import Path
 
-from ingest.broker.access import Access, hash_password
+from ingest.broker.access import hash_password
+from ingest.broker.options import Options, limits_of
 from ingest.broker.server import Broker
-from ingest.broker.settings import Limits, Settings
+from ingest.broker.settings import Settings
 from ingest.broker.topics import filter_fault
 from sensors import InputError, WorkError
-
-
-def _address(text: str, option: str = "--listen") -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise InputError(f"{option} is {text!r}, must be HOST:PORT, for example 127.0.0.1:1883")
-    return host, int(port)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,36 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _limits(texts: list[str]) -> Limits:
-    given: dict[str, float] = {}
-    faults = []
-    known = {field.name: field.type for field in dataclasses.fields(Limits)}
-    for text in texts:
-        name, _, value = text.partition("=")
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, 1) or ["max_connections"]
-            faults.append(f"--limit: unknown name {name!r}, the nearest is {nearest[0]}")
-            continue
-        try:
-            number = int(value) if known[name] in (int, "int") else float(value)
-        except ValueError:
-            number = -1
-        if not 0 <= number < float("inf"):
-            faults.append(f"--limit {name}: {value!r} is no number of 0 or more")
-            continue
-        given[name] = number
-    if given.get("receive_maximum", 1) not in range(1, 65_536) or given.get("max_keep_alive_s", 1) not in range(
-        1, 65_536
-    ):
-        faults.append("--limit: receive_maximum and max_keep_alive_s are 1 to 65535")
-    if given.get("max_topic_aliases", 0) > 65_535 or given.get("max_packet_bytes", 0) > 268_435_455:
-        faults.append("--limit: max_topic_aliases is at most 65535, max_packet_bytes at most 268435455")
-    if faults:
-        raise InputError(faults)
-    return dataclasses.replace(Limits(), **given)  # type: ignore[arg-type]
-
-
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
+    """Let the process have as many connections as the system allows it, up to 65,536."""
     try:
         import resource
     except ImportError:  # no such limit on this platform
@@ -106,58 +68,30 @@ def _stop_at_end_of_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) 
     threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
-def _tls(args: argparse.Namespace) -> ssl.SSLContext | None:
-    if not (args.listen_tls or args.listen_websocket_tls):
-        return None
-    if not (args.certificate and args.key):
-        raise InputError("--listen-tls and --listen-websocket-tls need --certificate and --key")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    for option, path in (("--certificate", args.certificate), ("--key", args.key), ("--client-ca", args.client_ca)):
-        if path is not None and not path.is_file():
-            raise InputError(f"{option}: {path} is no file")
-    try:
-        context.load_cert_chain(args.certificate, args.key)
-        if args.client_ca:
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(args.client_ca)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(f"--certificate, --key or --client-ca: {error}") from None
-    return context
+def _options(args: argparse.Namespace) -> Options:
+    given = [text.partition("=") for text in args.limit]
+    return Options(
+        listen=args.listen,
+        listen_tls=args.listen_tls,
+        listen_websocket=args.listen_websocket,
+        listen_websocket_tls=args.listen_websocket_tls,
+        certificate=args.certificate,
+        key=args.key,
+        client_ca=args.client_ca,
+        access=args.access,
+        limits=limits_of({name: value for name, _, value in given}, where="--limit"),
+    )
 
 
-async def _listen(broker: Broker, args: argparse.Namespace, tls: ssl.SSLContext | None) -> dict[str, str]:
-    """Open every port that is asked for, and return their URLs."""
-    urls = {}
-    for scheme, option, text, secure in (
-        ("mqtt", "--listen", args.listen, False),
-        ("mqtts", "--listen-tls", args.listen_tls, True),
-        ("ws", "--listen-websocket", args.listen_websocket, False),
-        ("wss", "--listen-websocket-tls", args.listen_websocket_tls, True),
-    ):
-        if not text:
-            continue
-        host, port = _address(text, option)
-        port = await broker.listen(
-            host,
-            port,
-            next_free=args.next_free and scheme == "mqtt",
-            tls=tls if secure else None,
-            websocket=scheme.startswith("ws"),
-        )
-        urls[scheme] = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-    return urls
-
-
-async def _serve(
-    args: argparse.Namespace, settings: Settings, access: Access | None, tls: ssl.SSLContext | None
-) -> None:
+async def _serve(args: argparse.Namespace, options: Options, settings: Settings) -> None:
+    access, tls = options.users(), options.tls()
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     # Ctrl-C reaches the whole process group; a broker with a parent outlives it until the parent has drained.
     loop.add_signal_handler(signal.SIGINT, (lambda: None) if args.parent_stdin else stop.set)
     broker = Broker(settings, access=access)
     try:
-        print(json.dumps(await _listen(broker, args, tls)), flush=True)
+        print(json.dumps(await options.open_ports(broker, tls, next_free=args.next_free)), flush=True)
     except BaseException:
         await broker.close()
         raise
@@ -179,11 +113,10 @@ def main(argv: list[str] | None = None) -> int:
         faults = [f"--durable: {fault}" for text in durable if (fault := filter_fault(text, max_levels=32))]
         if faults:
             raise InputError(faults)
-        _raise_file_limit()
-        access = Access.read(args.access) if args.access else None
-        limits = _limits(args.limit)
-        settings = Settings(durable=durable, durable_clients=tuple(args.durable_client or ()), limits=limits)
-        asyncio.run(_serve(args, settings, access, _tls(args)))
+        raise_file_limit()
+        options = _options(args)
+        settings = Settings(durable=durable, durable_clients=tuple(args.durable_client or ()), limits=options.limits)
+        asyncio.run(_serve(args, options, settings))
     except InputError as error:
         for sentence in error.faults:
             print(f"broker: {sentence}", file=sys.stderr)

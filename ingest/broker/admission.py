@@ -24,6 +24,8 @@ def begin(broker: "Broker", connection: "Connection", packet: ConnectPacket) -> 
     """Answer CONNECT, at once or when the password has been checked."""
     connection.level = packet.level
     fault = _fault(broker, packet)
+    if fault is None and connection in broker.surplus:
+        fault = Reason.QUOTA_EXCEEDED  # "server unavailable" in 3.1.1
     if fault is not None:
         refuse(connection, fault)
         return

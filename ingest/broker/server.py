@@ -7,6 +7,7 @@ import os
 import secrets
 import ssl
 from collections.abc import Callable
+from typing import Protocol
 
 from ingest.broker.access import Access
 from ingest.broker.connection import Connection
@@ -26,6 +27,7 @@ log = logging.getLogger("ingest.broker")
 
 TICK_S = 0.5
 PORTS_TRIED = 200
+MOST_SURPLUS = 64  # connections over the limit that are told so; further ones are closed at once
 
 
 def check_loopback(host: str) -> str:
@@ -52,6 +54,13 @@ def check_loopback(host: str) -> str:
         f"the embedded broker listens on this machine only, not on {host!r}: anybody could connect; "
         "give 127.0.0.1, name users in a file (--access), or use a broker of your own with CITYTWIN_MQTT_URL"
     )
+
+
+class Writing(Protocol):
+    """What gathers output while one read is handled: a connection, or a subscriber in this process."""
+
+    def write_out(self) -> None:
+        """Write or hand over what has gathered."""
 
 
 class Broker:
@@ -83,7 +92,9 @@ class Broker:
         self.router = Router(self.settings, self.counters, self.ledger, self.now)
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
-        self.dirty: set[Connection] = set()
+        self.surplus: set[Connection] = set()  # over the limit, and only kept to be told so
+        self.dirty: set[Writing] = set()
+        self._draining = False
         self._paused: set[Connection] = set()
         self._flushing = False
         self._servers: list[asyncio.Server] = []
@@ -185,12 +196,15 @@ class Broker:
     # connections
 
     def opened(self, connection: Connection) -> None:
-        """Take a new connection, unless there are too many."""
+        """Take a new connection; one over the limit may still say CONNECT, to learn the reason."""
         self.connections.add(connection)
         self.counters.connections += 1
-        if len(self.connections) > self.settings.limits.max_connections:
+        limit = self.settings.limits.max_connections
+        if len(self.connections) - len(self.surplus) <= limit:
+            return
+        self.surplus.add(connection)
+        if len(self.surplus) > MOST_SURPLUS:
             self.counters.refused += 1
-            limit = self.settings.limits.max_connections
             connection.end(f"refused: {limit} connections are open", level=logging.WARNING, abort=True)
 
     def make_up_id(self) -> str:
@@ -220,6 +234,7 @@ class Broker:
     def closed(self, connection: Connection) -> None:
         """Let go of a connection: its will, its session, what it waits for."""
         self.connections.discard(connection)
+        self.surplus.discard(connection)
         self._paused.discard(connection)
         self.dirty.discard(connection)
         session = connection.session
@@ -277,8 +292,14 @@ class Broker:
 
     # flow
 
+    def drain(self) -> None:
+        """Take no further publications from now on: what has come is to be finished before the broker stops."""
+        self._draining = True
+
     def pressed(self) -> bool:
         """Return whether publishers are to wait, whoever they are."""
+        if self._draining:
+            return True
         over = self.ledger.unacknowledged_bytes > self.settings.limits.max_unacknowledged_bytes_total
         return over or bool(self.router.congested)
 
@@ -309,6 +330,8 @@ class Broker:
 
     def _resume_paused(self) -> None:
         limit = self.settings.limits.max_unacknowledged_bytes_total
+        if self._draining:
+            return
         if self.ledger.unacknowledged_bytes > limit * 0.75 or not self.router.relieved():
             return
         for connection in [c for c in self._paused if not c.over_limits(0.5)]:

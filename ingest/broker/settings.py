@@ -10,7 +10,7 @@ class Limits:
     Parameters
     ----------
     max_connections
-        Clients at once; a further one is answered with "server unavailable".
+        Clients at once; a further one is answered with 0x97, in 3.1.1 with "server unavailable", and closed.
     max_packet_bytes
         Largest remaining length; 1 MiB holds any batch of readings.
     max_topic_levels, max_subscriptions

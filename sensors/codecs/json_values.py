@@ -24,8 +24,8 @@ KEPT_WHOLE_BYTES = 4_096
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 # The years that a `datetime` holds; whoever formats a reading's time may rely on them.
-_FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
-_LAST_MS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+FIRST_MS = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+LAST_MS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 _json = msgspec.json.Decoder()
 # Largest |value| whose stored integer round(value * scale) fits in 63 bits.
@@ -118,9 +118,9 @@ def time_ms(value: object) -> int:
         return _instant_ms(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise PayloadError(Reason.BAD_TIME, f"t is {short(value)}, must be epoch milliseconds or RFC 3339 with a zone")
-    if value < _FIRST_MS:
+    if value < FIRST_MS:
         raise PayloadError(Reason.TIME_TOO_OLD, f"t is {short(value)} ms, before the year 1")
-    if value > _LAST_MS:
+    if value > LAST_MS:
         raise PayloadError(Reason.TIME_IN_FUTURE, f"t is {short(value)} ms, after the year 9999")
     return math.floor(value)
 
@@ -136,7 +136,7 @@ def _instant_ms(text: str, zone: tzinfo | None = None) -> int:
     if instant.tzinfo is None and zone is None:
         raise PayloadError(Reason.BAD_TIME, f"t is {short(text)} without a zone, add Z or an offset")
     instant = instant if instant.tzinfo is not None else instant.replace(tzinfo=zone)
-    return min(max((instant - _EPOCH) // _MILLISECOND, _FIRST_MS), _LAST_MS)
+    return min(max((instant - _EPOCH) // _MILLISECOND, FIRST_MS), LAST_MS)
 
 
 def ended_ms(value: object, *, zone: tzinfo | None = None) -> int:
@@ -191,6 +191,31 @@ def unknown_quantity(key: str, *, name_nearest: bool) -> PayloadError:
     # Comparing is quadratic in the length, and a hostile key may have a megabyte.
     nearest = f", the nearest known is {_nearest(key)!r}" if name_nearest and len(key) <= 64 else ""
     return PayloadError(Reason.UNKNOWN_QUANTITY, f"{short(key)} is no quantity{nearest}")
+
+
+def plain_readings(sensor_id: str, instant_ms: int, values: Mapping[str, object]) -> list[Reading] | None:
+    """Return the readings of values that are all ordinary numbers of known quantities, beside ``t``; else None.
+
+    Nearly every payload is so; whatever is not is gone through again, with a reason for each value.
+
+    Examples
+    --------
+    >>> plain_readings("D1", 0, {"t": 0, "speed_kmh": 50})
+    [Reading(sensor_id='D1', quantity='speed_kmh', time_ms=0, value=50.0)]
+    >>> plain_readings("D1", 0, {"t": 0, "speed_kmh": None}) is None
+    True
+    """
+    readings = []
+    for key, value in values.items():
+        limit = _STORABLE.get(key)
+        if limit is None:
+            if key != "t":
+                return None
+        elif (type(value) is float or type(value) is int) and -limit <= value <= limit:
+            readings.append(Reading(sensor_id, key, instant_ms, float(value)))
+        else:
+            return None
+    return readings
 
 
 class Collected:

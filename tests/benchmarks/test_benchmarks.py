@@ -25,6 +25,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         ("estimate", "--repeats", "1"),
         ("ingest", "--messages", "200"),
         ("results", "--rows", "2000"),
+        ("osm", "--size", "8"),
     ],
 )
 def test_a_comparison_prints_its_ratio(words: tuple[str, ...]) -> None:

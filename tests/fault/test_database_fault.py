@@ -36,15 +36,37 @@ def cut_sessions(url: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_read_only_database_is_waited_for(running: Any, server: EmbeddedPostgres, settled: Any) -> None:
+def test_a_read_only_database_is_waited_for_and_the_log_says_what_it_is(
+    running: Any, server: EmbeddedPostgres, settled: Any, until: Any
+) -> None:
     worker, flow = running
     with Database(server.url_of("postgres")) as owner:
         owner.execute("ALTER DATABASE citytwin SET default_transaction_read_only = on")
         cut_sessions(server.url_of("postgres"))
         flow.goes_on("by way of the spool", n=300)
+        until(lambda: "still away: " in worker.said, "the reason why it stays away")
         assert "read-only" in worker.said
         owner.execute("ALTER DATABASE citytwin RESET default_transaction_read_only")
         cut_sessions(server.url_of("postgres"))
+    flow.recovers(worker)
+    settled(flow, worker, server.url)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["P0001", "XX001"])
+def test_a_database_that_refuses_for_a_reason_of_its_own_is_waited_for(
+    state: str, running: Any, server: EmbeddedPostgres, settled: Any, until: Any
+) -> None:
+    worker, flow = running
+    with Database(server.url) as owner:
+        owner.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            f" 'BEGIN RAISE EXCEPTION ''out of order'' USING ERRCODE = ''{state}''; END'"
+        )
+        owner.execute("CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON writer EXECUTE FUNCTION refuse()")
+        flow.goes_on("by way of the spool", n=500)
+        until(lambda: "cannot work now (out of order); readings are kept in the spool" in worker.said, "the reason")
+        owner.execute("DROP TRIGGER refuse ON writer")
     flow.recovers(worker)
     settled(flow, worker, server.url)
 

@@ -1,13 +1,18 @@
 """The state folder, its lock and its addresses: one hub at a time, and nothing is deleted that is not ours."""
 
 import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from hub import ports
 from hub.parts import Parts, StateFolder, listen
-from hub.settings import Settings
+from hub.settings import City, Settings
+from ingest.address import BrokerAddress
+from ingest.publisher import Publisher
 from sensors import InputError, WorkError
 
 
@@ -111,6 +116,82 @@ def test_what_urls_name_is_not_started(tmp_path: Path) -> None:
     assert parts.pids() == {}
     parts.stop()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def with_broker(tmp_path: Path) -> Iterator[Callable[[str], Parts]]:
+    """Start parts on a ``[broker]`` table of ``city.toml``."""
+    started: list[Parts] = []
+
+    def start(table: str) -> Parts:
+        (tmp_path / "state").mkdir(mode=0o700, exist_ok=True)
+        (tmp_path / "city.toml").write_text(f"[broker]\n{table}")
+        city = City.read(tmp_path / "city.toml")
+        parts = Parts(Settings(database_url="postgresql://city/db", state=tmp_path / "state", city=city))
+        started.append(parts)
+        parts.start()
+        return parts
+
+    yield start
+    for parts in started:
+        parts.stop()
+
+
+def test_the_hub_signs_in_to_a_broker_with_users_and_nobody_else_does(
+    tmp_path: Path, with_broker: Callable[[str], Parts]
+) -> None:
+    (tmp_path / "users.toml").write_text('[anonymous]\nsubscribe = ["alert/#"]\n')
+    parts = with_broker('listen = "127.0.0.1:0"\naccess = "users.toml"\nlimits = {max_connections = 3}\n')
+    assert (tmp_path / "state" / "access.toml").stat().st_mode & 0o077 == 0
+    publisher = Publisher(parts.mqtt_url, client_id="hub")
+    publisher.publish("hub/alerts/1", b"{}")
+    assert publisher.drain(20)
+    publisher.close()
+    address = BrokerAddress.parse(parts.mqtt_url)
+    assert address.user is not None
+    with pytest.raises(WorkError, match=r"(?i)not authorized|password"):
+        Publisher(f"mqtt://{address.user}:guess@{address.host}:{address.port}", client_id="thief", first_connect_s=1)
+
+
+def test_a_broker_that_died_comes_back_on_every_port_and_with_its_users(
+    tmp_path: Path, with_broker: Callable[[str], Parts]
+) -> None:
+    (tmp_path / "users.toml").write_text("")
+    parts = with_broker('listen = "127.0.0.1:0"\nlisten_websocket = "127.0.0.1:0"\naccess = "users.toml"\n')
+    [(_, alive, start)] = parts.watched()
+    os.kill(parts.pids()["broker"], signal.SIGKILL)
+    while alive():
+        time.sleep(0.005)
+    assert isinstance(urls := start(), Mapping)
+    assert urls["mqtt"].rpartition(":")[2] == parts.mqtt_url.rpartition(":")[2]
+    publisher = Publisher(parts.mqtt_url, client_id="hub")
+    publisher.publish("hub/alerts/1", b"{}")
+    assert publisher.drain(20)
+    publisher.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ('listn = "127.0.0.1:0"', "nearest is 'listen'"),
+        ('listen = "1883"', "must be HOST:PORT"),
+        ("listen = 1883", "must be HOST:PORT"),
+        ("access = 1", "path of a file"),
+        ("limits = {max_conections = 3}", "nearest is max_connections"),
+        ("limits = {max_connections = true}", "no number"),
+        ("limits = 3", "must be a table"),
+        ('listen = "127.0.0.1:0"\nlisten_tls = "127.0.0.1:0"', "need --certificate and --key"),
+        ('listen = "127.0.0.1:0"\naccess = "nowhere.toml"', "nowhere.toml"),
+        ('listen = "0.0.0.0:0"', "this machine only"),
+    ],
+)
+def test_what_is_wrong_with_the_brokers_table_is_one_sentence(
+    with_broker: Callable[[str], Parts], table: str, words: str
+) -> None:
+    with pytest.raises((InputError, WorkError)) as raised:
+        with_broker(table)
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_port_that_is_taken_is_said_with_what_to_do() -> None:

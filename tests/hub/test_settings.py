@@ -96,3 +96,8 @@ def test_a_file_with_bom_and_crlf_is_read(tmp_path: Path) -> None:
 
 def test_the_shipped_file_says_what_the_defaults_are() -> None:
     assert City.read(Path(__file__).parents[2] / "config" / "city.toml") == City()
+
+
+def test_the_linger_of_a_message_is_given_in_ms(tmp_path: Path) -> None:
+    assert Settings.read(write(tmp_path, "[ingest]\nlinger_ms = 500\n")).city.linger_s == 0.5
+    assert "linger_ms is 0, must be a number > 0" in faults(write(tmp_path, "[ingest]\nlinger_ms = 0\n"))[0]

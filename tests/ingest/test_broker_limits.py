@@ -10,6 +10,8 @@ import pytest
 from ingest.broker import Limits, Settings
 from ingest.broker.encoder import encode
 from ingest.broker.packets import (
+    LEVEL_5,
+    LEVEL_311,
     AckPacket,
     BarePacket,
     ConnackPacket,
@@ -21,6 +23,7 @@ from ingest.broker.packets import (
 )
 from ingest.broker.properties import Property
 from ingest.broker.reasons import Reason
+from ingest.broker.server import MOST_SURPLUS
 
 
 def puback(packet_id: int) -> AckPacket:
@@ -38,13 +41,30 @@ def flood(client, topic: str, *, qos: int, count: int, size: int = 1000) -> None
     )
 
 
-def test_a_connection_over_the_limit_is_closed_and_the_others_stay(start_inner, wire):
+@pytest.mark.parametrize(("level", "code"), [(LEVEL_311, 3), (LEVEL_5, 0x97)])
+def test_a_connection_over_the_limit_is_told_so_and_closed_and_the_others_stay(start_inner, wire, level, code):
     inner = start_inner(with_limits(max_connections=2))
     first, second, third = (wire(inner) for _ in range(3))
     first.connect("a")
     second.connect("b")
+    assert third.connect("a", level=level).code == code  # not even its own client identifier lets it in
     assert third.is_closed()
     assert first.before_pong() == second.before_pong() == []
+    second.vanish()
+    inner.call(lambda: None)
+    assert until_admitted(wire, inner)
+
+
+def until_admitted(wire, inner):
+    # The broker learns of a vanished client in its own time.
+    return any(wire(inner).connect("c").code == 0 for _ in range(100))
+
+
+def test_silent_connections_over_the_limit_are_few(start_inner, wire):
+    inner = start_inner(with_limits(max_connections=1))
+    for _ in range(1 + MOST_SURPLUS):
+        wire(inner)
+    assert wire(inner).is_closed()
 
 
 def test_a_connection_without_connect_is_closed_after_its_time(start_inner, wire):

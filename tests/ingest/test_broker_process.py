@@ -55,7 +55,7 @@ WRONG = [
     (("--listen", "127.0.0.1:0", "--durable", "city/#/x"), "'#' must be the last level"),
     (("--listen", "127.0.0.1:0", "--limit", "max_conections=3"), "the nearest is max_connections"),
     (("--listen", "127.0.0.1:0", "--limit", "max_connections=few"), "'few' is no number of 0 or more"),
-    (("--listen", "127.0.0.1:0", "--limit", "receive_maximum=0"), "are 1 to 65535"),
+    (("--listen", "127.0.0.1:0", "--limit", "receive_maximum=0"), "not within 1 to 65535"),
     (("--listen", "127.0.0.1:0", "--listen-tls", "127.0.0.1:0"), "need --certificate and --key"),
     (("--listen", "127.0.0.1:0", "--access", "nowhere.toml"), "nowhere.toml: "),
 ]

@@ -307,3 +307,33 @@ def test_a_topic_in_the_packet_of_another_client_is_what_the_subscriber_shows(br
     device.connect("device")
     device.send(PublishPacket("city/a b/ç", b"1", 1, packet_id=1))
     assert take(subscriber, 1)[0].topic == "city/a b/ç"
+
+
+def test_filters_that_were_refused_are_asked_for_again_until_they_are_granted_and_told_of_once(caplog):
+    answers = [0x80, 0x80, 0x01]
+
+    def serve(listener: socket.socket) -> None:
+        for code in answers:
+            with listener.accept()[0] as client:
+                client.recv(4096)
+                client.sendall(b"\x20\x02\x00\x00")
+                subscribe = client.recv(4096)
+                client.sendall(b"\x90\x03" + subscribe[2:4] + bytes((code,)))
+                while client.recv(4096):  # until the subscriber goes
+                    pass
+
+    granted = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener,), daemon=True)
+        server.start()
+        subscriber = Subscriber(
+            f"mqtt://127.0.0.1:{listener.getsockname()[1]}",
+            client_id="patient", filters=["city/#"], first_connect_s=0.0, on_subscribed=granted.set,
+        )  # fmt: skip
+        assert granted.wait(30)
+        assert subscriber.state.error == ""
+        subscriber.close()
+        server.join(10)
+    assert [r.getMessage() for r in caplog.records if "refuses" in r.getMessage()] == [
+        "the MQTT broker refuses to subscribe to 'city/#': check its access rules"
+    ]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from sensors import InputError
 from twin.gmns import Tables
-from twin.importers import cbengine, cbengine_demand, detectors, gmns, sumo, sumo_routes, table
+from twin.importers import cbengine, cbengine_demand, detectors, gmns, osm, sumo, sumo_routes, table
 from twin.importers.source import beginning
 from twin.network import Network
 
 Row = Mapping[str, object]
 
-FORMATS = ("cbengine", "sumo", "gmns", "table")
+FORMATS = ("osm", "sumo", "gmns", "cbengine", "table")
 
 # What people have at hand and is not read; the sentence says what to do instead.
 _FOREIGN = (
@@ -24,7 +24,8 @@ _FOREIGN = (
     ((b"PAR1",), "is Parquet, which is not read; export it as GMNS or as a CSV table of links"),
     (
         (b"{", b"["),
-        "is JSON, which is not read as a network; known are CBEngine text, SUMO net.xml, GMNS, a CSV of links",
+        "is JSON, which is not read as a network; "
+        "known are OpenStreetMap, SUMO net.xml, GMNS, CBEngine text, a CSV of links",
     ),
 )
 
@@ -42,17 +43,12 @@ def guess(source: Path) -> str:
             return "gmns"
         raise InputError(f"{source}: is a folder without node.csv and link.csv, so no GMNS network")
     head = beginning(source)
-    for name, module in (("sumo", sumo), ("cbengine", cbengine), ("table", table)):
+    for name, module in (("osm", osm), ("sumo", sumo), ("cbengine", cbengine), ("table", table)):
         if module.recognises(source):
             return name
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not text:
         raise InputError(f"{source}: is empty")
-    if b"OSMHeader" in head or b"<osm" in head:
-        raise InputError(
-            f"{source}: is an OpenStreetMap extract, which is not read yet; "
-            "convert it with SUMO's netconvert to net.xml, or with osm2gmns to GMNS"
-        )
     for starts, sentence in _FOREIGN:
         if text.startswith(starts):
             raise InputError(f"{source}: {sentence}")
@@ -69,6 +65,9 @@ def import_tables(
     column_map: Path | str | None = None,
     additional: Sequence[Path] = (),
     demand: Sequence[Path] = (),
+    service: bool = False,
+    all_parts: bool = False,
+    driving_side: str = "",
 ) -> Tables:
     """Return the tables of a foreign network.
 
@@ -82,6 +81,9 @@ def import_tables(
         Further files of SUMO, whose signal programs replace those of the network.
     demand
         Vehicles with their routes: route files of SUMO, demand of CBEngine; they become the table ``trips``.
+    service, all_parts, driving_side
+        Of OpenStreetMap: keep service roads, keep what is cut off, and the side of the road instead of what the
+        roundabouts tell.
 
     Raises
     ------
@@ -103,11 +105,16 @@ def import_tables(
             raise InputError(f"{path}: there is no such file")
     if additional and form != "sumo":
         raise InputError(f"--additional names further files of SUMO; it has no meaning for {form}")
+    for option, given in (("--service", service), ("--all-parts", all_parts), ("--driving-side", driving_side)):
+        if given and form != "osm":
+            raise InputError(f"{option} is about OpenStreetMap; it has no meaning for {form}")
     if demand and form not in _DEMAND_READERS:
         own = "put demand.csv or trips.csv into the network folder instead"
         raise InputError(f"--demand is read for {' and '.join(_DEMAND_READERS)}, not for {form}; {own}")
     if form == "table":
         tables = table.read(source, column_map=None if column_map is None else Path(column_map))
+    elif form == "osm":
+        tables = osm.read(source, service=service, all_parts=all_parts, side=driving_side)
     elif form == "sumo":
         tables = sumo.read(source, additional=additional, reserved=bool(demand))
     else:
