@@ -226,7 +226,9 @@ class Database:
             return WorkError(f"{self.name}: {said}; it is not, or no longer, a database of citytwin: start again")
         if not state and (lost or isinstance(error, errors.OperationalError)):
             return DatabaseAway(f"{self.name} cannot be reached ({_last_line(error)})")
-        if lost or state[:2] in PASSING_CLASSES or state in PASSING_STATES:
+        # Two sessions changed rights or partitions of one table at once: it has no state of its own.
+        collided = state == "XX000" and said.endswith("concurrently updated")
+        if lost or collided or state[:2] in PASSING_CLASSES or state in PASSING_STATES:
             return DatabaseAway(f"{self.name} cannot work now ({said})")
         return None
 

@@ -56,13 +56,12 @@ def migrate(database: Database, *, folder: Path = SCHEMA) -> int:
                 " (version int PRIMARY KEY, title text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
             )
             done = {row[0] for row in connection.execute("SELECT version FROM schema_version").fetchall()}
-            for step in wanted:
-                if step.version in done:
-                    continue
+            missing = [step for step in wanted if step.version not in done]
+            for step in missing:
                 connection.execute(step.sql.encode())
                 connection.execute("INSERT INTO schema_version VALUES (%s, %s)", (step.version, step.title))
                 log.info("%s: schema %04d %s", database.name, step.version, step.title)
-            if folder == SCHEMA:
+            if missing and folder == SCHEMA:  # nine of ten that start together find all done
                 settle_roles(connection, name=database.name)
     elif settle_again(database):
         with database.connection() as connection:

@@ -1,6 +1,7 @@
 """Roles of a database: a reader cannot write, a writer cannot drop, and who may not make roles goes on without."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -9,11 +10,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from ingest.correction import correct
-from ingest.database import Database
+from ingest.database import Database, DatabaseAway
 from ingest.migration import migrate
 from ingest.postgres import EmbeddedPostgres
 from ingest.retention import Retention
-from ingest.roles import FUNCTIONS, OWNER, READER, ROLES, TABLES, WRITER
+from ingest.roles import FUNCTIONS, OWNER, READER, ROLES, TABLES, WRITER, settle_roles
 from ingest.rollup import refresh
 from ingest.store import Store
 from sensors import Batch, Reading, Reason, Rejected, Sensor, WorkError
@@ -215,3 +216,34 @@ def test_two_databases_of_one_server_may_be_migrated_though_the_roles_are_there(
     assert {row[0] for row in empty.fetch("SELECT rolname FROM pg_roles WHERE rolname LIKE 'citytwin_%%'", ())} >= set(
         ROLES
     )
+
+
+def test_rights_given_while_weeks_are_made_stop_neither(database: Database) -> None:
+    stop, faults = threading.Event(), []
+
+    def give() -> None:
+        while not stop.is_set():
+            try:
+                with database.connection() as connection:
+                    settle_roles(connection, name="")
+            except DatabaseAway:  # the two met; a worker tries again, and so does this
+                pass
+            except Exception as error:
+                faults.append(error)
+
+    thread = threading.Thread(target=give)
+    thread.start()
+    store = Store(database)
+    try:
+        for week in range(60):
+            while True:
+                try:
+                    store.make_weeks_ahead(since=MONDAY + week * 7 * 86_400, weeks=0)
+                    break
+                except DatabaseAway:
+                    continue
+    finally:
+        stop.set()
+        thread.join()
+    assert faults == []
+    assert database.fetch("SELECT count(*) FROM pg_inherits WHERE inhparent = 'rollup'::regclass") == [(60,)]
