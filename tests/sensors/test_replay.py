@@ -204,7 +204,10 @@ def test_recordings_are_merged_in_order_of_time(tmp_path: Path):
         (b"a,b,c\n1,2,3\n", "its columns, a, b, c, are no known layout; say with --map"),
         (b"sensor_id,t,speed_kmh\nA,1970-01-01T00:00:01Z,1\n\xff\xfe,1,1\n", "not UTF-8"),
         (b"\xff\xfes\x00e\x00", "first line is not UTF-8"),
-        (gzip.compress(b"sensor_id,t,speed_kmh\n" + b"A,1970-01-01T00:00:01Z,1\n" * 50, mtime=0)[:-20], "gzip file is damaged"),
+        (
+            gzip.compress(b"sensor_id,t,speed_kmh\n" + b"A,1970-01-01T00:00:01Z,1\n" * 50, mtime=0)[:-20],
+            "gzip file is damaged",
+        ),
         (b"\x1f\x8bnonsense", "gzip file is damaged"),
         (b"sensor_id,t,speed_kmh\nA,x,1\nB,y,2\n", "line 2"),  # not one row that can be replayed
     ],
