@@ -10,7 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
-from ingest.broker.access import hash_password
+from ingest.broker.access import Access, hash_password
+from ingest.broker.mosquitto_acl import mosquitto_acl
 from ingest.broker.options import Options, limits_of
 from ingest.broker.server import Broker
 from ingest.broker.settings import Settings
@@ -42,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
         "--limit", action="append", default=[], metavar="NAME=VALUE", help="one of the limits in docs/broker.md"
     )
     parser.add_argument("--access", type=Path, metavar="FILE", help="users and the topics of each, TOML")
+    parser.add_argument(
+        "--mosquitto-acl", action="store_true", help="print what --access allows as an acl_file of Mosquitto"
+    )
     parser.add_argument("--hash-password", action="store_true", help="read a password, print what --access keeps of it")
     return parser
 
@@ -109,6 +113,11 @@ def main(argv: list[str] | None = None) -> int:
         print(hash_password(sys.stdin.buffer.readline().rstrip(b"\r\n")))
         return 0
     try:
+        if args.mosquitto_acl:
+            if args.access is None:
+                raise InputError("--mosquitto-acl prints what --access FILE allows, which is not given")
+            print(mosquitto_acl(Access.read(args.access), args.access), end="")
+            return 0
         durable = tuple(args.durable or Settings().durable)
         faults = [f"--durable: {fault}" for text in durable if (fault := filter_fault(text, max_levels=32))]
         if faults:

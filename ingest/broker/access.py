@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,16 @@ class Access:
         self._anonymous = anonymous
         self._known: dict[str, bytes] = {}  # keyed digests of passwords that were right: scrypt once for each user
         self._key = os.urandom(32)
+
+    @property
+    def users(self) -> Mapping[str, User]:
+        """The entries of the file, by name."""
+        return self._users
+
+    @property
+    def anonymous(self) -> User | None:
+        """The entry of clients without a user."""
+        return self._anonymous
 
     @property
     def admits_anybody(self) -> bool:
