@@ -9,7 +9,7 @@ import hmac
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sensors import InputError
 
 COST, BLOCK, PARALLEL = 1 << 12, 8, 1  # about 10 ms and 4 MB for one password (Percival 2009, RFC 7914)
 MAX_LEVELS = 32
-_KEYS = {"name", "password", "publish", "subscribe"}
+_KEYS = {"name", "password", "publish", "subscribe", "max_topics"}
 
 
 def hash_password(password: bytes, salt: bytes | None = None) -> str:
@@ -36,10 +36,31 @@ def hash_password(password: bytes, salt: bytes | None = None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What one client may do: topic filters, with user and client identifier put in."""
+    """What one client may do: topic filters, with user and client identifier put in.
+
+    Parameters
+    ----------
+    publish, subscribe
+        Topic filters.
+    max_topics
+        How many different topics the user may publish to, 0 for any number.
+    topics
+        Those of the user so far, all connections together.
+    """
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
+    max_topics: int = 0
+    topics: set[str] = field(default_factory=set)
+
+    def is_one_more_than_allowed(self, topic: str) -> bool:
+        """Return whether a topic is beyond the number that the user may have; else remember it."""
+        if not self.max_topics or topic in self.topics:
+            return False
+        if len(self.topics) >= self.max_topics:
+            return True
+        self.topics.add(topic)
+        return False
 
     def may_publish(self, topic: str) -> bool:
         """Return whether a topic may be published to."""
@@ -66,17 +87,19 @@ class User:
     password: str
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
+    max_topics: int = 0
+    topics: set[str] = field(default_factory=set, compare=False)
 
     def rights(self, user: str, client_id: str) -> Rights:
         """Return the entry's rights for one client; a name that is no single topic level is given none."""
         if any(mark in name for name in (user, client_id) for mark in "+#/"):
             keep = [[text for text in texts if "%" not in text] for texts in (self.publish, self.subscribe)]
-            return Rights(tuple(keep[0]), tuple(keep[1]))
+            return Rights(tuple(keep[0]), tuple(keep[1]), self.max_topics, self.topics)
 
         def put(texts: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(text.replace("%u", user).replace("%c", client_id) for text in texts)
 
-        return Rights(put(self.publish), put(self.subscribe))
+        return Rights(put(self.publish), put(self.subscribe), self.max_topics, self.topics)
 
 
 class Access:
@@ -174,7 +197,7 @@ def _user(entry: Any, where: str, faults: list[str], *, named: bool) -> User:
     if not isinstance(entry, dict):
         faults.append(f"{where} must be a table")
         return User("", "", (), ())
-    known = _KEYS if named else {"publish", "subscribe"}
+    known = _KEYS if named else _KEYS - {"name", "password"}
     faults += [
         f"{where}: unknown key {key!r}, known are {', '.join(sorted(known))}" for key in entry if key not in known
     ]
@@ -184,7 +207,12 @@ def _user(entry: Any, where: str, faults: list[str], *, named: bool) -> User:
         name = ""
     if named and not _is_hash(password):
         faults.append(f"{where}: password must be what python -m ingest.broker --hash-password prints")
-    return User(name, str(password), *(_texts(entry, key, where, faults) for key in ("publish", "subscribe")))
+    most = entry.get("max_topics", 0)
+    if not isinstance(most, int) or isinstance(most, bool) or most < 0:
+        faults.append(f"{where}: max_topics is {most!r}, must be a whole number, 0 for any number of topics")
+        most = 0
+    publish, subscribe = (_texts(entry, key, where, faults) for key in ("publish", "subscribe"))
+    return User(name, str(password), publish, subscribe, most)
 
 
 def _is_hash(text: Any) -> bool:

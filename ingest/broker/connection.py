@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
         self.unacknowledged_bytes = 0
         self.under_way = 0  # publications of MQTT 5 at QoS 1 and 2 that it has no final answer to
         self.aliases = Aliases(self._limits.max_topic_aliases)
-        self.allowed: dict[str, bool] = {}
+        self.refusals: dict[str, Reason | None] = {}  # why the client may not publish to a topic; None: it may
 
     # asyncio calls these
 

@@ -37,6 +37,8 @@ def mosquitto_acl(access: Access, source: Path) -> str:
         if user.name != user.name.strip() or not user.name.isprintable():
             faults.append(f"{where}: Mosquitto's files have a user on a line, rename it")
         lines += ["", f"user {user.name}", *_topics(user, where, faults)]
+        if user.max_topics:
+            lines.append(f"# Mosquitto has no word for max_topics = {user.max_topics} of this user.")
     if faults:
         raise InputError(faults)
     return "\n".join(lines) + "\n"

@@ -54,8 +54,9 @@ def publish(broker: "Broker", connection: "Connection", session: Session, first:
         message.with_properties(properties, expires_at)
     if qos == 2:
         session.received[packet_id] = message
-    if connection.rights is not None and not _allowed(connection, route.topic):
-        settle_at_once(broker, connection, message, Reason.NOT_AUTHORIZED)
+    refused = _refusal(connection, route.topic)
+    if refused is not None:
+        settle_at_once(broker, connection, message, refused)
     elif route.is_own:
         settle_at_once(broker, connection, message, Reason.SUCCESS)
     elif qos == 2 and not route.is_durable:
@@ -67,15 +68,19 @@ def publish(broker: "Broker", connection: "Connection", session: Session, first:
         broker.router.publish(message, route, connection)
 
 
-def _allowed(connection: "Connection", topic: str) -> bool:
-    known = connection.allowed.get(topic)
-    if known is None:
-        assert connection.rights is not None
-        known = connection.rights.may_publish(topic)
+def _refusal(connection: "Connection", topic: str) -> Reason | None:
+    """Return why a client may not publish to a topic; None: it may."""
+    if connection.rights is None:
+        return None
+    known = connection.refusals.get(topic, ...)
+    if known is ...:
+        known = None if connection.rights.may_publish(topic) else Reason.NOT_AUTHORIZED
+        if known is None and connection.rights.is_one_more_than_allowed(topic):
+            known = Reason.QUOTA_EXCEEDED
         if len(topic) <= REMEMBERED_LENGTH:
-            if len(connection.allowed) >= REMEMBERED_TOPICS:
-                connection.allowed.clear()
-            connection.allowed[topic] = known
+            if len(connection.refusals) >= REMEMBERED_TOPICS:
+                connection.refusals.clear()
+            connection.refusals[topic] = known
     return known
 
 

@@ -155,3 +155,43 @@ def test_the_file_does_not_hold_the_password_and_no_two_entries_look_alike():
     first, second = hash_password(b"secret"), hash_password(b"secret")
     assert "secret" not in first
     assert first != second
+
+
+@pytest.fixture
+def counted(tmp_path, start_inner):
+    path = tmp_path / "counted.toml"
+    entry = f'[[user]]\nname = "d7"\npassword = "{hash_password(b"d")}"\npublish = ["open/%u/#"]\nmax_topics = 2\n'
+    path.write_text(f'{entry}[anonymous]\npublish = ["open/#"]\n')
+    return start_inner(access=Access.read(path))
+
+
+def test_a_device_has_no_more_topics_than_its_entry_says(counted, wire):
+    device = wire(counted)
+    device.connect("x", user="d7", password=b"d", level=LEVEL_5)
+    for number, (topic, reason) in enumerate(
+        [("a", 0), ("b", 0), ("c", Reason.QUOTA_EXCEEDED), ("a", 0), ("c", Reason.QUOTA_EXCEEDED), ("b", 0)], 1
+    ):
+        device.publish(f"open/d7/{topic}", b"1", packet_id=number)
+        answer = device.receive()
+        assert (answer.packet_id, answer.reason >= 0x80, answer.reason if answer.reason >= 0x80 else 0) == (
+            number, bool(reason), reason
+        )  # fmt: skip
+    device.vanish()
+    again = wire(counted)  # a new connection does not begin to count anew
+    again.connect("y", user="d7", password=b"d")
+    again.publish("open/d7/a", b"1", packet_id=1)
+    assert again.receive().packet_id == 1
+    again.publish("open/d7/c", b"1", packet_id=2)
+    assert again.is_closed()  # 3.1.1 has no word for it
+    free = wire(counted)  # the anonymous have no such number
+    free.connect("z", level=LEVEL_5)
+    for number in range(1, 20):
+        free.publish(f"open/{number}", b"1", packet_id=number)
+        assert free.receive().packet_id == number
+
+
+def test_a_number_of_topics_that_is_none_is_refused(tmp_path):
+    path = tmp_path / "access.toml"
+    path.write_text('[anonymous]\npublish = ["#"]\nmax_topics = -1\n')
+    with pytest.raises(InputError, match=r"\[anonymous\]: max_topics is -1, must be a whole number"):
+        Access.read(path)

@@ -36,6 +36,7 @@ subscribe = ["city/old town/#", "hub/alerts/#"]
 name = "half"
 password = "{0}"
 publish = ["city/half/a", "shared/#"]
+max_topics = 9
 subscribe = ["shared/#"]
 [anonymous]
 publish = ["open/#"]
@@ -68,6 +69,7 @@ def test_every_entry_is_a_user_and_the_anonymous_come_first(access_file: Path) -
     assert lines[1:4] == ["topic write open/#", "user reader", "topic read #"]
     assert lines[4:7] == ["user D17", "topic write city/+/D17", "topic write status/D17/#"]
     assert "topic readwrite shared/#" in lines
+    assert lines[-1] == "# Mosquitto has no word for max_topics = 9 of this user."
     assert "secret" not in text
 
 
