@@ -233,8 +233,12 @@ class EmbeddedPostgres:
         self._sockets = self._socket_folder()
 
     def _socket_folder(self) -> Path:
-        if self._sockets is not None and self._sockets.is_dir():
-            return self._sockets
+        if self._sockets is not None:
+            if self._sockets.is_dir():
+                return self._sockets
+            with contextlib.suppress(OSError):  # its supervisor took it along: whoever has the address keeps it
+                self._sockets.mkdir(mode=0o700)
+                return self._sockets
         if len(os.fsencode(self.folder / f".s.PGSQL.{PORT}")) < SOCKET_PATH_LIMIT:
             probe = self.folder / ".socket-probe"
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as endpoint:

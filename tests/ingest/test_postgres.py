@@ -232,6 +232,16 @@ def test_a_long_path_gets_its_socket_elsewhere_and_leaves_nothing_there(tmp_path
     server.stop()
 
 
+def test_a_server_with_a_long_path_that_was_killed_comes_back_at_its_address(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / ("long" * 30) / "pg") as server, Database(server.url) as database:
+        before = server.url
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGKILL)
+        until(lambda: not server.alive(), "the death is noticed")
+        assert server.start() == before  # others have it, and only ask again
+        assert database.fetch("SELECT 1") == [(1,)]
+
+
 def test_data_of_a_version_that_is_not_installed_is_refused_in_one_sentence(folder: Path) -> None:
     (folder / "data" / "PG_VERSION").write_text("9\n")
     with pytest.raises(WorkError, match=r"was made by PostgreSQL 9, but found is 1\d.*: set CITYTWIN_PG_BIN"):
