@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -11,7 +12,7 @@ from sensors import WorkError
 log = logging.getLogger(__name__)
 
 
-class Chore:
+class Chore(ABC):
     """One piece of upkeep, every so many wall seconds; the first time after the first pause.
 
     What fails because the database is away or refuses is logged and tried again at the next time.
@@ -36,6 +37,7 @@ class Chore:
         """Do what need not wait for the first pause; nothing unless overridden."""
         return None
 
+    @abstractmethod
     def do(self) -> object:
         """Do it once.
 
@@ -44,7 +46,6 @@ class Chore:
         WorkError
             When the database is away or refuses.
         """
-        raise NotImplementedError
 
     @property
     def stopping(self) -> bool:
