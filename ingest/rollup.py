@@ -11,6 +11,7 @@ from ingest.database import Database
 from ingest.rows import Integers
 from sensors import InputError
 
+STEP_S = 300  # of a bucket, as in ingest/schema/
 EVERY_S = 30.0
 MOST_BUCKETS = 50  # of one transaction: some seconds for 10,000 series
 Floats = npt.NDArray[np.float64]
@@ -69,8 +70,19 @@ def refresh(database: Database, *, most: int = MOST_BUCKETS) -> int:
     return int(database.fetch("SELECT roll_up(%s)", (most,))[0][0])
 
 
+def answers(*, since: float, until: float, step_s: int) -> bool:
+    """Return whether steps of a time are whole buckets of the rollup, so that `buckets` gives them.
+
+    Examples
+    --------
+    >>> answers(since=600.0, until=3600.0, step_s=900), answers(since=601.0, until=3600.0, step_s=900)
+    (True, False)
+    """
+    return step_s > 0 and step_s % STEP_S == 0 and since % STEP_S == 0 and until % STEP_S == 0
+
+
 def buckets(
-    database: Database, sensor_id: str, quantity: str, *, since: float, until: float, step_s: int = 300
+    database: Database, sensor_id: str, quantity: str, *, since: float, until: float, step_s: int = STEP_S
 ) -> Buckets:
     """Return a series from its rollup, since <= time < until (s since 1970 UTC), in steps of whole five minutes.
 
@@ -79,11 +91,11 @@ def buckets(
     InputError
         When the step is no multiple of 300 s.
     """
-    if step_s <= 0 or step_s % 300:
-        raise InputError(f"step_s is {step_s}, must be a multiple of 300; ingest.queries.buckets takes any")
+    if step_s <= 0 or step_s % STEP_S:
+        raise InputError(f"step_s is {step_s}, must be a multiple of {STEP_S}; ingest.queries.buckets takes any")
     if not storable(sensor_id) or not storable(quantity):
         return buckets_of([])
-    if step_s == 300:  # as it is stored
+    if step_s == STEP_S:  # as it is stored
         return buckets_of(
             database.fetch(
                 "SELECT (extract(epoch FROM time) * 1000)::int8, n_good::int8, total / n_good, least, greatest"

@@ -79,15 +79,14 @@ def router(app: App) -> APIRouter:
         quantity: str,
         from_: From = None,
         until: str | None = None,
-        step_s: Step = 300,
+        step_s: Step = rollup.STEP_S,
         known_at: str | None = None,
         corrected: bool = True,
     ) -> dict[str, Any]:
         """Return one series by steps of time: readings, mean, least and greatest."""
         since, end = window(from_, until)
         _bounded(since, end, step_s)
-        rolled = step_s % 300 == 0 and known_at is None and corrected and since % 300 == 0 and end % 300 == 0
-        if rolled:
+        if known_at is None and corrected and rollup.answers(since=since, until=end, step_s=step_s):
             found = rollup.buckets(database, sensor_id, quantity, since=since, until=end, step_s=step_s)
         else:
             found = queries.buckets(
@@ -115,8 +114,9 @@ def router(app: App) -> APIRouter:
     ) -> dict[str, Any]:
         """Return the mean of a series by time of the week in the city's zone; ``second`` counts from Monday 00:00."""
         since, end = window(from_, until)
-        if step_s % 300:
-            raise InputError(f"step_s is {step_s}, must be a multiple of 300: profiles come from the rollups")
+        if step_s % rollup.STEP_S:
+            whole = f"a multiple of {rollup.STEP_S}"
+            raise InputError(f"step_s is {step_s}, must be {whole}: profiles come from the rollups")
         found = rollup.week_profile(
             database, sensor_id, quantity, since=since, until=end, time_zone=zone, step_s=step_s
         )
@@ -155,7 +155,7 @@ def router(app: App) -> APIRouter:
     ) -> dict[str, Any]:
         """Return the mean of a quantity over the whole network, or over one zone, by five minutes."""
         since, end = window(from_, until)
-        _bounded(since, end, 300)
+        _bounded(since, end, rollup.STEP_S)
         if zone_id is None:
             found = rollup.network_curve(database, quantity, since=since, until=end)
         else:
