@@ -19,7 +19,8 @@ from ingest.backfill import BLOCK_READINGS, Backfill
 from ingest.database import Database
 from ingest.migration import migrate
 from ingest.publisher import Publisher
-from ingest.store import Counts, Store
+from ingest.settled import Counts
+from ingest.store import Store
 from sensors import Batch, InputError, PayloadError, Rejected, WorkError
 from sensors.column_map import ColumnMap
 from sensors.payload import Decoder, decoder

@@ -18,7 +18,8 @@ from ingest.database import Database, DatabaseAway
 from ingest.metrics import IngestMetrics
 from ingest.migration import migrate
 from ingest.postgres import EmbeddedPostgres
-from ingest.store import Counts, Store
+from ingest.settled import Counts
+from ingest.store import Store
 from ingest.worker import Worker
 from sensors import Batch, Reading, Reason, Rejected
 from sensors.clock import CityClock
