@@ -3,16 +3,19 @@
 import math
 
 AIM = 12.0  # messages in a commit: what one costs is then spread well enough
-MEMORY_S = 2.0  # over which the rate is averaged
+MEMORY_S, LEARNED_S = 5.0, 2.0  # over which the rate is averaged; after which it is believed
 FIRST_PAUSE_S, LAST_PAUSE_S = 5.0, 80.0
+# Long waits end when fewer come than this share of what came before: over some ten waits, or during a single one.
+FEWER, HARDLY_ANY = 0.7, 1 / 6
+WAITS_KEPT, BELIEVED = 0.9, 40.0  # of the sums over the last waits; messages expected before they mean anything
 
 
 class Linger:
     """Finds the wait that spreads the cost of a commit over some messages.
 
-    A fleet of sensors sends on whether it is answered or not: as many messages come during a wait as the rate promises.
-    A publisher that sends its next message only once the last is acknowledged is different: while it waits, nothing
-    comes. Then the wait is the shortest again, and longer ones are tried seldom.
+    A fleet of sensors sends on whether it is answered or not: as many messages come while it is kept waiting as came
+    before. Publishers that send their next message once the last is acknowledged are different: kept waiting, they
+    send fewer. Then the wait is the shortest again, and longer ones are tried seldom.
 
     Parameters
     ----------
@@ -24,28 +27,29 @@ class Linger:
     Examples
     --------
     >>> linger = Linger(0.005, 0.4)
-    >>> for k in range(300):  # 30 messages a second, one at a time
+    >>> for k in range(150):  # 30 messages a second, one at a time
     ...     linger.took(1, now=k / 30)
-    >>> round(linger.wait_s(now=10.0), 2)
+    >>> round(linger.wait_s(now=5.0), 2)
     0.4
-    >>> linger.waited(0.4, came=0, now=10.4)  # twelve were to be expected: whoever sends waits for its answer
-    >>> linger.wait_s(now=10.5)
+    >>> linger.waited(0.4, came=0, now=5.4)  # twelve were to be expected: whoever sends waits for an answer
+    >>> linger.wait_s(now=5.5)
     0.005
     """
 
     def __init__(self, shortest_s: float = 0.005, longest_s: float = 0.4) -> None:
         self._shortest_s = shortest_s
         self._longest_s = longest_s
-        self._shot = 0.0  # messages/s of late, but for what is not known of the time before the first
-        self._known = 0.0  # how much of the average's memory is filled, 0 to 1
-        self._at = -math.inf
         self._pause_s = FIRST_PAUSE_S
         self._not_before = -math.inf
+        self._rest(-math.inf)
 
     def took(self, n: int, *, now: float) -> None:
         """Note that ``n`` messages were taken at a time (s, monotonic)."""
-        if self._known == 0.0 and self._at == -math.inf:
-            self._at = now
+        if self._patient:  # the rate is that of times in which nobody is kept waiting
+            self._came += n
+            return
+        if self._at == -math.inf:
+            self._at = self._since = now
             return
         since_s = max(now - self._at, 1e-6)
         kept = math.exp(-since_s / MEMORY_S)
@@ -55,27 +59,42 @@ class Linger:
 
     @property
     def rate(self) -> float:
-        """Messages/s, of late."""
+        """Messages/s that come while nobody is kept waiting."""
         return self._shot / self._known if self._known else 0.0
 
     def wait_s(self, *, now: float) -> float:
         """Return how long the first message of a commit is to wait for others."""
-        rate = self.rate
-        if now < self._not_before or rate * self._longest_s < 2:  # nobody would share the commit
+        if not self._patient and now >= max(self._not_before, self._since + LEARNED_S):
+            rate = self.rate
+            # In quiet enough hours, and not in those in which nobody would share the commit.
+            self._patient = AIM / max(rate, 1e-9) > self._shortest_s and rate * self._longest_s >= 2
+        if not self._patient:
             return self._shortest_s
-        return max(self._shortest_s, min(self._longest_s, AIM / rate))
+        return max(self._shortest_s, min(self._longest_s, AIM / self.rate))
 
     def is_long(self, wait_s: float) -> bool:
         """Return whether this is more than the shortest wait."""
         return wait_s > self._shortest_s
 
     def waited(self, wait_s: float, *, came: int, now: float) -> None:
-        """Note how many messages came during a long wait."""
-        expected = self.rate * wait_s
-        if came < expected / 4:  # of 12 expected, 2 or fewer come by chance once in 2,000 times
+        """Note how many of the messages taken came during a long wait."""
+        self._expected += self.rate * (now - self._at)
+        self._at = now
+        fewer = self._expected >= BELIEVED and self._came < FEWER * self._expected
+        if fewer or came < HARDLY_ANY * self.rate * wait_s:
             self._not_before = now + self._pause_s
             self._pause_s = min(2 * self._pause_s, LAST_PAUSE_S)
-            return
-        self._pause_s = FIRST_PAUSE_S
-        if came > 3 * expected + 10:  # a busy hour begins: the average would take seconds to learn it
-            self._shot, self._known = came / wait_s, 1.0
+            self._rest(now)
+        elif came > 3 * self.rate * wait_s + 10 and self._came > 2 * self._expected:  # a busy hour begins
+            self._rest(now)
+        elif self._expected >= 2 * BELIEVED:
+            self._pause_s = FIRST_PAUSE_S
+        self._expected *= WAITS_KEPT
+        self._came *= WAITS_KEPT
+
+    def _rest(self, now: float) -> None:
+        """Wait the shortest again, and learn the rate anew."""
+        self._patient = False
+        self._shot = self._known = 0.0  # the average, but for what is not known of the time before; how much is known
+        self._expected = self._came = 0.0
+        self._at = self._since = now

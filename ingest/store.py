@@ -146,7 +146,7 @@ class Store:
         rejected = [*batch.rejected, *refused]
         self.ensure_weeks(rows.time_ms)
         try:
-            if not rejected and 0 < len(rows) <= self._few:
+            if sift is None and not rejected and 0 < len(rows) <= self._few:
                 settled = self._write_few(batch, rows)
                 if settled is not None:
                     return settled

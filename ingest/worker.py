@@ -130,8 +130,8 @@ class Worker(Generic[M]):
         if self._linger.is_long(wait_s):
             stop.wait(wait_s)  # nobody is in a hurry: not to be woken by each message saves more than half of the work
             followed = self._source.payloads(0.0)
-            self._linger.waited(wait_s, came=len(followed), now=time.monotonic())
             self._linger.took(len(followed), now=time.monotonic())
+            self._linger.waited(wait_s, came=len(followed), now=time.monotonic())
             messages = [*messages, *followed]
             wait_s = 0.0
         while messages:

@@ -26,9 +26,9 @@ class Play:
         self.linger.took(first, now=self.now)
         came = came_by(self.now, self.now + wait_s)
         self.now += wait_s
+        self.linger.took(came, now=self.now)
         if self.linger.is_long(wait_s):
             self.linger.waited(wait_s, came=came, now=self.now)
-        self.linger.took(came, now=self.now)
         self.waits.append(wait_s)
 
 
@@ -54,8 +54,9 @@ def test_three_hundred_sensors_every_ten_seconds_make_few_commits_a_second(seed:
     """30 messages/s at random times: at most one commit for each wait of 0.4 s, but for the first seconds."""
     times = np.sort(np.random.default_rng(seed).uniform(0, 300, 9_000))
     play = fleet(times)
-    # A wait is for nearly nobody by chance once in 2,000 times, so once here; then 5 s at 30 commits a second follow.
-    assert len(play.waits) < 300 / LONG_S + 2 * 5 * 30
+    # 2 s to learn the rate, and 5 s again whenever chance looks like waiting: 70 % of what was expected in ten waits
+    # is 2.5 deviations of the two Poisson numbers compared, once in 160 looks; of 750 looks 75 are independent.
+    assert len(play.waits) < 300 / LONG_S + 2 * 30 + 3 * 5 * 30
     assert max(play.waits) <= LONG_S
 
 
@@ -64,14 +65,15 @@ def test_sensors_that_report_at_the_same_second_share_a_commit() -> None:
     assert len(fleet(times).waits) < 60 * 40, "40 of 300 at most"
 
 
+@pytest.mark.parametrize("publishers", [1, 2, 5, 8, 12, 30])
 @pytest.mark.parametrize("answer_s", [0.0005, 0.005, 0.05])
-def test_a_publisher_that_waits_for_each_answer_is_held_up_for_a_twentieth_of_its_time_at_most(answer_s: float) -> None:
+def test_publishers_that_wait_for_each_answer_are_held_up_by_less_than_half(answer_s: float, publishers: int) -> None:
+    """All send when they are answered: during a wait the others come, once each, and then nobody."""
     play = Play()
     for _ in range(20_000):
-        play.commit(lambda _begin, _end: 0)
+        play.commit(lambda _begin, _end: publishers - 1)
         play.now += answer_s
-    long = sum(wait for wait in play.waits if wait > SHORT_S)
-    assert long < play.now / 20
+    assert play.now < 1.5 * 20_000 * (SHORT_S + answer_s), "what comes less often by 30 % is noticed"
 
 
 def test_a_publisher_with_a_window_of_twenty_is_not_held_up() -> None:
