@@ -89,7 +89,7 @@ class Batcher(Generic[M]):
         retention_s: float,
         future_s: float = 300.0,
         flag: Flag | None = None,
-        max_rows: int = 5_000,
+        max_rows: int = 10_000,
     ) -> None:
         self._decode = decode
         self._clock = clock
