@@ -144,14 +144,8 @@ class Batcher(Generic[M]):
         """Return what waits as a batch, which may be empty."""
         messages, columns = self._messages, joined(self._parts)
         self._clear()
-        rejected = [item for _, item in columns.rejected]
-        batch = Batch(
-            sensor_id=tuple(columns.sensor_id),
-            quantity=tuple(columns.quantity),
-            time_ms=columns.time_ms,
-            value=columns.value,
-            quality=np.zeros(len(columns), np.uint16),
-        )
+        batch = columns.batch(received_at=0.0)
+        rejected = list(batch.rejected)
         self._clock.observe(batch)
         now = self._clock.now()
         too_old = batch.time_ms < (now - self._retention_s) * 1000

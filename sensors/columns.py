@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from sensors.codecs import Decoder
 from sensors.errors import PayloadError
-from sensors.reading import Reading, Rejected
+from sensors.reading import Batch, Reading, Rejected
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,18 @@ class Columns:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def batch(self, *, received_at: float) -> Batch:
+        """Return the readings, all of good quality, with what was rejected."""
+        return Batch(
+            sensor_id=tuple(self.sensor_id),
+            quantity=tuple(self.quantity),
+            time_ms=self.time_ms,
+            value=self.value,
+            quality=np.zeros(len(self), np.uint16),
+            rejected=tuple(item for _, item in self.rejected),
+            received_at=received_at,
+        )
 
     def until(self, payload: int) -> "Columns":
         """Return what comes of the payloads before a position."""
