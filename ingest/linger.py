@@ -41,7 +41,10 @@ class Linger:
         self._longest_s = longest_s
         self._pause_s = FIRST_PAUSE_S
         self._not_before = -math.inf
-        self._rest(-math.inf)
+        self._patient = False
+        self._shot = self._known = 0.0  # the average, but for what is not known of the time before; how much is known
+        self._expected = self._came = 0.0  # over the last long waits
+        self._at = self._since = -math.inf
 
     def took(self, n: int, *, now: float) -> None:
         """Note that ``n`` messages were taken at a time (s, monotonic)."""
@@ -95,6 +98,5 @@ class Linger:
     def _rest(self, now: float) -> None:
         """Wait the shortest again, and learn the rate anew."""
         self._patient = False
-        self._shot = self._known = 0.0  # the average, but for what is not known of the time before; how much is known
-        self._expected = self._came = 0.0
+        self._shot = self._known = self._expected = self._came = 0.0
         self._at = self._since = now
