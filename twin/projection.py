@@ -117,6 +117,23 @@ def utm(zone: int, *, north: bool) -> Projection:
     return Projection(meridian=6.0 * zone - 183.0, false_northing=0.0 if north else 10_000_000.0)
 
 
+def utm_zone(lon_lat: Float) -> tuple[int, Projection]:
+    """Return the EPSG code (WGS84) and the projection of the UTM zone in which a place lies.
+
+    Parameters
+    ----------
+    lon_lat : (2,) degrees
+
+    Examples
+    --------
+    >>> utm_zone(np.array([120.16, 30.25]))[0], utm_zone(np.array([-51.2, -30.0]))[0]
+    (32651, 32722)
+    """
+    zone = int((float(lon_lat[0]) + 180) % 360 // 6) + 1
+    north = float(lon_lat[1]) >= 0
+    return (32600 if north else 32700) + zone, utm(zone, north=north)
+
+
 def projection(crs: str) -> Projection | None:
     """Return the projection that a ``crs`` names, None for degrees.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sensors import InputError
-from twin import Network
+from twin import Network, writers
 from twin.difference import Change, differences, to_geojson
 from twin.edit import apply_patches
 from twin.gmns import DEMAND_TABLES, Tables, write_tables
@@ -73,7 +73,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_output(edit)
     edit.set_defaults(work=_patch)
 
-    for sub in (load, make, check, show, other, edit):
+    give = actions.add_parser("export", help="write a network for other programs: GMNS, SUMO, GeoJSON, CityJSON")
+    give.add_argument("folder", metavar="DIR", type=Path)
+    names = "what to write: a folder (GMNS), NAME.sumo (a folder), NAME.geojson or NAME.city.json"
+    give.add_argument("out", metavar="OUT", type=Path, help=names)
+    give.add_argument("--format", dest="form", choices=writers.FORMATS, help="by the name of OUT unless given")
+    give.add_argument("--force", action="store_true", help="replace what stands at OUT")
+    give.set_defaults(work=_export)
+
+    for sub in (load, make, check, show, other, edit, give):
         sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 
 
@@ -203,6 +211,15 @@ def _patch(args: argparse.Namespace) -> int:
         print(change)
     print(f"{args.out}: {_first_line(patched)}")
     _say_difference(base, patched, changes)
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    network = Network.read(args.folder)
+    notes = writers.export(network, args.out, form=args.form, overwrite=args.force)
+    print(f"{args.out}: {_first_line(network)}")
+    for note in notes:
+        print(f"  {note}")
     return 0
 
 
