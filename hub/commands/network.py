@@ -28,9 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     load.add_argument("source", metavar="SOURCE", type=Path, help="file or folder, plain, gzip or bzip2")
     load.add_argument("--format", dest="form", choices=FORMATS, help="guessed from what SOURCE holds unless given")
     load.add_argument("--map", dest="column_map", type=Path, metavar="FILE", help="TOML: columns of a table of links")
-    more = "signal programs to use instead (SUMO add.xml); may be repeated"
+    more = "signal programs to use instead (SUMO add.xml, recorded phases of CityFlow); may be repeated"
     load.add_argument("--additional", type=Path, action="append", default=[], metavar="FILE", help=more)
-    trips = "vehicles with their routes (SUMO rou.xml, CBEngine demand) for trips.csv; may be repeated"
+    trips = "vehicles with routes (SUMO rou.xml, CityFlow flow.json, CBEngine) for trips.csv; may be repeated"
     load.add_argument("--demand", type=Path, action="append", default=[], metavar="FILE", help=trips)
     load.add_argument("--service", action="store_true", help="OpenStreetMap: keep service roads")
     parts = "OpenStreetMap: keep streets that are cut off, or lead only in or out"

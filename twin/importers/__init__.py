@@ -9,13 +9,24 @@ from pathlib import Path
 
 from sensors import InputError
 from twin.gmns import Tables
-from twin.importers import cbengine, cbengine_demand, detectors, gmns, osm, sumo, sumo_routes, table
+from twin.importers import (
+    cbengine,
+    cbengine_demand,
+    cityflow,
+    cityflow_demand,
+    detectors,
+    gmns,
+    osm,
+    sumo,
+    sumo_routes,
+    table,
+)
 from twin.importers.source import beginning
 from twin.network import Network
 
 Row = Mapping[str, object]
 
-FORMATS = ("osm", "sumo", "gmns", "cbengine", "table")
+FORMATS = ("osm", "sumo", "gmns", "cityflow", "cbengine", "table")
 
 # What people have at hand and is not read; the sentence says what to do instead.
 _FOREIGN = (
@@ -25,7 +36,7 @@ _FOREIGN = (
     (
         (b"{", b"["),
         "is JSON, which is not read as a network; "
-        "known are OpenStreetMap, SUMO net.xml, GMNS, CBEngine text, a CSV of links",
+        "known are OpenStreetMap, SUMO net.xml, GMNS, CityFlow roadnet, CBEngine text, a table of links",
     ),
 )
 
@@ -43,7 +54,13 @@ def guess(source: Path) -> str:
             return "gmns"
         raise InputError(f"{source}: is a folder without node.csv and link.csv, so no GMNS network")
     head = beginning(source)
-    for name, module in (("osm", osm), ("sumo", sumo), ("cbengine", cbengine), ("table", table)):
+    for name, module in (
+        ("osm", osm),
+        ("sumo", sumo),
+        ("cityflow", cityflow),
+        ("cbengine", cbengine),
+        ("table", table),
+    ):
         if module.recognises(source):
             return name
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -78,9 +95,10 @@ def import_tables(
     column_map
         TOML file that names the columns of a table of links.
     additional
-        Further files of SUMO, whose signal programs replace those of the network.
+        Further files whose signal programs replace those of the network: SUMO's, recorded phases of CityFlow.
     demand
-        Vehicles with their routes: route files of SUMO, demand of CBEngine; they become the table ``trips``.
+        Vehicles with their routes: route files of SUMO, flows of CityFlow, demand of CBEngine; they become the table
+        ``trips``.
     service, all_parts, driving_side
         Of OpenStreetMap: keep service roads, keep what is cut off, and the side of the road instead of what the
         roundabouts tell.
@@ -103,20 +121,22 @@ def import_tables(
     for path in (*additional, *demand):
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
-    if additional and form != "sumo":
-        raise InputError(f"--additional names further files of SUMO; it has no meaning for {form}")
+    if additional and form not in ("sumo", "cityflow"):
+        raise InputError(f"--additional names signal programs of SUMO or CityFlow; it has no meaning for {form}")
     for option, given in (("--service", service), ("--all-parts", all_parts), ("--driving-side", driving_side)):
         if given and form != "osm":
             raise InputError(f"{option} is about OpenStreetMap; it has no meaning for {form}")
     if demand and form not in _DEMAND_READERS:
         own = "put demand.csv or trips.csv into the network folder instead"
-        raise InputError(f"--demand is read for {' and '.join(_DEMAND_READERS)}, not for {form}; {own}")
+        raise InputError(f"--demand is read for {', '.join(_DEMAND_READERS)}, not for {form}; {own}")
     if form == "table":
         tables = table.read(source, column_map=None if column_map is None else Path(column_map))
     elif form == "osm":
         tables = osm.read(source, service=service, all_parts=all_parts, side=driving_side)
     elif form == "sumo":
         tables = sumo.read(source, additional=additional, reserved=bool(demand))
+    elif form == "cityflow":
+        tables = cityflow.read(source, additional=additional)
     else:
         tables = cbengine.read(source) if form == "cbengine" else gmns.read(source)
     if not demand:
@@ -128,6 +148,7 @@ def import_tables(
 
 _DEMAND_READERS: dict[str, Callable[[Sequence[Path], Tables], tuple[list[Row], list[tuple[str, str]]]]] = {
     "sumo": sumo_routes.read,
+    "cityflow": cityflow_demand.read,
     "cbengine": cbengine_demand.read,
 }
 
