@@ -142,9 +142,10 @@ def _dead_ends(network: "Network") -> Iterator[Fault]:
     compiled = network.compile()
     onward = np.diff(compiled.movement_start)
     leaving = np.diff(compiled.out_start)
+    centroids = _centroids(network)
     for link in np.flatnonzero(onward == 0).tolist():
         name, node = compiled.link_ids[link], int(compiled.to_node[link])
-        if leaving[node]:
+        if leaving[node] and node not in centroids:
             text = f"link {name} ends at node {compiled.node_ids[node]}, whose movements let nothing go on from it"
             yield Fault("warning", "movement.csv", name, "no movement", text)
     sinks = [compiled.link_ids[i] for i in np.flatnonzero((onward == 0) & (leaving[compiled.to_node] == 0))]
@@ -157,6 +158,16 @@ def _dead_ends(network: "Network") -> Iterator[Fault]:
     for node in lonely:
         name = compiled.node_ids[node]
         yield Fault("warning", "node.csv", name, "no links", f"node {name} has no links")
+
+
+def _centroids(network: "Network") -> set[int]:
+    """Return the nodes of zones that no trip may pass: none of their movements is for general traffic."""
+    compiled, nodes = network.compile(), network.nodes
+    ib, _ = movement_links(network.movements)
+    general = np.ones(len(ib))
+    general[network.movements.reserved] = 0.0
+    passing = np.bincount(compiled.to_node[ib], weights=general, minlength=compiled.n_nodes)
+    return {node for node, zone in enumerate(nodes.zone_ids) if zone and not passing[node]}
 
 
 def _links(network: "Network") -> Iterator[Fault]:

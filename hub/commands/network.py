@@ -16,6 +16,7 @@ from twin.difference import Change, differences, to_geojson
 from twin.edit import apply_patches
 from twin.gmns import DEMAND_TABLES, Tables, write_tables
 from twin.importers import FORMATS, import_tables, with_detectors
+from twin.importers.tntp import TIME_S, TntpUnits
 from twin.links import CLASS_NAMES
 from twin.patch import Patch
 
@@ -28,15 +29,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     load.add_argument("source", metavar="SOURCE", type=Path, help="file or folder, plain, gzip or bzip2")
     load.add_argument("--format", dest="form", choices=FORMATS, help="guessed from what SOURCE holds unless given")
     load.add_argument("--map", dest="column_map", type=Path, metavar="FILE", help="TOML: columns of a table of links")
-    more = "signal programs to use instead (SUMO add.xml, recorded phases of CityFlow); may be repeated"
+    more = "signals to use instead (SUMO add.xml, recorded phases of CityFlow), places (TNTP); may be repeated"
     load.add_argument("--additional", type=Path, action="append", default=[], metavar="FILE", help=more)
-    trips = "vehicles with routes (SUMO rou.xml, CityFlow flow.json, CBEngine) for trips.csv; may be repeated"
+    trips = "vehicles with routes (SUMO, CityFlow, CBEngine) for trips.csv, trips of TNTP; may be repeated"
     load.add_argument("--demand", type=Path, action="append", default=[], metavar="FILE", help=trips)
     load.add_argument("--service", action="store_true", help="OpenStreetMap: keep service roads")
     parts = "OpenStreetMap: keep streets that are cut off, or lead only in or out"
     load.add_argument("--all-parts", action="store_true", help=parts)
     side = "OpenStreetMap: where traffic keeps (default: as the roundabouts turn)"
     load.add_argument("--driving-side", choices=("left", "right"), default="", help=side)
+    load.add_argument(
+        "--length-unit", choices=("m", "km", "foot", "mile", "yard"), help="TNTP: of lengths (default km)"
+    )
+    load.add_argument("--time-unit", choices=tuple(TIME_S), help="TNTP: of free-flow times (default min)")
+    load.add_argument("--hours", type=float, help="TNTP: for how many hours capacities and trips are (default 1)")
+    load.add_argument("--crs", help="TNTP: coordinate system of the nodes, such as EPSG:32616")
     places = "table of detectors with places and headings, put on the links (CSV); may be repeated"
     load.add_argument("--detectors", type=Path, action="append", default=[], metavar="FILE", help=places)
     columns = "TOML: columns of the tables of detectors"
@@ -99,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
 def _write(tables: Tables, args: argparse.Namespace) -> int:
     """Write the tables when they make a network, and say what it is."""
     trips = f", {len(tables['trips']):,} trips" if "trips" in tables else ""
+    trips += f", {len(tables['demand']):,} pairs of zones with demand" if "demand" in tables else ""
     network = Network.from_tables(tables)  # what cannot be read back is never written
     del tables  # a large city's rows need not be held twice while they are written
     network.write(args.out, overwrite=args.force)
@@ -131,12 +139,23 @@ def _tables(args: argparse.Namespace) -> Tables:
         service=args.service,
         all_parts=args.all_parts,
         driving_side=args.driving_side,
+        units=_tntp_units(args),
     )
     if args.detector_map is not None and not args.detectors:
         raise InputError("--detector-map names the columns of --detectors FILE, which is not given")
     for path in args.detectors:
         tables = with_detectors(tables, path, detector_map=args.detector_map)
     return tables
+
+
+def _tntp_units(args: argparse.Namespace) -> TntpUnits | None:
+    given = (args.length_unit, args.time_unit, args.hours, args.crs)
+    if all(value is None for value in given):
+        return None
+    hours = 1.0 if args.hours is None else args.hours
+    if not 0 < hours <= 8784:
+        raise InputError(f"--hours is {hours:g}, must be > 0 and at most a year")
+    return TntpUnits(length=args.length_unit, time=args.time_unit, hours=hours, crs=args.crs)
 
 
 def _generate(args: argparse.Namespace) -> int:

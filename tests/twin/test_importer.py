@@ -136,6 +136,24 @@ CITYFLOW = """{"intersections": [
 """
 
 
+TNTP = """<NUMBER OF ZONES> 2
+<NUMBER OF NODES> 4
+<FIRST THRU NODE> 3
+<NUMBER OF LINKS> 7
+<END OF METADATA>
+
+
+~ \tinit_node\tterm_node\tcapacity\tlength\tfree_flow_time\tb\tpower\tspeed\ttoll\tlink_type\t;
+\t1\t3\t99999\t0.5\t0.5\t0.15\t4\t0\t0\t1\t;
+\t3\t1\t99999\t0.5\t0.5\t0.15\t4\t0\t0\t1\t;
+\t3\t4\t3600\t2\t2\t0.15\t4\t0\t0\t1\t;
+\t4\t3\t1800\t2\t2\t0.15\t4\t0\t0\t1\t;
+\t4\t2\t5000\t0\t0\t0.15\t4\t0\t0\t2\t;
+\t2\t4\t5000\t0\t0\t0.15\t4\t0\t0\t2\t;
+\t1\t2\t1000\t3\t4\t0.15\t4\t0\t0\t2\t;
+"""
+
+
 def made_source(form: str, folder: Path) -> Path:
     if form == "gmns":
         for name, text in GMNS.items():
@@ -146,13 +164,14 @@ def made_source(form: str, folder: Path) -> Path:
         "cityflow": (CITYFLOW, "city.json"),
         "osm": (OSM, "city.osm"),
         "sumo": (SUMO, "city.net.xml"),
+        "tntp": (TNTP, "city_net.tntp"),
         "table": (TABLE, "city.csv"),
     }[form]
     (folder / name).write_text(text, "utf-8")
     return folder / name
 
 
-FORMS = ("cbengine", "cityflow", "osm", "sumo", "gmns", "table")
+FORMS = ("cbengine", "cityflow", "osm", "sumo", "gmns", "tntp", "table")
 REAL = {  # source: format, nodes, links, lanes, a box that holds it (W, S, E, N)
     "hangzhou/shangcheng_roadnet.cbengine.txt": ("cbengine", 269, 896, 2688, (120.154, 30.241, 120.183, 30.261)),
     "nanchang/nanchang_roadnet.cbengine.txt.gz": ("cbengine", 2048, 6024, 18072, (115.7, 28.4, 116.1, 28.9)),

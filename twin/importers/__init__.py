@@ -20,13 +20,16 @@ from twin.importers import (
     sumo,
     sumo_routes,
     table,
+    tntp,
+    tntp_demand,
 )
 from twin.importers.source import beginning
+from twin.importers.tntp import TntpUnits
 from twin.network import Network
 
 Row = Mapping[str, object]
 
-FORMATS = ("osm", "sumo", "gmns", "cityflow", "cbengine", "table")
+FORMATS = ("osm", "sumo", "gmns", "cityflow", "cbengine", "tntp", "table")
 
 # What people have at hand and is not read; the sentence says what to do instead.
 _FOREIGN = (
@@ -59,6 +62,7 @@ def guess(source: Path) -> str:
         ("sumo", sumo),
         ("cityflow", cityflow),
         ("cbengine", cbengine),
+        ("tntp", tntp),
         ("table", table),
     ):
         if module.recognises(source):
@@ -85,6 +89,7 @@ def import_tables(
     service: bool = False,
     all_parts: bool = False,
     driving_side: str = "",
+    units: TntpUnits | None = None,
 ) -> Tables:
     """Return the tables of a foreign network.
 
@@ -95,13 +100,16 @@ def import_tables(
     column_map
         TOML file that names the columns of a table of links.
     additional
-        Further files whose signal programs replace those of the network: SUMO's, recorded phases of CityFlow.
+        Further files: signal programs that replace those of the network (SUMO's, recorded phases of CityFlow), places
+        of nodes (TNTP).
     demand
         Vehicles with their routes: route files of SUMO, flows of CityFlow, demand of CBEngine; they become the table
-        ``trips``.
+        ``trips``. Trips between zones (TNTP) become the table ``demand``.
     service, all_parts, driving_side
         Of OpenStreetMap: keep service roads, keep what is cut off, and the side of the road instead of what the
         roundabouts tell.
+    units
+        Of TNTP, whose files do not state them.
 
     Raises
     ------
@@ -121,8 +129,12 @@ def import_tables(
     for path in (*additional, *demand):
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
-    if additional and form not in ("sumo", "cityflow"):
-        raise InputError(f"--additional names signal programs of SUMO or CityFlow; it has no meaning for {form}")
+    if additional and form not in ("sumo", "cityflow", "tntp"):
+        raise InputError(f"--additional is for signals of SUMO and CityFlow and places of TNTP, not for {form}")
+    if units is not None and form != "tntp":
+        raise InputError(
+            f"--length-unit, --time-unit, --hours and --crs are about TNTP; they have no meaning for {form}"
+        )
     for option, given in (("--service", service), ("--all-parts", all_parts), ("--driving-side", driving_side)):
         if given and form != "osm":
             raise InputError(f"{option} is about OpenStreetMap; it has no meaning for {form}")
@@ -137,19 +149,25 @@ def import_tables(
         tables = sumo.read(source, additional=additional, reserved=bool(demand))
     elif form == "cityflow":
         tables = cityflow.read(source, additional=additional)
+    elif form == "tntp":
+        tables = tntp.read(source, additional=additional, units=units)
     else:
         tables = cbengine.read(source) if form == "cbengine" else gmns.read(source)
     if not demand:
         return tables
-    trips, notes = _DEMAND_READERS[form](demand, tables)
+    if form == "tntp":
+        name, (rows, notes) = "demand", tntp_demand.read(demand, tables, hours=units.hours if units else 1.0)
+    else:
+        name, (rows, notes) = "trips", _DEMAND_READERS[form](demand, tables)
     more = [{"kind": kind, "text": text} for kind, text in notes]
-    return {**tables, "trips": trips, "note": [*tables.get("note", ()), *more]}
+    return {**tables, name: rows, "note": [*tables.get("note", ()), *more]}
 
 
 _DEMAND_READERS: dict[str, Callable[[Sequence[Path], Tables], tuple[list[Row], list[tuple[str, str]]]]] = {
     "sumo": sumo_routes.read,
     "cityflow": cityflow_demand.read,
     "cbengine": cbengine_demand.read,
+    "tntp": tntp_demand.read,
 }
 
 
