@@ -14,8 +14,8 @@ from sensors import InputError
 from twin import Network
 from twin.gmns import COLUMNS, write_tables
 from twin.importers import guess, import_tables
+from twin.importers.column_map import ColumnMap
 from twin.importers.detector_map import DetectorMap
-from twin.importers.table import ColumnMap
 from twin.projection import projection, utm
 
 CBENGINE = """3

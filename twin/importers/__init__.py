@@ -35,7 +35,6 @@ FORMATS = ("osm", "sumo", "gmns", "cityflow", "cbengine", "tntp", "table")
 _FOREIGN = (
     ((b"PK\x03\x04",), "is a zip archive, unpack it first"),
     ((b"\x7fELF", b"MZ"), "is a program, not a network"),
-    ((b"PAR1",), "is Parquet, which is not read; export it as GMNS or as a CSV table of links"),
     (
         (b"{", b"["),
         "is JSON, which is not read as a network; "
@@ -75,7 +74,7 @@ def guess(source: Path) -> str:
             raise InputError(f"{source}: {sentence}")
     raise InputError(
         f"{source}: is none of the networks that are read: {', '.join(FORMATS)}; "
-        "a CSV table of links needs --map FILE, which names its columns"
+        "a table of links needs --map FILE, which names its columns"
     )
 
 
