@@ -154,6 +154,21 @@ TNTP = """<NUMBER OF ZONES> 2
 """
 
 
+GRAPHML = """<?xml version="1.0" encoding="UTF-8"?>
+<graphml xmlns="http://graphml.graphdrawing.org/xmlns">
+<key id="d0" for="node" attr.name="y" attr.type="string"/><key id="d1" for="node" attr.name="x" attr.type="string"/>
+<key id="d2" for="edge" attr.name="length" attr.type="string"/>
+<key id="d3" for="edge" attr.name="highway" attr.type="string"/>
+<key id="d5" for="graph" attr.name="crs" attr.type="string"/>
+<graph edgedefault="directed"><data key="d5">epsg:4326</data>
+<node id="1"><data key="d0">60.0</data><data key="d1">24.0</data></node>
+<node id="2"><data key="d0">60.0</data><data key="d1">24.002</data></node>
+<edge source="1" target="2" id="0"><data key="d2">111.5</data><data key="d3">primary</data></edge>
+<edge source="2" target="1" id="0"><data key="d2">111.5</data><data key="d3">primary</data></edge>
+</graph></graphml>
+"""
+
+
 def made_source(form: str, folder: Path) -> Path:
     if form == "gmns":
         for name, text in GMNS.items():
@@ -165,13 +180,14 @@ def made_source(form: str, folder: Path) -> Path:
         "osm": (OSM, "city.osm"),
         "sumo": (SUMO, "city.net.xml"),
         "tntp": (TNTP, "city_net.tntp"),
+        "osmnx": (GRAPHML, "city.graphml"),
         "table": (TABLE, "city.csv"),
     }[form]
     (folder / name).write_text(text, "utf-8")
     return folder / name
 
 
-FORMS = ("cbengine", "cityflow", "osm", "sumo", "gmns", "tntp", "table")
+FORMS = ("cbengine", "cityflow", "osm", "sumo", "gmns", "tntp", "osmnx", "table")
 REAL = {  # source: format, nodes, links, lanes, a box that holds it (W, S, E, N)
     "hangzhou/shangcheng_roadnet.cbengine.txt": ("cbengine", 269, 896, 2688, (120.154, 30.241, 120.183, 30.261)),
     "nanchang/nanchang_roadnet.cbengine.txt.gz": ("cbengine", 2048, 6024, 18072, (115.7, 28.4, 116.1, 28.9)),

@@ -17,19 +17,23 @@ from twin.importers import (
     detectors,
     gmns,
     osm,
+    osmnx_graph,
     sumo,
     sumo_routes,
     table,
     tntp,
     tntp_demand,
 )
+from twin.importers.osmnx_graph import tables_of_graph
 from twin.importers.source import beginning
 from twin.importers.tntp import TntpUnits
 from twin.network import Network
 
+__all__ = ["FORMATS", "TntpUnits", "guess", "import_tables", "tables_of_graph", "with_detectors"]
+
 Row = Mapping[str, object]
 
-FORMATS = ("osm", "sumo", "gmns", "cityflow", "cbengine", "tntp", "table")
+FORMATS = ("osm", "sumo", "gmns", "cityflow", "cbengine", "tntp", "osmnx", "table")
 
 # What people have at hand and is not read; the sentence says what to do instead.
 _FOREIGN = (
@@ -62,6 +66,7 @@ def guess(source: Path) -> str:
         ("cityflow", cityflow),
         ("cbengine", cbengine),
         ("tntp", tntp),
+        ("osmnx", osmnx_graph),
         ("table", table),
     ):
         if module.recognises(source):
@@ -150,6 +155,8 @@ def import_tables(
         tables = cityflow.read(source, additional=additional)
     elif form == "tntp":
         tables = tntp.read(source, additional=additional, units=units)
+    elif form == "osmnx":
+        tables = osmnx_graph.read(source)
     else:
         tables = cbengine.read(source) if form == "cbengine" else gmns.read(source)
     if not demand:
