@@ -24,6 +24,10 @@ SLOWEST_KMH, FASTEST_KMH = 5.0, 200.0
 # Links between two nodes of a city are hardly longer (m), nor lanes of one direction more.
 LONGEST_M = 50_000.0
 MOST_LANES = 10
+# Where this share of links has one back, those without are worth a look: else one-way streets are the custom.
+MOSTLY_TWO_WAY = 0.9
+# A node that lies this far from the others, and so many times as far as most do, is a slip of the pen (m).
+FAR_M, FAR_TIMES = 100_000.0, 20.0
 # More of one kind than this are counted in one sentence.
 MOST_OF_A_KIND = {"error": 1000, "warning": 20, "note": 3}
 
@@ -69,6 +73,8 @@ def validate(network: "Network", *, owners: Collection[str] = ()) -> list[Fault]
         *_reach(network),
         *_dead_ends(network),
         *_links(network),
+        *_one_way(network),
+        *_outliers(network),
         *_geometry(network),
         *_movements(network),
         *_signals(network),
@@ -202,6 +208,31 @@ def _links(network: "Network") -> Iterator[Fault]:
             name, twin = compiled.link_ids[link], compiled.link_ids[other]
             text = f"link {name} lies on link {twin}, between the same nodes"
             yield Fault("warning", "link.csv", name, "duplicate", text)
+
+
+def _one_way(network: "Network") -> Iterator[Fault]:
+    """Links without one back between the same nodes, where most have one: one-way streets, or a missing direction."""
+    compiled = network.compile()
+    n = compiled.n_nodes
+    ends = compiled.from_node.astype(np.int64) * n + compiled.to_node
+    back = np.isin(ends, compiled.to_node.astype(np.int64) * n + compiled.from_node)
+    if back.mean() < MOSTLY_TWO_WAY:
+        return
+    for link in np.flatnonzero(~back).tolist():
+        name = compiled.link_ids[link]
+        text = f"link {name} has no link back, as {back.mean():.0%} of the links have: is it one-way?"
+        yield Fault("note", "link.csv", name, "no reverse", text)
+
+
+def _outliers(network: "Network") -> Iterator[Fault]:
+    """Nodes far from all others: coordinates of zero, digits that changed places, another coordinate system."""
+    places = network.compile().node_xy
+    off = np.hypot(*(places - np.median(places, axis=0)).T)
+    limit = max(FAR_M, FAR_TIMES * float(np.median(off)))
+    for node in np.flatnonzero(off > limit).tolist():
+        name, (x, y) = network.nodes.ids[node], network.nodes.lon_lat[node]
+        text = f"node {name} lies at {x:.4f}, {y:.4f}, {off[node] / 1000:,.0f} km from the middle of the others"
+        yield Fault("warning", "node.csv", name, "place", text)
 
 
 def _alike(a: Float, b: Float) -> bool:

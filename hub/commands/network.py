@@ -14,11 +14,13 @@ from sensors import InputError
 from twin import Network, writers
 from twin.difference import Change, differences, to_geojson
 from twin.edit import apply_patches
-from twin.gmns import DEMAND_TABLES, Tables, write_tables
+from twin.gmns import DEMAND_TABLES, Tables, read_folder, write_tables
 from twin.importers import FORMATS, import_tables, with_detectors
 from twin.importers.tntp import TIME_S, TntpUnits
 from twin.links import CLASS_NAMES
 from twin.patch import Patch
+from twin.repair import repair
+from twin.tables import Table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +62,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("validate", help="say all that is wrong or doubtful; exit 2 on errors")
     check.add_argument("folder", metavar="DIR", type=Path)
     check.add_argument("--json", action="store_true", help="print a list of findings")
+    check.add_argument("--fix", action="store_true", help="repair what is safe, list it, and check the rest")
+    check.add_argument("--out", type=Path, metavar="OUT", help="with --fix: write the repaired network there instead")
     check.set_defaults(work=_validate)
 
     show = actions.add_parser("info", help="describe a network on one page")
@@ -167,24 +171,27 @@ def _generate(args: argparse.Namespace) -> int:
 
 
 def _validate(args: argparse.Namespace) -> int:
+    fixed = _fix(args)
+    folder = args.folder if args.out is None else args.out
     try:
-        faults = Network.read(args.folder).validate()
+        faults = Network.read(folder).validate()
     except InputError as error:
         if args.json:
-            print(json.dumps([_unreadable(sentence) for sentence in error.faults], ensure_ascii=False, indent=1))
+            rows = [*fixed, *(_told("error", sentence, "readable") for sentence in error.faults)]
+            print(json.dumps(rows, ensure_ascii=False, indent=1))
         else:
             for sentence in error.faults:
                 print(f"error: {sentence}")
-            print(f"{args.folder}: {len(error.faults)} errors", file=sys.stderr)
+            print(f"{folder}: {len(error.faults)} errors", file=sys.stderr)
         return 2
     if args.json:
-        rows = [{name: getattr(fault, name) for name in fault.__slots__} for fault in faults]
+        rows = [*fixed, *({name: getattr(fault, name) for name in fault.__slots__} for fault in faults)]
         print(json.dumps(rows, ensure_ascii=False, indent=1))
     else:
         for fault in faults:
             print(fault)
         counts = Counter(fault.severity for fault in faults)
-        print(f"{args.folder}: {', '.join(f'{counts[kind]} {kind}s' for kind in ('error', 'warning', 'note'))}")
+        print(f"{folder}: {', '.join(f'{counts[kind]} {kind}s' for kind in ('error', 'warning', 'note'))}")
     return 2 if any(fault.severity == "error" for fault in faults) else 0
 
 
@@ -242,9 +249,31 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
-def _unreadable(sentence: str) -> dict[str, str]:
+def _fix(args: argparse.Namespace) -> list[dict[str, str]]:
+    """Repair what is safe when it is asked for, and return what was done as rows of the report."""
+    if not args.fix:
+        if args.out is not None:
+            raise InputError("--out names where --fix writes; give --fix as well")
+        return []
+    faults: list[str] = []
+    tables = read_folder(args.folder, faults)
+    if any(not table.readable for table in tables.values()):
+        raise InputError(faults)
+    trips = args.folder / "trips.csv"
+    rows, done = repair({**tables, **({"trips": Table.read(trips, [])} if trips.is_file() else {})})
+    if done or args.out is not None:
+        copies = [path for name in DEMAND_TABLES if (path := args.folder / f"{name}.csv").is_file()]
+        kept = {name: table for name, table in rows.items() if name not in DEMAND_TABLES}
+        write_tables(args.out or args.folder, kept, overwrite=args.out is None, copies=copies)
+    if not args.json:
+        for sentence in done:
+            print(f"fixed: {sentence}")
+    return [_told("fixed", sentence, "repair") for sentence in done]
+
+
+def _told(severity: str, sentence: str, rule: str) -> dict[str, str]:
     file, _, text = sentence.partition(": ")
-    return {"severity": "error", "file": file, "id": "", "rule": "readable", "text": text}
+    return {"severity": severity, "file": file, "id": "", "rule": rule, "text": text}
 
 
 def describe(network: Network) -> dict[str, Any]:
