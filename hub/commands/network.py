@@ -12,6 +12,7 @@ import numpy as np
 
 from sensors import InputError
 from twin import Network, writers
+from twin.compiled import CompiledNetwork
 from twin.difference import Change, differences, to_geojson
 from twin.edit import apply_patches
 from twin.gmns import DEMAND_TABLES, Tables, read_folder, write_tables
@@ -307,6 +308,8 @@ def describe(network: Network) -> dict[str, Any]:
         "bounds": [round(float(x), 6) for x in (*low, *high)],
         "timezone": network.timezone,
         "classes": classes,
+        "one_way_links": _one_way(compiled),
+        "dead_ends": int((np.diff(compiled.movement_start) == 0).sum()),
         "movements": len(compiled.movement_out),
         "nodes_with_listed_movements": len(network.movements.nodes_with_rows),
         "signals": len(network.signals),
@@ -319,6 +322,15 @@ def describe(network: Network) -> dict[str, Any]:
         "assumed": dict(assumed),
         "notes": list(network.notes),
     }
+
+
+def _one_way(compiled: CompiledNetwork) -> int:
+    """Return how many links have none back between the same nodes."""
+    there, back = (
+        a.astype(np.int64) * compiled.n_nodes + b
+        for a, b in ((compiled.from_node, compiled.to_node), (compiled.to_node, compiled.from_node))
+    )
+    return int((~np.isin(there, back)).sum())
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -342,18 +354,27 @@ def _info(args: argparse.Namespace) -> int:
             f"  {row['class']:<10} {row['links']:>7,} {row['km']:>7,.1f} {row['lane_km']:>8,.1f} "
             f"{row['free_speed_kmh']:>7.0f} km/h"
         )
-    print(f"\n  movements  {facts['movements']:,}, listed at {facts['nodes_with_listed_movements']:,} nodes")
+    ways = f"{facts['one_way_links']:,} of {facts['links']:,} links have none back between their nodes (one-way)"
+    print(f"\n  directions {ways}; {facts['dead_ends']:,} lead nowhere on")
+    print(f"  movements  {facts['movements']:,}, listed at {facts['nodes_with_listed_movements']:,} nodes")
     cycles = f", cycles {facts['cycle_s'][0]:g} to {facts['cycle_s'][1]:g} s" if facts["cycle_s"] else ""
     print(f"  signals    {facts['signals']:,} with a plan{cycles}")
     print(f"  zones      {facts['zones']:,}; demand: {', '.join(demand) or 'none (a gravity model is assumed)'}")
     print(f"  sensors    {_counts(facts['sensors'])} on {facts['links_with_sensors']:,} links")
     print(f"  assets     {_counts(facts['assets'])}; {facts['buildings']:,} buildings")
+    if facts["assumed"]:
+        shares = (f"{name} on {_share(number / facts['links'])}" for name, number in facts["assumed"].items())
+        print(f"  assumed    {', '.join(shares)} of the links")
     if facts["notes"]:
         print("\n  To know before trusting it:")
         for note in facts["notes"]:
             print(f"  - {note}")
     print(f"\n  sha256 {facts['network_sha256']}")
     return 0
+
+
+def _share(value: float) -> str:
+    return "less than 1%" if value < 0.01 else f"{value:.0%}"
 
 
 def _degrees(value: float, sides: str) -> str:
