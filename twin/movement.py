@@ -36,6 +36,8 @@ class Movements:
     reserved
         Rows of the movements that are not for general traffic (bus gates): drivers do not choose them, vehicles whose
         route is given may have them.
+    lanes
+        Lanes of the in-link of each listed movement, by (in-link, out-link) positions; 1 is the leftmost.
     """
 
     start: Int
@@ -49,6 +51,7 @@ class Movements:
     merged: tuple[str, ...] = ()
     assumed_pockets: tuple[str, ...] = ()
     reserved: Int = field(default_factory=lambda: np.zeros(0, np.int32))
+    lanes: dict[tuple[int, int], frozenset[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -313,6 +316,7 @@ def read_movements(
         merged=tuple(merged),
         assumed_pockets=tuple(dict.fromkeys(reader.assumed)),
         reserved=np.array(closed, np.int32),
+        lanes={(link, rule.out): rule.lanes for link, rules in reader.rules.items() for rule in rules},
     )
 
 

@@ -117,6 +117,38 @@ def utm(zone: int, *, north: bool) -> Projection:
     return Projection(meridian=6.0 * zone - 183.0, false_northing=0.0 if north else 10_000_000.0)
 
 
+def transverse_mercator(
+    *, lon_0: float, lat_0: float = 0.0, k: float = 1.0, x_0: float = 0.0, y_0: float = 0.0
+) -> Projection:
+    """Return a transverse Mercator projection in the words of PROJ: origin (degrees), scale, false east and north (m).
+
+    Examples
+    --------
+    >>> transverse_mercator(lon_0=9.0, k=0.9996, x_0=500_000.0) == utm(32, north=True)
+    True
+    """
+    plain = Projection(lon_0, k, x_0, 0.0)
+    shift = float(plain.to_metres(np.array([[lon_0, lat_0]]))[0, 1]) if lat_0 else 0.0
+    return Projection(lon_0, k, x_0, y_0 - shift)
+
+
+def utm_zone(lon_lat: Float) -> tuple[int, Projection]:
+    """Return the EPSG code (WGS84) and the projection of the UTM zone in which a place lies.
+
+    Parameters
+    ----------
+    lon_lat : (2,) degrees
+
+    Examples
+    --------
+    >>> utm_zone(np.array([120.16, 30.25]))[0], utm_zone(np.array([-51.2, -30.0]))[0]
+    (32651, 32722)
+    """
+    zone = int((float(lon_lat[0]) + 180) % 360 // 6) + 1
+    north = float(lon_lat[1]) >= 0
+    return (32600 if north else 32700) + zone, utm(zone, north=north)
+
+
 def projection(crs: str) -> Projection | None:
     """Return the projection that a ``crs`` names, None for degrees.
 

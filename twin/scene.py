@@ -11,6 +11,7 @@ import pyvista as pv
 
 from sensors import InputError
 from twin.network import Network
+from twin.ribbon import LANE_WIDTH_M, ribbons
 from twin.state import Source
 
 Float = npt.NDArray[np.float64]
@@ -21,7 +22,6 @@ STEPS = (0.8, 0.6, 0.4, 0.2)
 PALETTE = ("#808C95", "#9C7413", "#A3420E", "#78122F", "#2E0626", "#B9C1C6")
 # Colour, and height in m: a lake in a park lies on top of it.
 GROUND = {"park": ("#E4ECE0", -8.0), "water": ("#DCE6EA", -4.0)}
-LANE_WIDTH_M = 3.25  # GB 50647-2011, urban road intersections: 3.25 m for lanes of up to 60 km/h
 # A lane of true width is a hair at the scale of a city: it is drawn at least as wide as this share of the city.
 LANE_SHARE = 1 / 600
 # Where the state comes from is drawn as width: guessed, estimated, measured.
@@ -45,42 +45,6 @@ def step_of(ratio: npt.ArrayLike) -> npt.NDArray[np.int64]:
     values = np.asarray(ratio, float)
     step = sum((values < limit).astype(np.int64) for limit in STEPS)
     return np.where(np.isfinite(values), step, len(PALETTE) - 1)
-
-
-def ribbons(lines: Sequence[Float], width: Float) -> tuple[Float, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return points, quadrilaterals and the link of each, for links drawn to the right of their line.
-
-    Parameters
-    ----------
-    lines
-        One (k, 2) array of metres a link.
-    width : (n_links,) m
-
-    Returns
-    -------
-    points : (n, 3) m
-    faces : (m, 5), as VTK wants them
-    link : (m,) position of the link that a face belongs to
-    """
-    points: list[Float] = []
-    faces: list[npt.NDArray[np.int64]] = []
-    links: list[npt.NDArray[np.int64]] = []
-    offset = 0
-    for link, line in enumerate(lines):
-        step = np.diff(line, axis=0)
-        length = np.maximum(np.hypot(step[:, 0], step[:, 1]), 1e-9)
-        normal = np.stack([step[:, 1], -step[:, 0]], axis=1) / length[:, None]
-        # At a bend the two pieces share the mean of their normals, so that the ribbon has no gap.
-        corner = np.concatenate([normal[:1], (normal[:-1] + normal[1:]) / 2, normal[-1:]])
-        left, right = line + corner * 0.5, line + corner * (0.5 + width[link])
-        count = len(line)
-        points.append(np.concatenate([left, right]))
-        first = offset + np.arange(count - 1)
-        faces.append(np.stack([np.full(count - 1, 4), first, first + 1, first + count + 1, first + count], axis=1))
-        links.append(np.full(count - 1, link))
-        offset += 2 * count
-    flat = np.concatenate(points)
-    return np.column_stack([flat, np.zeros(len(flat))]), np.concatenate(faces), np.concatenate(links)
 
 
 def scene(

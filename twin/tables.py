@@ -137,6 +137,8 @@ class Table:
         The header.
     readable
         False for a file that is no table at all: that is its one fault.
+    file
+        Name of the file for people, when it is not the table's with ``.csv``.
     """
 
     name: str
@@ -145,6 +147,7 @@ class Table:
     faults: list[str] = field(default_factory=list)
     columns: Sequence[str] = ()
     readable: bool = True
+    file: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -177,7 +180,7 @@ class Table:
         row = self.rows[index]
         key = f"{self.name}_id" if f"{self.name}_id" in row else self.key
         name = row.get(key, "")
-        return f"{self.name}.csv: {where}" + (f": {key.removesuffix('_id')} {name}" if name else "")
+        return f"{self.file or self.name + '.csv'}: {where}" + (f": {key.removesuffix('_id')} {name}" if name else "")
 
     def fault(self, index: int, sentence: str) -> None:
         """Note a fault of one row."""

@@ -24,6 +24,10 @@ SLOWEST_KMH, FASTEST_KMH = 5.0, 200.0
 # Links between two nodes of a city are hardly longer (m), nor lanes of one direction more.
 LONGEST_M = 50_000.0
 MOST_LANES = 10
+# Where this share of links has one back, those without are worth a look: else one-way streets are the custom.
+MOSTLY_TWO_WAY = 0.9
+# A node that lies this far from the others, and so many times as far as most do, is a slip of the pen (m).
+FAR_M, FAR_TIMES = 100_000.0, 20.0
 # More of one kind than this are counted in one sentence.
 MOST_OF_A_KIND = {"error": 1000, "warning": 20, "note": 3}
 
@@ -69,6 +73,8 @@ def validate(network: "Network", *, owners: Collection[str] = ()) -> list[Fault]
         *_reach(network),
         *_dead_ends(network),
         *_links(network),
+        *_one_way(network),
+        *_outliers(network),
         *_geometry(network),
         *_movements(network),
         *_signals(network),
@@ -142,9 +148,10 @@ def _dead_ends(network: "Network") -> Iterator[Fault]:
     compiled = network.compile()
     onward = np.diff(compiled.movement_start)
     leaving = np.diff(compiled.out_start)
+    centroids = _centroids(network)
     for link in np.flatnonzero(onward == 0).tolist():
         name, node = compiled.link_ids[link], int(compiled.to_node[link])
-        if leaving[node]:
+        if leaving[node] and node not in centroids:
             text = f"link {name} ends at node {compiled.node_ids[node]}, whose movements let nothing go on from it"
             yield Fault("warning", "movement.csv", name, "no movement", text)
     sinks = [compiled.link_ids[i] for i in np.flatnonzero((onward == 0) & (leaving[compiled.to_node] == 0))]
@@ -157,6 +164,16 @@ def _dead_ends(network: "Network") -> Iterator[Fault]:
     for node in lonely:
         name = compiled.node_ids[node]
         yield Fault("warning", "node.csv", name, "no links", f"node {name} has no links")
+
+
+def _centroids(network: "Network") -> set[int]:
+    """Return the nodes of zones that no trip may pass: none of their movements is for general traffic."""
+    compiled, nodes = network.compile(), network.nodes
+    ib, _ = movement_links(network.movements)
+    general = np.ones(len(ib))
+    general[network.movements.reserved] = 0.0
+    passing = np.bincount(compiled.to_node[ib], weights=general, minlength=compiled.n_nodes)
+    return {node for node, zone in enumerate(nodes.zone_ids) if zone and not passing[node]}
 
 
 def _links(network: "Network") -> Iterator[Fault]:
@@ -191,6 +208,31 @@ def _links(network: "Network") -> Iterator[Fault]:
             name, twin = compiled.link_ids[link], compiled.link_ids[other]
             text = f"link {name} lies on link {twin}, between the same nodes"
             yield Fault("warning", "link.csv", name, "duplicate", text)
+
+
+def _one_way(network: "Network") -> Iterator[Fault]:
+    """Links without one back between the same nodes, where most have one: one-way streets, or a missing direction."""
+    compiled = network.compile()
+    n = compiled.n_nodes
+    ends = compiled.from_node.astype(np.int64) * n + compiled.to_node
+    back = np.isin(ends, compiled.to_node.astype(np.int64) * n + compiled.from_node)
+    if back.mean() < MOSTLY_TWO_WAY:
+        return
+    for link in np.flatnonzero(~back).tolist():
+        name = compiled.link_ids[link]
+        text = f"link {name} has no link back, as {back.mean():.0%} of the links have: is it one-way?"
+        yield Fault("note", "link.csv", name, "no reverse", text)
+
+
+def _outliers(network: "Network") -> Iterator[Fault]:
+    """Nodes far from all others: coordinates of zero, digits that changed places, another coordinate system."""
+    places = network.compile().node_xy
+    off = np.hypot(*(places - np.median(places, axis=0)).T)
+    limit = max(FAR_M, FAR_TIMES * float(np.median(off)))
+    for node in np.flatnonzero(off > limit).tolist():
+        name, (x, y) = network.nodes.ids[node], network.nodes.lon_lat[node]
+        text = f"node {name} lies at {x:.4f}, {y:.4f}, {off[node] / 1000:,.0f} km from the middle of the others"
+        yield Fault("warning", "node.csv", name, "place", text)
 
 
 def _alike(a: Float, b: Float) -> bool:

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 
 from sensors import InputError
-from twin import Network
+from twin import Network, writers
+from twin.compiled import CompiledNetwork
 from twin.difference import Change, differences, to_geojson
 from twin.edit import apply_patches
-from twin.gmns import DEMAND_TABLES, Tables, write_tables
+from twin.gmns import DEMAND_TABLES, Tables, read_folder, write_tables
 from twin.importers import FORMATS, import_tables, with_detectors
+from twin.importers.tntp import TIME_S, TntpUnits
 from twin.links import CLASS_NAMES
 from twin.patch import Patch
+from twin.repair import repair
+from twin.tables import Table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,15 +32,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     load.add_argument("source", metavar="SOURCE", type=Path, help="file or folder, plain, gzip or bzip2")
     load.add_argument("--format", dest="form", choices=FORMATS, help="guessed from what SOURCE holds unless given")
     load.add_argument("--map", dest="column_map", type=Path, metavar="FILE", help="TOML: columns of a table of links")
-    more = "signal programs to use instead (SUMO add.xml); may be repeated"
+    more = "signals to use instead (SUMO add.xml, recorded phases of CityFlow), places (TNTP); may be repeated"
     load.add_argument("--additional", type=Path, action="append", default=[], metavar="FILE", help=more)
-    trips = "vehicles with their routes (SUMO rou.xml, CBEngine demand) for trips.csv; may be repeated"
+    trips = "vehicles with routes (SUMO, CityFlow, CBEngine) for trips.csv, trips of TNTP; may be repeated"
     load.add_argument("--demand", type=Path, action="append", default=[], metavar="FILE", help=trips)
     load.add_argument("--service", action="store_true", help="OpenStreetMap: keep service roads")
     parts = "OpenStreetMap: keep streets that are cut off, or lead only in or out"
     load.add_argument("--all-parts", action="store_true", help=parts)
     side = "OpenStreetMap: where traffic keeps (default: as the roundabouts turn)"
     load.add_argument("--driving-side", choices=("left", "right"), default="", help=side)
+    load.add_argument(
+        "--length-unit", choices=("m", "km", "foot", "mile", "yard"), help="TNTP: of lengths (default km)"
+    )
+    load.add_argument("--time-unit", choices=tuple(TIME_S), help="TNTP: of free-flow times (default min)")
+    load.add_argument("--hours", type=float, help="TNTP: for how many hours capacities and trips are (default 1)")
+    load.add_argument("--crs", help="TNTP: coordinate system of the nodes, such as EPSG:32616")
     places = "table of detectors with places and headings, put on the links (CSV); may be repeated"
     load.add_argument("--detectors", type=Path, action="append", default=[], metavar="FILE", help=places)
     columns = "TOML: columns of the tables of detectors"
@@ -53,6 +63,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("validate", help="say all that is wrong or doubtful; exit 2 on errors")
     check.add_argument("folder", metavar="DIR", type=Path)
     check.add_argument("--json", action="store_true", help="print a list of findings")
+    check.add_argument("--fix", action="store_true", help="repair what is safe, list it, and check the rest")
+    check.add_argument("--out", type=Path, metavar="OUT", help="with --fix: write the repaired network there instead")
     check.set_defaults(work=_validate)
 
     show = actions.add_parser("info", help="describe a network on one page")
@@ -73,7 +85,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_output(edit)
     edit.set_defaults(work=_patch)
 
-    for sub in (load, make, check, show, other, edit):
+    give = actions.add_parser("export", help="write a network for other programs: GMNS, SUMO, GeoJSON, CityJSON")
+    give.add_argument("folder", metavar="DIR", type=Path)
+    names = "what to write: a folder (GMNS), NAME.sumo (a folder), NAME.geojson or NAME.city.json"
+    give.add_argument("out", metavar="OUT", type=Path, help=names)
+    give.add_argument("--format", dest="form", choices=writers.FORMATS, help="by the name of OUT unless given")
+    give.add_argument("--force", action="store_true", help="replace what stands at OUT")
+    give.set_defaults(work=_export)
+
+    for sub in (load, make, check, show, other, edit, give):
         sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 
 
@@ -91,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
 def _write(tables: Tables, args: argparse.Namespace) -> int:
     """Write the tables when they make a network, and say what it is."""
     trips = f", {len(tables['trips']):,} trips" if "trips" in tables else ""
+    trips += f", {len(tables['demand']):,} pairs of zones with demand" if "demand" in tables else ""
     network = Network.from_tables(tables)  # what cannot be read back is never written
     del tables  # a large city's rows need not be held twice while they are written
     network.write(args.out, overwrite=args.force)
@@ -123,12 +144,23 @@ def _tables(args: argparse.Namespace) -> Tables:
         service=args.service,
         all_parts=args.all_parts,
         driving_side=args.driving_side,
+        units=_tntp_units(args),
     )
     if args.detector_map is not None and not args.detectors:
         raise InputError("--detector-map names the columns of --detectors FILE, which is not given")
     for path in args.detectors:
         tables = with_detectors(tables, path, detector_map=args.detector_map)
     return tables
+
+
+def _tntp_units(args: argparse.Namespace) -> TntpUnits | None:
+    given = (args.length_unit, args.time_unit, args.hours, args.crs)
+    if all(value is None for value in given):
+        return None
+    hours = 1.0 if args.hours is None else args.hours
+    if not 0 < hours <= 8784:
+        raise InputError(f"--hours is {hours:g}, must be > 0 and at most a year")
+    return TntpUnits(length=args.length_unit, time=args.time_unit, hours=hours, crs=args.crs)
 
 
 def _generate(args: argparse.Namespace) -> int:
@@ -140,24 +172,27 @@ def _generate(args: argparse.Namespace) -> int:
 
 
 def _validate(args: argparse.Namespace) -> int:
+    fixed = _fix(args)
+    folder = args.folder if args.out is None else args.out
     try:
-        faults = Network.read(args.folder).validate()
+        faults = Network.read(folder).validate()
     except InputError as error:
         if args.json:
-            print(json.dumps([_unreadable(sentence) for sentence in error.faults], ensure_ascii=False, indent=1))
+            rows = [*fixed, *(_told("error", sentence, "readable") for sentence in error.faults)]
+            print(json.dumps(rows, ensure_ascii=False, indent=1))
         else:
             for sentence in error.faults:
                 print(f"error: {sentence}")
-            print(f"{args.folder}: {len(error.faults)} errors", file=sys.stderr)
+            print(f"{folder}: {len(error.faults)} errors", file=sys.stderr)
         return 2
     if args.json:
-        rows = [{name: getattr(fault, name) for name in fault.__slots__} for fault in faults]
+        rows = [*fixed, *({name: getattr(fault, name) for name in fault.__slots__} for fault in faults)]
         print(json.dumps(rows, ensure_ascii=False, indent=1))
     else:
         for fault in faults:
             print(fault)
         counts = Counter(fault.severity for fault in faults)
-        print(f"{args.folder}: {', '.join(f'{counts[kind]} {kind}s' for kind in ('error', 'warning', 'note'))}")
+        print(f"{folder}: {', '.join(f'{counts[kind]} {kind}s' for kind in ('error', 'warning', 'note'))}")
     return 2 if any(fault.severity == "error" for fault in faults) else 0
 
 
@@ -206,9 +241,40 @@ def _patch(args: argparse.Namespace) -> int:
     return 0
 
 
-def _unreadable(sentence: str) -> dict[str, str]:
+def _export(args: argparse.Namespace) -> int:
+    network = Network.read(args.folder)
+    notes = writers.export(network, args.out, form=args.form, overwrite=args.force)
+    print(f"{args.out}: {_first_line(network)}")
+    for note in notes:
+        print(f"  {note}")
+    return 0
+
+
+def _fix(args: argparse.Namespace) -> list[dict[str, str]]:
+    """Repair what is safe when it is asked for, and return what was done as rows of the report."""
+    if not args.fix:
+        if args.out is not None:
+            raise InputError("--out names where --fix writes; give --fix as well")
+        return []
+    faults: list[str] = []
+    tables = read_folder(args.folder, faults)
+    if any(not table.readable for table in tables.values()):
+        raise InputError(faults)
+    trips = args.folder / "trips.csv"
+    rows, done = repair({**tables, **({"trips": Table.read(trips, [])} if trips.is_file() else {})})
+    if done or args.out is not None:
+        copies = [path for name in DEMAND_TABLES if (path := args.folder / f"{name}.csv").is_file()]
+        kept = {name: table for name, table in rows.items() if name not in DEMAND_TABLES}
+        write_tables(args.out or args.folder, kept, overwrite=args.out is None, copies=copies)
+    if not args.json:
+        for sentence in done:
+            print(f"fixed: {sentence}")
+    return [_told("fixed", sentence, "repair") for sentence in done]
+
+
+def _told(severity: str, sentence: str, rule: str) -> dict[str, str]:
     file, _, text = sentence.partition(": ")
-    return {"severity": "error", "file": file, "id": "", "rule": "readable", "text": text}
+    return {"severity": severity, "file": file, "id": "", "rule": rule, "text": text}
 
 
 def describe(network: Network) -> dict[str, Any]:
@@ -242,6 +308,8 @@ def describe(network: Network) -> dict[str, Any]:
         "bounds": [round(float(x), 6) for x in (*low, *high)],
         "timezone": network.timezone,
         "classes": classes,
+        "one_way_links": _one_way(compiled),
+        "dead_ends": int((np.diff(compiled.movement_start) == 0).sum()),
         "movements": len(compiled.movement_out),
         "nodes_with_listed_movements": len(network.movements.nodes_with_rows),
         "signals": len(network.signals),
@@ -254,6 +322,15 @@ def describe(network: Network) -> dict[str, Any]:
         "assumed": dict(assumed),
         "notes": list(network.notes),
     }
+
+
+def _one_way(compiled: CompiledNetwork) -> int:
+    """Return how many links have none back between the same nodes."""
+    there, back = (
+        a.astype(np.int64) * compiled.n_nodes + b
+        for a, b in ((compiled.from_node, compiled.to_node), (compiled.to_node, compiled.from_node))
+    )
+    return int((~np.isin(there, back)).sum())
 
 
 def _info(args: argparse.Namespace) -> int:
@@ -277,18 +354,27 @@ def _info(args: argparse.Namespace) -> int:
             f"  {row['class']:<10} {row['links']:>7,} {row['km']:>7,.1f} {row['lane_km']:>8,.1f} "
             f"{row['free_speed_kmh']:>7.0f} km/h"
         )
-    print(f"\n  movements  {facts['movements']:,}, listed at {facts['nodes_with_listed_movements']:,} nodes")
+    ways = f"{facts['one_way_links']:,} of {facts['links']:,} links have none back between their nodes (one-way)"
+    print(f"\n  directions {ways}; {facts['dead_ends']:,} lead nowhere on")
+    print(f"  movements  {facts['movements']:,}, listed at {facts['nodes_with_listed_movements']:,} nodes")
     cycles = f", cycles {facts['cycle_s'][0]:g} to {facts['cycle_s'][1]:g} s" if facts["cycle_s"] else ""
     print(f"  signals    {facts['signals']:,} with a plan{cycles}")
     print(f"  zones      {facts['zones']:,}; demand: {', '.join(demand) or 'none (a gravity model is assumed)'}")
     print(f"  sensors    {_counts(facts['sensors'])} on {facts['links_with_sensors']:,} links")
     print(f"  assets     {_counts(facts['assets'])}; {facts['buildings']:,} buildings")
+    if facts["assumed"]:
+        shares = (f"{name} on {_share(number / facts['links'])}" for name, number in facts["assumed"].items())
+        print(f"  assumed    {', '.join(shares)} of the links")
     if facts["notes"]:
         print("\n  To know before trusting it:")
         for note in facts["notes"]:
             print(f"  - {note}")
     print(f"\n  sha256 {facts['network_sha256']}")
     return 0
+
+
+def _share(value: float) -> str:
+    return "less than 1%" if value < 0.01 else f"{value:.0%}"
 
 
 def _degrees(value: float, sides: str) -> str:

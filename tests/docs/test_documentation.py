@@ -128,6 +128,16 @@ def test_examples_in_docstrings_are_true(name: str) -> None:
     assert result.failed == 0
 
 
+@pytest.mark.parametrize("page", ["network.md"])
+def test_examples_of_a_page_are_true(page: str) -> None:
+    blocks = re.findall(r"```pycon\n(.*?)```", (ROOT / "docs" / page).read_text("utf-8"), re.DOTALL)
+    assert blocks
+    example = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page, page, 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner.run(example)
+    assert runner.failures == 0
+
+
 @pytest.mark.parametrize("name", modules())
 def test_every_module_says_what_it_is_for_and_exports_what_exists(name: str) -> None:
     module = importlib.import_module(name)

@@ -197,7 +197,7 @@ def test_a_fault_of_a_cbengine_demand_is_one_sentence(tmp_path: Path, demand: st
 def test_demand_that_a_format_does_not_have_is_refused(tmp_path: Path) -> None:
     (tmp_path / "roads.txt").write_text(CBENGINE)
     (tmp_path / "x.add.xml").write_text(PROGRAM)
-    with pytest.raises(InputError, match="--additional names further files of SUMO"):
+    with pytest.raises(InputError, match="--additional is for signals of SUMO"):
         import_tables(tmp_path / "roads.txt", additional=[tmp_path / "x.add.xml"])
     with pytest.raises(InputError, match="no such file"):
         import_tables(tmp_path / "roads.txt", demand=[tmp_path / "nowhere.txt"])

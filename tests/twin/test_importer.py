@@ -14,8 +14,8 @@ from sensors import InputError
 from twin import Network
 from twin.gmns import COLUMNS, write_tables
 from twin.importers import guess, import_tables
+from twin.importers.column_map import ColumnMap
 from twin.importers.detector_map import DetectorMap
-from twin.importers.table import ColumnMap
 from twin.projection import projection, utm
 
 CBENGINE = """3
@@ -105,6 +105,70 @@ OSM = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
+CITYFLOW = """{"intersections": [
+ {"id": "w", "point": {"x": -300, "y": 0}, "width": 0, "roads": ["wm", "mw"], "roadLinks": [], "virtual": true},
+ {"id": "e", "point": {"x": 300, "y": 0}, "width": 0, "roads": ["me", "em"], "roadLinks": [], "virtual": true},
+ {"id": "s", "point": {"x": 0, "y": -300}, "width": 0, "roads": ["ms", "sm"], "roadLinks": [], "virtual": true},
+ {"id": "m", "point": {"x": 0, "y": 0}, "width": 10, "roads": ["wm", "em", "sm", "me", "mw", "ms"], "virtual": false,
+  "roadLinks": [
+   {"type": "go_straight", "startRoad": "wm", "endRoad": "me", "laneLinks": [{"startLaneIndex": 0, "endLaneIndex": 0}]},
+   {"type": "turn_right", "startRoad": "wm", "endRoad": "ms", "laneLinks": [{"startLaneIndex": 1, "endLaneIndex": 0}]},
+   {"type": "go_straight", "startRoad": "em", "endRoad": "mw", "laneLinks": [{"startLaneIndex": 0, "endLaneIndex": 0}]},
+   {"type": "turn_left", "startRoad": "em", "endRoad": "ms", "laneLinks": [{"startLaneIndex": 0, "endLaneIndex": 0}]},
+   {"type": "turn_right", "startRoad": "sm", "endRoad": "me", "laneLinks": [{"startLaneIndex": 0, "endLaneIndex": 0}]},
+   {"type": "turn_left", "startRoad": "sm", "endRoad": "mw", "laneLinks": [{"startLaneIndex": 0, "endLaneIndex": 0}]}],
+  "trafficLight": {"roadLinkIndices": [0, 2, 3, 4, 5], "lightphases": [
+   {"time": 5, "availableRoadLinks": []}, {"time": 30, "availableRoadLinks": [0, 2, 3, 4]},
+   {"time": 20, "availableRoadLinks": [4, 5]}]}}],
+ "roads": [
+ {"id": "wm", "points": [{"x": -300, "y": 0}, {"x": 0, "y": 0}], "startIntersection": "w", "endIntersection": "m",
+  "lanes": [{"width": 3, "maxSpeed": 11.11}, {"width": 3, "maxSpeed": 11.11}]},
+ {"id": "mw", "points": [{"x": 0, "y": 0}, {"x": -300, "y": 0}], "startIntersection": "m", "endIntersection": "w",
+  "lanes": [{"width": 3, "maxSpeed": 11.11}]},
+ {"id": "me", "points": [{"x": 0, "y": 0}, {"x": 150, "y": 20}, {"x": 300, "y": 0}], "startIntersection": "m",
+  "endIntersection": "e", "lanes": [{"width": 3, "maxSpeed": 11.11}]},
+ {"id": "em", "points": [{"x": 300, "y": 0}, {"x": 0, "y": 0}], "startIntersection": "e", "endIntersection": "m",
+  "lanes": [{"width": 3, "maxSpeed": 11.11}]},
+ {"id": "ms", "points": [{"x": 0, "y": 0}, {"x": 0, "y": -300}], "startIntersection": "m", "endIntersection": "s",
+  "lanes": [{"width": 3, "maxSpeed": 8}]},
+ {"id": "sm", "points": [{"x": 0, "y": -300}, {"x": 0, "y": 0}], "startIntersection": "s", "endIntersection": "m",
+  "lanes": [{"width": 3, "maxSpeed": 8}]}]}
+"""
+
+
+TNTP = """<NUMBER OF ZONES> 2
+<NUMBER OF NODES> 4
+<FIRST THRU NODE> 3
+<NUMBER OF LINKS> 7
+<END OF METADATA>
+
+
+~ \tinit_node\tterm_node\tcapacity\tlength\tfree_flow_time\tb\tpower\tspeed\ttoll\tlink_type\t;
+\t1\t3\t99999\t0.5\t0.5\t0.15\t4\t0\t0\t1\t;
+\t3\t1\t99999\t0.5\t0.5\t0.15\t4\t0\t0\t1\t;
+\t3\t4\t3600\t2\t2\t0.15\t4\t0\t0\t1\t;
+\t4\t3\t1800\t2\t2\t0.15\t4\t0\t0\t1\t;
+\t4\t2\t5000\t0\t0\t0.15\t4\t0\t0\t2\t;
+\t2\t4\t5000\t0\t0\t0.15\t4\t0\t0\t2\t;
+\t1\t2\t1000\t3\t4\t0.15\t4\t0\t0\t2\t;
+"""
+
+
+GRAPHML = """<?xml version="1.0" encoding="UTF-8"?>
+<graphml xmlns="http://graphml.graphdrawing.org/xmlns">
+<key id="d0" for="node" attr.name="y" attr.type="string"/><key id="d1" for="node" attr.name="x" attr.type="string"/>
+<key id="d2" for="edge" attr.name="length" attr.type="string"/>
+<key id="d3" for="edge" attr.name="highway" attr.type="string"/>
+<key id="d5" for="graph" attr.name="crs" attr.type="string"/>
+<graph edgedefault="directed"><data key="d5">epsg:4326</data>
+<node id="1"><data key="d0">60.0</data><data key="d1">24.0</data></node>
+<node id="2"><data key="d0">60.0</data><data key="d1">24.002</data></node>
+<edge source="1" target="2" id="0"><data key="d2">111.5</data><data key="d3">primary</data></edge>
+<edge source="2" target="1" id="0"><data key="d2">111.5</data><data key="d3">primary</data></edge>
+</graph></graphml>
+"""
+
+
 def made_source(form: str, folder: Path) -> Path:
     if form == "gmns":
         for name, text in GMNS.items():
@@ -112,18 +176,23 @@ def made_source(form: str, folder: Path) -> Path:
         return folder
     text, name = {
         "cbengine": (CBENGINE, "city.txt"),
+        "cityflow": (CITYFLOW, "city.json"),
         "osm": (OSM, "city.osm"),
         "sumo": (SUMO, "city.net.xml"),
+        "tntp": (TNTP, "city_net.tntp"),
+        "osmnx": (GRAPHML, "city.graphml"),
         "table": (TABLE, "city.csv"),
     }[form]
     (folder / name).write_text(text, "utf-8")
     return folder / name
 
 
-FORMS = ("cbengine", "osm", "sumo", "gmns", "table")
+FORMS = ("cbengine", "cityflow", "osm", "sumo", "gmns", "tntp", "osmnx", "table")
 REAL = {  # source: format, nodes, links, lanes, a box that holds it (W, S, E, N)
     "hangzhou/shangcheng_roadnet.cbengine.txt": ("cbengine", 269, 896, 2688, (120.154, 30.241, 120.183, 30.261)),
     "nanchang/nanchang_roadnet.cbengine.txt.gz": ("cbengine", 2048, 6024, 18072, (115.7, 28.4, 116.1, 28.9)),
+    "hangzhou/gudang_4x4_roadnet.cityflow.json.gz": ("cityflow", 32, 80, 240, (-0.01, -0.01, 0.03, 0.03)),
+    "hangzhou/junction_1x1_roadnet.cityflow.json": ("cityflow", 5, 8, 16, (-0.01, -0.01, 0.01, 0.01)),
     "bologna/bologna_joined.net.xml.gz": ("sumo", 158, 267, 411, (11.30, 44.48, 11.34, 44.51)),
     "sumo/hamburg_tavf.net.xml.gz": ("sumo", 422, 617, 1315, (9.94, 53.53, 10.03, 53.59)),
     "sumo/cologne8.net.xml.gz": ("sumo", 78, 149, 157, (6.9, 50.9, 7.0, 51.0)),
@@ -187,7 +256,7 @@ def test_gzip_reads_as_the_plain_file_does(form: str, tmp_path: Path) -> None:
     assert plain.sha256 == unpacked.sha256
 
 
-@pytest.mark.parametrize("form", ["cbengine", "osm", "sumo"])
+@pytest.mark.parametrize("form", ["cbengine", "cityflow", "osm", "sumo"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 def test_a_file_that_is_cut_off_is_one_sentence_with_its_place(form: str, share: float, tmp_path: Path) -> None:
     source = made_source(form, tmp_path)
@@ -212,7 +281,8 @@ def test_a_gzip_that_is_cut_off_is_one_sentence(tmp_path: Path) -> None:
     ("name", "content", "sentence"),
     [
         ("a.zip", b"PK\x03\x04rest", "is a zip archive"),
-        ("a.json", b'{"intersections": []}', "is JSON"),
+        ("a.json", b'{"junctions": []}', "is JSON"),
+        ("b.json", b'{"intersections": []}', "roads must be a list of objects"),
         ("a.osm", b'<?xml version="1.0"?><osm version="0.6"/>', "has no road for motor vehicles"),
         ("a.pbf", b"\x00\x00\x00\x0e\x0a\x09OSMHeader\x18", "cannot be read as OpenStreetMap"),
         ("a.rou.xml", b"<routes><vehicle id='1'/></routes>", "is a <routes> file of SUMO, not a network"),

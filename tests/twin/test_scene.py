@@ -13,7 +13,8 @@ from twin.state import Source
 
 pytest.importorskip("pyvista", reason="SCENE NOT TESTED: pyvista of the extra citytwin[notebook] is not installed")
 
-from twin.scene import ALERT, GROUND, PALETTE, ribbons, scene, step_of
+from twin.ribbon import ribbons
+from twin.scene import ALERT, GROUND, PALETTE, scene, step_of
 
 Picture = npt.NDArray[np.uint8]
 Tables = dict[str, list[dict[str, object]]]

@@ -136,6 +136,26 @@ def test_zones_without_a_way_in_or_out_are_told(crossing: Tables) -> None:
     assert rules == {("Z0", "no node"), ("Z1", "no way out")}
 
 
+def test_a_direction_that_is_missing_is_told_where_most_streets_have_both(crossing: Tables) -> None:
+    for k in range(12):  # twelve more streets, both ways
+        crossing["node"].append({"node_id": f"n{k}", "x_coord": 120.0, "y_coord": 30.002 + 0.001 * (k + 1)})
+        a, b = "N" if k == 0 else f"n{k - 1}", f"n{k}"
+        crossing["link"] += [
+            {"link_id": f"{a}{b}", "from_node_id": a, "to_node_id": b},
+            {"link_id": f"{b}{a}", "from_node_id": b, "to_node_id": a},
+        ]
+    assert found(crossing, "no reverse") == []
+    crossing["link"] = [row for row in crossing["link"] if row["link_id"] != "n3n2"]
+    assert [fault.id for fault in found(crossing, "no reverse")] == ["n2n3"]
+
+
+def test_a_node_far_from_all_others_is_told(crossing: Tables) -> None:
+    crossing["node"][1] |= {"x_coord": 0, "y_coord": 0}
+    (fault,) = found(crossing, "place")
+    assert fault.id == "W"
+    assert "km from the middle of the others" in fault.text
+
+
 def test_many_findings_of_one_kind_end_in_a_count(crossing: Tables) -> None:
     crossing["sensor"] = [{"sensor_id": f"D{i}", "asset_id": "gone", "link_id": "WC"} for i in range(50)]
     faults = found(crossing, "asset")

@@ -9,23 +9,40 @@ from pathlib import Path
 
 from sensors import InputError
 from twin.gmns import Tables
-from twin.importers import cbengine, cbengine_demand, detectors, gmns, osm, sumo, sumo_routes, table
+from twin.importers import (
+    cbengine,
+    cbengine_demand,
+    cityflow,
+    cityflow_demand,
+    detectors,
+    gmns,
+    osm,
+    osmnx_graph,
+    sumo,
+    sumo_routes,
+    table,
+    tntp,
+    tntp_demand,
+)
+from twin.importers.osmnx_graph import tables_of_graph
 from twin.importers.source import beginning
+from twin.importers.tntp import TntpUnits
 from twin.network import Network
+
+__all__ = ["FORMATS", "TntpUnits", "guess", "import_tables", "tables_of_graph", "with_detectors"]
 
 Row = Mapping[str, object]
 
-FORMATS = ("osm", "sumo", "gmns", "cbengine", "table")
+FORMATS = ("osm", "sumo", "gmns", "cityflow", "cbengine", "tntp", "osmnx", "table")
 
 # What people have at hand and is not read; the sentence says what to do instead.
 _FOREIGN = (
     ((b"PK\x03\x04",), "is a zip archive, unpack it first"),
     ((b"\x7fELF", b"MZ"), "is a program, not a network"),
-    ((b"PAR1",), "is Parquet, which is not read; export it as GMNS or as a CSV table of links"),
     (
         (b"{", b"["),
         "is JSON, which is not read as a network; "
-        "known are OpenStreetMap, SUMO net.xml, GMNS, CBEngine text, a CSV of links",
+        "known are OpenStreetMap, SUMO net.xml, GMNS, CityFlow roadnet, CBEngine text, a table of links",
     ),
 )
 
@@ -43,7 +60,15 @@ def guess(source: Path) -> str:
             return "gmns"
         raise InputError(f"{source}: is a folder without node.csv and link.csv, so no GMNS network")
     head = beginning(source)
-    for name, module in (("osm", osm), ("sumo", sumo), ("cbengine", cbengine), ("table", table)):
+    for name, module in (
+        ("osm", osm),
+        ("sumo", sumo),
+        ("cityflow", cityflow),
+        ("cbengine", cbengine),
+        ("tntp", tntp),
+        ("osmnx", osmnx_graph),
+        ("table", table),
+    ):
         if module.recognises(source):
             return name
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -54,7 +79,7 @@ def guess(source: Path) -> str:
             raise InputError(f"{source}: {sentence}")
     raise InputError(
         f"{source}: is none of the networks that are read: {', '.join(FORMATS)}; "
-        "a CSV table of links needs --map FILE, which names its columns"
+        "a table of links needs --map FILE, which names its columns"
     )
 
 
@@ -68,6 +93,7 @@ def import_tables(
     service: bool = False,
     all_parts: bool = False,
     driving_side: str = "",
+    units: TntpUnits | None = None,
 ) -> Tables:
     """Return the tables of a foreign network.
 
@@ -78,12 +104,16 @@ def import_tables(
     column_map
         TOML file that names the columns of a table of links.
     additional
-        Further files of SUMO, whose signal programs replace those of the network.
+        Further files: signal programs that replace those of the network (SUMO's, recorded phases of CityFlow), places
+        of nodes (TNTP).
     demand
-        Vehicles with their routes: route files of SUMO, demand of CBEngine; they become the table ``trips``.
+        Vehicles with their routes: route files of SUMO, flows of CityFlow, demand of CBEngine; they become the table
+        ``trips``. Trips between zones (TNTP) become the table ``demand``.
     service, all_parts, driving_side
         Of OpenStreetMap: keep service roads, keep what is cut off, and the side of the road instead of what the
         roundabouts tell.
+    units
+        Of TNTP, whose files do not state them.
 
     Raises
     ------
@@ -103,32 +133,47 @@ def import_tables(
     for path in (*additional, *demand):
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
-    if additional and form != "sumo":
-        raise InputError(f"--additional names further files of SUMO; it has no meaning for {form}")
+    if additional and form not in ("sumo", "cityflow", "tntp"):
+        raise InputError(f"--additional is for signals of SUMO and CityFlow and places of TNTP, not for {form}")
+    if units is not None and form != "tntp":
+        raise InputError(
+            f"--length-unit, --time-unit, --hours and --crs are about TNTP; they have no meaning for {form}"
+        )
     for option, given in (("--service", service), ("--all-parts", all_parts), ("--driving-side", driving_side)):
         if given and form != "osm":
             raise InputError(f"{option} is about OpenStreetMap; it has no meaning for {form}")
     if demand and form not in _DEMAND_READERS:
         own = "put demand.csv or trips.csv into the network folder instead"
-        raise InputError(f"--demand is read for {' and '.join(_DEMAND_READERS)}, not for {form}; {own}")
+        raise InputError(f"--demand is read for {', '.join(_DEMAND_READERS)}, not for {form}; {own}")
     if form == "table":
         tables = table.read(source, column_map=None if column_map is None else Path(column_map))
     elif form == "osm":
         tables = osm.read(source, service=service, all_parts=all_parts, side=driving_side)
     elif form == "sumo":
         tables = sumo.read(source, additional=additional, reserved=bool(demand))
+    elif form == "cityflow":
+        tables = cityflow.read(source, additional=additional)
+    elif form == "tntp":
+        tables = tntp.read(source, additional=additional, units=units)
+    elif form == "osmnx":
+        tables = osmnx_graph.read(source)
     else:
         tables = cbengine.read(source) if form == "cbengine" else gmns.read(source)
     if not demand:
         return tables
-    trips, notes = _DEMAND_READERS[form](demand, tables)
+    if form == "tntp":
+        name, (rows, notes) = "demand", tntp_demand.read(demand, tables, hours=units.hours if units else 1.0)
+    else:
+        name, (rows, notes) = "trips", _DEMAND_READERS[form](demand, tables)
     more = [{"kind": kind, "text": text} for kind, text in notes]
-    return {**tables, "trips": trips, "note": [*tables.get("note", ()), *more]}
+    return {**tables, name: rows, "note": [*tables.get("note", ()), *more]}
 
 
 _DEMAND_READERS: dict[str, Callable[[Sequence[Path], Tables], tuple[list[Row], list[tuple[str, str]]]]] = {
     "sumo": sumo_routes.read,
+    "cityflow": cityflow_demand.read,
     "cbengine": cbengine_demand.read,
+    "tntp": tntp_demand.read,
 }
 
 

@@ -17,7 +17,7 @@ from sensors import InputError
 from twin.geometry import METRES_PER_DEGREE, Float, format_line
 from twin.gmns import Tables
 from twin.importers.source import beginning, open_bytes, stem
-from twin.projection import Projection, projection, utm
+from twin.projection import Projection, projection, transverse_mercator, utm
 from twin.timing import Pair, Step, plan_of_timeline, timing_rows
 from twin.units import Units
 
@@ -207,14 +207,9 @@ def _system(text: str) -> Projection | None:
     if words.get("proj") == "utm" and words.get("zone", "").isdigit():
         return utm(int(words["zone"]), north="south" not in words)
     if words.get("proj") == "tmerc":
-        number = {key: float(words.get(key, default)) for key, default in _TMERC.items()}
-        plain = Projection(number["lon_0"], float(words.get("k_0", words.get("k", "1"))))
-        shift = plain.to_metres(np.array([[number["lon_0"], number["lat_0"]]]))[0, 1]
-        return Projection(plain.meridian, plain.scale, number["x_0"], number["y_0"] - shift)
+        number = {key: float(words.get(key, "0")) for key in ("lon_0", "lat_0", "x_0", "y_0")}
+        return transverse_mercator(**number, k=float(words.get("k_0", words.get("k", "1"))))
     raise ValueError(f"projParameter is {text!r}, must be UTM or transverse Mercator")
-
-
-_TMERC = {"lon_0": "0", "lat_0": "0", "x_0": "0", "y_0": "0"}
 
 
 class _Places:

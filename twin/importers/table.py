@@ -1,125 +1,32 @@
-"""Road networks as one table of links with a column map; the maps of tables that are known come with citytwin.
+"""Road networks as one table of links with a column map: CSV, or lines in GeoParquet, shapefiles and GeoJSON.
 
-A map is TOML: ``[columns]`` names the table's column for each of ours, ``[units]`` their units, ``[defaults]`` fixed
-values, ``[sensor]`` says that every link is also a sensor (travel times between two readers). See docs/network.md.
+The maps of tables that are known come with citytwin. See docs/network.md.
 """
 
 import csv
 import io
-import tomllib
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from difflib import get_close_matches
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-from sensors import QUANTITIES, InputError
-from twin.geometry import format_line, line_length, parse_line
+from sensors import InputError
+from twin.geometry import Float, format_line, line_length, parse_line
 from twin.gmns import Tables
+from twin.importers import line_file
+from twin.importers.column_map import ColumnMap, known_map
+from twin.importers.line_file import LineFile
 from twin.importers.source import beginning, read_text, stem
 from twin.tables import Table
 from twin.units import KMH, Units
 
 Row = dict[str, object]
 
-_COLUMNS = (
-    *("link_id", "from_node_id", "to_node_id", "from_lon", "from_lat", "to_lon", "to_lat", "from_name", "to_name"),
-    *("length", "free_speed", "lanes", "capacity", "facility_type", "name", "name_zh", "geometry", "directed"),
-)
-_KEYS: dict[str, tuple[str, ...]] = {
-    "": ("columns", "units", "defaults", "sensor", "attribution", "notes", "recognise"),
-    "columns": _COLUMNS,
-    "units": ("length", "speed", "crs"),
-    "defaults": ("lanes", "free_speed", "facility_type", "directed", "timezone", "dataset_name", "name_zh"),
-    "sensor": ("sensor_id", "kind", "quantities", "interval_s", "owner"),
-}
 # Ends closer than this are one node when the table names no nodes: about a metre.
 _SAME_PLACE_DEG = 1e-5
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnMap:
-    """Which column of a table holds what.
-
-    Parameters
-    ----------
-    columns
-        The table's column for each of ours.
-    units, defaults, sensor
-        The tables of the TOML file.
-    attribution
-        Whose data it is.
-    notes
-        What a reader must know, one sentence each.
-    recognise
-        Columns by which a table is known to fit this map.
-    """
-
-    columns: Mapping[str, str]
-    units: Mapping[str, str] = field(default_factory=dict)
-    defaults: Mapping[str, object] = field(default_factory=dict)
-    sensor: Mapping[str, object] = field(default_factory=dict)
-    attribution: str = ""
-    notes: tuple[str, ...] = ()
-    recognise: tuple[str, ...] = ()
-
-    @classmethod
-    def parse(cls, name: str, text: str) -> "ColumnMap":
-        """Return the map of a TOML text.
-
-        Raises
-        ------
-        InputError
-            With every unknown key and the nearest valid one.
-        """
-        try:
-            data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{name}: is not TOML: {error}") from None
-        faults = []
-        for table, known in _KEYS.items():
-            part = data.get(table, {}) if table else data
-            if not isinstance(part, dict):
-                faults.append(f"{name}: {table} must be a table [{table}]")
-                continue
-            for key in part:
-                if key not in known:
-                    near = get_close_matches(key, known, 1)
-                    hint = f", did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-                    faults.append(f"{name}: [{table}] has an unknown key {key!r}{hint}")
-        columns = data.get("columns", {})
-        if not faults:
-            if any(not isinstance(column, str) for column in columns.values()):
-                faults.append(f"{name}: [columns] must name columns as text")
-            if not ({"from_lon", "from_lat", "to_lon", "to_lat"} <= set(columns) or "geometry" in columns):
-                faults.append(f"{name}: [columns] must name from_lon, from_lat, to_lon and to_lat, or geometry")
-            for key in data.get("sensor", {}).get("quantities", []):
-                if key not in QUANTITIES:
-                    near = get_close_matches(str(key), QUANTITIES, 1)
-                    faults.append(
-                        f"{name}: [sensor] quantities has {key!r}, which no quantity is called"
-                        + (f", did you mean {near[0]!r}?" if near else "")
-                    )
-        if faults:
-            raise InputError(faults)
-        return cls(
-            columns=columns,
-            units={key: str(value) for key, value in data.get("units", {}).items()},
-            defaults=data.get("defaults", {}),
-            sensor=data.get("sensor", {}),
-            attribution=str(data.get("attribution", "")),
-            notes=tuple(str(note) for note in data.get("notes", [])),
-            recognise=tuple(str(column) for column in data.get("recognise", [])),
-        )
-
-
-def built_in_maps() -> dict[str, ColumnMap]:
-    """Return the column maps that come with citytwin, by name."""
-    folder = files("twin.importers") / "maps"
-    found = sorted((path for path in folder.iterdir() if path.name.endswith(".toml")), key=lambda path: path.name)
-    return {path.name: ColumnMap.parse(path.name, path.read_text("utf-8")) for path in found}
 
 
 def _delimiter(header: str) -> str:
@@ -127,18 +34,17 @@ def _delimiter(header: str) -> str:
 
 
 def _header(source: Path) -> list[str]:
+    if line_file.kind_of(source):
+        return list(line_file.read(source).columns)
     line = beginning(source).decode("utf-8-sig", "replace").split("\n", 1)[0].strip()
     return [name.strip().strip('"') for name in next(csv.reader([line], delimiter=_delimiter(line)), [])]
 
 
-def _known_map(source: Path) -> ColumnMap | None:
-    header = set(_header(source))
-    return next((m for m in built_in_maps().values() if m.recognise and set(m.recognise) <= header), None)
-
-
 def recognises(source: Path) -> bool:
-    """Return whether a file is a table whose columns one of the built-in maps names."""
-    return b"\x00" not in beginning(source) and _known_map(source) is not None
+    """Return whether a file is a table whose columns one of the built-in maps names, or holds lines."""
+    if line_file.kind_of(source):
+        return True
+    return b"\x00" not in beginning(source) and known_map(_header(source)) is not None
 
 
 def _load(source: Path, faults: list[str]) -> Table:
@@ -161,15 +67,47 @@ def _load(source: Path, faults: list[str]) -> Table:
     return Table(source.name.removesuffix(".csv"), rows, numbers, faults, header)
 
 
-def _renamed(table: Table, columns: Mapping[str, str]) -> Table:
-    """Return the table with our column names; a mapped column that is not there is a fault."""
-    for ours, theirs in columns.items():
-        if theirs not in table.columns:
-            near = get_close_matches(theirs, table.columns, 1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            table.faults.append(f"{table.name}.csv: has no column {theirs!r}, which the map names for {ours}{hint}")
+def _renamed(table: Table, mapping: ColumnMap) -> Table:
+    """Return the table with our column names; a mapped column that is not there is a fault unless it is optional."""
+    file = table.file or f"{table.name}.csv"
+    columns = dict(mapping.columns)
+    for ours, theirs in mapping.columns.items():
+        if theirs in table.columns:
+            continue
+        if ours in mapping.optional:
+            del columns[ours]
+            continue
+        near = get_close_matches(theirs, table.columns, 1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        table.faults.append(f"{file}: has no column {theirs!r}, which the map names for {ours}{hint}")
     rows = [{ours: row.get(theirs, "") for ours, theirs in columns.items()} for row in table.rows]
-    return Table(table.name, rows, table.lines, table.faults, tuple(columns))
+    return Table(table.name, rows, table.lines, table.faults, tuple(columns), file=table.file)
+
+
+def _mapping(source: Path, column_map: Path | None) -> ColumnMap:
+    if column_map is not None:
+        return ColumnMap.parse(column_map.name, read_text(column_map))
+    header = _header(source)
+    found = known_map(header)
+    if found is None:
+        columns = ", ".join(header[:12]) + (", ..." if len(header) > 12 else "")
+        raise InputError(f"{source}: its columns ({columns}) fit no built-in map; name them with --map FILE")
+    return found
+
+
+def _opened(source: Path, mapping: ColumnMap, faults: list[str], notes: list[str]) -> tuple[Table, LineFile | None]:
+    """Return the rows of a table, and the file of lines that it comes from, if any."""
+    if not line_file.kind_of(source):
+        return _load(source, faults), None
+    found = line_file.read(source, wanted=set(mapping.columns.values()))
+    if found.unknown and not mapping.units.get("crs"):
+        raise InputError(
+            f"{source.name}: {found.unknown}; name one in the map ([units] crs), or save it in degrees (EPSG:4326)"
+        )
+    if found.skipped:
+        notes.append(f"{found.skipped} things of the source that are no lines are left out")
+    table = Table(stem(source), found.rows, range(1, len(found.rows) + 1), faults, found.columns, file=source.name)
+    return table, found
 
 
 def read(source: Path, *, column_map: Path | None = None) -> Tables:
@@ -180,29 +118,25 @@ def read(source: Path, *, column_map: Path | None = None) -> Tables:
     InputError
         With every fault of the map and the table.
     """
-    if column_map is not None:
-        mapping = ColumnMap.parse(column_map.name, read_text(column_map))
-    else:
-        known = _known_map(source)
-        if known is None:
-            raise InputError(
-                f"{source}: its columns ({', '.join(_header(source)[:6])}, ...) fit no built-in map; "
-                "name them with --map FILE"
-            )
-        mapping = known
+    mapping = _mapping(source, column_map)
     faults: list[str] = []
-    table = _renamed(_load(source, faults), mapping.columns)
+    notes: list[str] = []
+    table, shapes = _opened(source, mapping, faults, notes)
+    table = _renamed(table, mapping)
     if not len(table) and not faults:
         faults.append(f"{source.name}: has no rows")
     units = Units.of({"long_length": mapping.units.get("length", ""), **mapping.units}, faults)
+    if shapes is not None and not mapping.units.get("crs"):
+        units = replace(units, projection=shapes.projection)
     if faults:
         raise InputError(faults)
-    lines = _lines(table, units)
+    lines = _lines(table, units, shapes)
     length = table.numbers("length", above=0) * units.long_length_m
     speed = table.numbers("free_speed", above=0) * units.speed_m_s / KMH
     if faults:
         raise InputError(faults)
-    nodes, ends = _nodes(table, lines)
+    oneway, by_class = _oneway(table, mapping)
+    nodes, ends = _nodes(table, lines, by_class)
     ids = table.text("link_id") if "link_id" in mapping.columns else [f"L{i + 1}" for i in range(len(table))]
     links: list[Row] = []
     for index, row in enumerate(table.rows):
@@ -216,7 +150,7 @@ def read(source: Path, *, column_map: Path | None = None) -> Tables:
                 "name_zh": row.get("name_zh", ""),
                 "from_node_id": ends[index][0],
                 "to_node_id": ends[index][1],
-                "directed": row.get("directed", "") or mapping.defaults.get("directed", True),
+                "directed": oneway[index],
                 "geometry": format_line(line) if "geometry" in row else "",
                 "length": length[index] if known_length else round(max(drawn, 1.0), 2),
                 "facility_type": row.get("facility_type", "") or mapping.defaults.get("facility_type", ""),
@@ -226,7 +160,7 @@ def read(source: Path, *, column_map: Path | None = None) -> Tables:
                 "assumed": ";".join(_assumed(row, mapping, known_length=bool(known_length))),
             }
         )
-    texts = [mapping.attribution, *mapping.notes, f"Imported from {source.name} (table of links)."]
+    texts = [mapping.attribution, *mapping.notes, *notes, f"Imported from {source.name} (table of links)."]
     return {
         "config": [
             {
@@ -251,10 +185,23 @@ def _assumed(row: Mapping[str, str], mapping: ColumnMap, *, known_length: bool) 
     return defaults + ([] if known_length else ["length"])
 
 
-def _lines(table: Table, units: Units) -> list[np.ndarray]:
+def _oneway(table: Table, mapping: ColumnMap) -> tuple[list[bool], list[bool]]:
+    """Return which links are directed, and of which of them the map says so by their class alone."""
+    classes = mapping.defaults.get("oneway_classes", [])
+    known = {str(name) for name in classes} if isinstance(classes, list) else set()
+    default = mapping.defaults.get("directed", True) is True
+    stated = table.flags("directed", default=default)
+    texts, kinds = table.text("directed"), table.text("facility_type")
+    by_class = [not text and kind in known for text, kind in zip(texts, kinds, strict=True)]
+    return [flag or rule for flag, rule in zip(stated, by_class, strict=True)], by_class
+
+
+def _lines(table: Table, units: Units, shapes: LineFile | None) -> list[Float]:
     """Return the geometry of each link in degrees."""
-    if "geometry" in table.columns:
-        lines = []
+    lines: list[Float] = []
+    if shapes is not None:
+        lines = list(shapes.lines)
+    elif "geometry" in table.columns:
         for index, text in enumerate(table.text("geometry")):
             try:
                 lines.append(parse_line(text))
@@ -264,8 +211,19 @@ def _lines(table: Table, units: Units) -> list[np.ndarray]:
     else:
         numbers = [table.numbers(name, required=True) for name in ("from_lon", "from_lat", "to_lon", "to_lat")]
         lines = list(np.stack(numbers, axis=1).reshape(-1, 2, 2))
+    if not lines:
+        return lines
+    # All at once: a projection costs the same for one point as for a thousand.
+    cuts = np.cumsum([len(line) for line in lines])[:-1]
+    flat = np.concatenate(lines)
+    known = np.isfinite(flat).all(axis=1)  # what is no number is a fault already
+    try:
+        flat[known] = units.degrees(flat[known])
+        return list(np.split(flat, cuts))
+    except ValueError:
+        pass
     for index, line in enumerate(lines):
-        if np.isfinite(line).all():  # what is no number is a fault already
+        if np.isfinite(line).all():
             try:
                 lines[index] = units.degrees(line)
             except ValueError as error:
@@ -273,30 +231,71 @@ def _lines(table: Table, units: Units) -> list[np.ndarray]:
     return lines
 
 
-def _nodes(table: Table, lines: list[np.ndarray]) -> tuple[list[Row], list[tuple[str, str]]]:
-    """Return the nodes that the links name, or those at which their ends meet."""
+def _nodes(table: Table, lines: list[Float], by_class: list[bool]) -> tuple[list[Row], list[tuple[str, str]]]:
+    """Return the nodes that the links name, or those at which their ends meet.
+
+    A line that is drawn against its nodes is turned; that of a one-way link of which only the class says so is
+    believed, and its nodes change places.
+    """
     nodes: dict[str, Row] = {}
     by_place: dict[tuple[int, int], str] = {}
     ends: list[tuple[str, str]] = []
-    for row, line in zip(table.rows, lines, strict=True):
-        pair = []
-        for side, point in (("from", line[0]), ("to", line[-1])):
-            name = row.get(f"{side}_node_id", "")
-            if not name:
+    named = {"from_node_id", "to_node_id"} <= set(table.columns) and "geometry" in table.columns
+    places = _places(table, lines) if named else {}
+    for index, row in enumerate(table.rows):
+        line = lines[index]
+        names = [row.get("from_node_id", ""), row.get("to_node_id", "")]
+        if named and all(names) and _against(line, places[names[0]], places[names[1]]):
+            if by_class[index]:
+                names.reverse()
+            else:
+                lines[index] = line = line[::-1]
+        for k, point in ((0, line[0]), (1, line[-1])):
+            side = ("from", "to")[k]
+            if not names[k]:
                 place = (round(float(point[0]) / _SAME_PLACE_DEG), round(float(point[1]) / _SAME_PLACE_DEG))
-                name = by_place.setdefault(place, f"N{len(by_place) + 1}")
-            nodes.setdefault(
-                name,
-                {
-                    "node_id": name,
-                    "name": row.get(f"{side}_name", ""),
-                    "x_coord": float(point[0]),
-                    "y_coord": float(point[1]),
-                },
-            )
-            pair.append(name)
-        ends.append((pair[0], pair[1]))
+                names[k] = by_place.setdefault(place, f"N{len(by_place) + 1}")
+            x, y = places.get(names[k], point)
+            made = {"node_id": names[k], "name": row.get(f"{side}_name", ""), "x_coord": float(x), "y_coord": float(y)}
+            nodes.setdefault(names[k], made)
+        ends.append((names[0], names[1]))
     return list(nodes.values()), ends
+
+
+Point = tuple[float, float]
+
+
+def _places(table: Table, lines: list[Float]) -> dict[str, Point]:
+    """Return where each named node lies: where most ends of its links do, else where its neighbour does not."""
+    links: list[tuple[tuple[str, str], tuple[Point, Point]]] = []
+    seen: dict[str, Counter[Point]] = {}
+    for row, line in zip(table.rows, lines, strict=True):
+        start, end = ((float(x), float(y)) for x, y in (line[0], line[-1]))
+        names = row["from_node_id"], row["to_node_id"]
+        links.append((names, (start, end)))
+        for name in set(names):
+            seen.setdefault(name, Counter()).update((start, end))
+    sure: dict[str, Point] = {}
+    for name, counts in seen.items():
+        ranked = counts.most_common(2)
+        if len(ranked) == 1 or ranked[0][1] > ranked[1][1]:
+            sure[name] = ranked[0][0]
+    found = dict(sure)
+    for names, points in links:
+        for own in (0, 1):  # a dead end: its only link leads from a place that is known
+            name, neighbour = names[own], sure.get(names[1 - own])
+            if name not in found and neighbour is not None:
+                found[name] = points[1] if points[0] == neighbour else points[0]
+    for names, points in links:
+        for name, point in zip(names, points, strict=True):
+            found.setdefault(name, point)
+    return found
+
+
+def _against(line: Float, start: tuple[float, float], end: tuple[float, float]) -> bool:
+    """Return whether a line runs from the end to the start."""
+    there = np.abs(line[0] - start).sum() + np.abs(line[-1] - end).sum()
+    return bool(np.abs(line[0] - end).sum() + np.abs(line[-1] - start).sum() < there)
 
 
 def _sensors(table: Table, mapping: ColumnMap, ids: list[str]) -> list[Row]:
