@@ -111,6 +111,7 @@ def times_lost(
     alone: Float, group_of: Int, start: Int, member: Int, autonomy: Float, order: Int, part_start: Int, part: Int,
     founded: Bool,
 ) -> tuple[Float, Int]:  # fmt: skip
+    """Return when each state is lost, and the member of a group that was lost last, -1 for none."""
     time, cause = alone.copy(), np.full(len(alone), -1, np.int64)
     for k in range(len(part_start) - 1):
         first, end = part_start[k], part_start[k + 1]
@@ -231,6 +232,7 @@ def count_falls(
     weight: Float, group_of: Int, start: Int, member: Int, autonomy: Float, owner: Int, used_start: Int,
     used_group: Int, used_autonomy: Float, order: Int, part_start: Int, part: Int, founded: Bool,
 ) -> tuple[Int, Int, Float]:  # fmt: skip
+    """Return for each asset how many others it takes along, how many it silences, and the weight of both."""
     n = len(weight)
     lost, unheard, worth = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n)
     stack = np.empty(2 * n, np.int64)

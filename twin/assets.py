@@ -218,9 +218,7 @@ class AssetGraph:
             chain = nx.shortest_path(self.graph, asset_id, depends_on)
         except nx.NetworkXNoPath:
             return ()
-        return tuple(
-            next(iter(self.graph[a][b].values()))["dependency"] for a, b in itertools.pairwise(chain)
-        )
+        return tuple(next(iter(self.graph[a][b].values()))["dependency"] for a, b in itertools.pairwise(chain))
 
     def outage(self, failed: Mapping[str, float] | Iterable[str]) -> Outage:
         """Return what goes dark, when and why, after assets failed at their times (s of any clock; 0 without times).
