@@ -12,7 +12,7 @@ taken as running, and `validate` says so.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -132,7 +132,7 @@ class AssetArrays:
 
         return count_falls(weight, *self._columns())
 
-    def _columns(self) -> tuple[Int | Bool | Float, ...]:
+    def _columns(self) -> tuple[Any, ...]:
         return (
             self.group_of, self.start, self.member, self.autonomy, self.owner, self.used_start, self.used_group,
             self.used_autonomy, self.order, self.part_start, self.part, self.founded,

@@ -4,16 +4,19 @@ The estimate and the order of repairs need capacities and delays at once, for an
 vehicles find out by themselves, from the same headways.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from twin.compiled import CompiledNetwork, Float, Int
+from twin.compiled import CompiledNetwork, Float
 from twin.geometry import to_local
 from twin.outage import FLASHING
 from twin.prior import Prior, red_delay
 from twin.signal import SignalPlan
+
+Int = npt.NDArray[np.int64]
 
 # Seconds per vehicle and lane of a saturated all-way stop by the number of approaches, of which two face each other or
 # (first value) do not: base saturation headways of degree of conflict cases 1 to 5. Source: Highway Capacity Manual
@@ -48,7 +51,7 @@ def facing(compiled: CompiledNetwork, lines: Mapping[int, Float], links: Int) ->
     """Return whether two approaches come from opposite sides; ``lines`` holds their geometry in degrees."""
     ends = [to_local(lines[link][-2:], compiled.origin) for link in links.tolist()]
     one, two = ((end[1] - end[0]) / max(float(np.hypot(*(end[1] - end[0]))), 1e-9) for end in ends)
-    return float(one @ two) < np.cos(np.radians(FACING_DEG))
+    return bool(float(one @ two) < np.cos(np.radians(FACING_DEG)))
 
 
 def approaches(compiled: CompiledNetwork, node: int, mode: str, flow: Float, *, opposite: bool = True) -> Approaches:
@@ -115,7 +118,7 @@ def degraded_prior(
     *,
     signals: Mapping[str, SignalPlan],
     modes: Mapping[str, str],
-    shut: Mapping[str, float] | None = None,
+    shut: Collection[str] = (),
 ) -> Prior:
     """Return what is expected of each link while signals are lost and links are shut.
 
@@ -129,7 +132,7 @@ def degraded_prior(
     modes
         ``dark`` or ``flashing`` by node id.
     shut
-        Link ids (keys) that nothing enters.
+        Links that nothing enters.
     """
     speed, flow, deviation = prior.speed.copy(), prior.flow.copy(), prior.flow_deviation.copy()
     position = {node_id: node for node, node_id in enumerate(compiled.node_ids)}
@@ -144,7 +147,7 @@ def degraded_prior(
         flow[stop.links] = np.minimum(flow[stop.links], stop.capacity)
         deviation[stop.links] = np.minimum(deviation[stop.links], np.maximum(stop.capacity, 1e-4))
     link = {link_id: k for k, link_id in enumerate(compiled.link_ids)}
-    for link_id in shut or ():
+    for link_id in shut:
         if link_id in link:
             flow[link[link_id]], deviation[link[link_id]] = 0.0, 0.05 * compiled.capacity[link[link_id]]
     return Prior(speed=speed, speed_deviation=prior.speed_deviation, flow=flow, flow_deviation=deviation)
