@@ -26,9 +26,14 @@ class FailureDeclaration(Declaration):
 
 
 def router(app: App) -> APIRouter:
-    """Return the routes below ``/assets``."""
+    """Return the routes below ``/assets``, and ``/causes``."""
     routes = APIRouter(tags=["assets"])
     graph = app.network.assets
+    part_of = {
+        sensor.sensor_id: name
+        for sensor in app.network.sensors
+        if (name := sensor.asset_id or sensor.sensor_id) in graph.assets
+    }
 
     def shown(asset_id: str) -> dict[str, Any]:
         found = graph.assets.get(asset_id)
@@ -54,6 +59,20 @@ def router(app: App) -> APIRouter:
             "upstream": list(graph.upstream(asset_id)),
             "history": app.equipment.history(asset_id),
         }
+
+    @routes.get("/causes")
+    def causes() -> dict[str, Any]:
+        """Return what may have failed, the likeliest first, given which sensors are silent now and which report."""
+        snapshot = app.board.snapshot
+        if snapshot is None:
+            raise HTTPException(503, "the twin has made no snapshot yet, try again in a second")
+        state, silent, heard = snapshot.sensors, set[str](), set[str]()
+        for sensor_id, is_silent, is_dark in zip(state.sensor_ids, state.silent, state.dark, strict=True):
+            asset_id = part_of.get(sensor_id)
+            if asset_id is not None and not is_dark:  # why those are dark is known
+                (silent if is_silent else heard).add(asset_id)
+        found = graph.common_cause(silent - heard, working=heard)
+        return {"silent": sorted(silent - heard), "causes": [{n: getattr(c, n) for n in c.__slots__} for c in found]}
 
     @routes.post("/assets/{asset_id}/fail")
     def fail(asset_id: str, said: Annotated[FailureDeclaration, Body(default_factory=FailureDeclaration)]) -> Any:
