@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from twin.assets import AssetGraph
 
 Float = npt.NDArray[np.float64]
-Int = npt.NDArray[np.int64]
+Int = npt.NDArray[np.integer[Any]]  # those that are walked most are short, to stay in the cache
 Bool = npt.NDArray[np.bool_]
 
 NEVER = np.inf
@@ -45,8 +45,11 @@ class AssetArrays:
     dependency : (n_members,)
         Position of the dependency that says so, -1 where an asset is heard because it works.
     owner : (n_groups,) states
-    used_start, used_group, used_autonomy
-        Groups that a state is a member of, by state, with the autonomy there.
+    used_start : (2 n + 1,)
+        Uses of a state as a member of a group, by state.
+    used_owner, used_group, used_ring, used_autonomy : (n_members,)
+        Of each use the state that owns the group; the group, -1 when it has no other member; the part of the owner, -1
+        unless it is a founded one; the autonomy.
     order : (2 n,) states
         What a state needs comes before it, or with it in the same part.
     part_start : (n_parts + 1,)
@@ -65,7 +68,9 @@ class AssetArrays:
     dependency: Int
     owner: Int
     used_start: Int
+    used_owner: Int
     used_group: Int
+    used_ring: Int
     used_autonomy: Float
     order: Int
     part_start: Int
@@ -91,27 +96,29 @@ class AssetArrays:
         alone = np.full(2 * self.n, NEVER)
         alone[: self.n] = own
         return times_lost(
-            alone, self.group_of, self.start, self.member, self.autonomy, self.order, self.part_start, self.part,
-            self.founded,
+            alone, self.group_of, self.start, self.member, self.autonomy, self.used_start, self.used_owner, self.order,
+            self.part_start, self.part, self.founded,
         )  # fmt: skip
 
-    def fallen(self, asset: int, *, at_once: bool = False) -> Int:
-        """Return the states that are lost with one asset, in the order in which they fall; it comes first.
+    def fallen(self, assets: Int, *, at_once: bool = False) -> list[Int]:
+        """Return the states that are lost with each asset alone, in the order in which they fall; it comes first.
 
         Parameters
         ----------
-        asset
-            Position.
+        assets
+            Positions, each once.
         at_once
             Without those that a battery bridges for a while.
         """
-        from twin.asset_passes import fall
+        from twin.asset_passes import fall, scratch
 
-        n_states = 2 * self.n
-        stack = np.empty(n_states, np.int64)
-        dead, hit, count = np.full(n_states, -1), np.full(len(self.owner), -1), np.zeros(len(self.owner), np.int64)
-        fallen = fall(asset, stack, dead, hit, count, at_once, *self._columns())
-        return stack[:fallen]
+        work: Any = scratch(2 * self.n, len(self.owner))
+        columns = self._columns()
+        found: list[Int] = []
+        for asset in assets.tolist():
+            fallen: int = fall(asset, *work, at_once, *columns)
+            found.append(work[0][:fallen].astype(np.int64))
+        return found
 
     def falls(self, weight: Float) -> tuple[Int, Int, Float]:
         """Return what falls with each asset alone, batteries empty.
@@ -134,8 +141,8 @@ class AssetArrays:
 
     def _columns(self) -> tuple[Any, ...]:
         return (
-            self.group_of, self.start, self.member, self.autonomy, self.owner, self.used_start, self.used_group,
-            self.used_autonomy, self.order, self.part_start, self.part, self.founded,
+            self.group_of, self.start, self.member, self.autonomy, self.used_start, self.used_owner, self.used_group,
+            self.used_ring, self.used_autonomy, self.order, self.part_start, self.part,
         )  # fmt: skip
 
 
@@ -177,8 +184,12 @@ def _arrays(n: int, owner: Int, table: Float) -> AssetArrays:
     used = np.argsort(member, kind="stable")
     order, part_start, part = parts_of(start[group_of], member)
     founded = founded_parts(group_of, start, member, order, part_start, part)
+    used_owner = owner[group[used]].astype(np.int32)
+    used_ring = np.where(founded[part[used_owner]], part[used_owner], -1).astype(np.int32)
+    used_group = np.where(np.diff(start)[group[used]] > 1, group[used], -1).astype(np.int32)
     return AssetArrays(
         n=n, group_of=group_of, start=start, member=member, autonomy=autonomy, dependency=dependency.astype(np.int64),
-        owner=owner, used_start=np.searchsorted(member[used], np.arange(2 * n + 1)), used_group=group[used],
+        owner=owner, used_owner=used_owner, used_ring=used_ring,
+        used_start=np.searchsorted(member[used], np.arange(2 * n + 1)), used_group=used_group,
         used_autonomy=autonomy[used], order=order, part_start=part_start, part=part, founded=founded,
     )  # fmt: skip

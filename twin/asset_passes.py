@@ -108,12 +108,26 @@ def _first_loss(
 
 @numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
 def times_lost(
-    alone: Float, group_of: Int, start: Int, member: Int, autonomy: Float, order: Int, part_start: Int, part: Int,
-    founded: Bool,
+    alone: Float, group_of: Int, start: Int, member: Int, autonomy: Float, used_start: Int, used_owner: Int,
+    order: Int, part_start: Int, part: Int, founded: Bool,
 ) -> tuple[Float, Int]:  # fmt: skip
     """Return when each state is lost, and the member of a group that was lost last, -1 for none."""
     time, cause = alone.copy(), np.full(len(alone), -1, np.int64)
-    for k in range(len(part_start) - 1):
+    # Only what needs something that failed, directly or not, can be lost.
+    stack, seen, height, done = np.empty(len(alone), np.int64), np.zeros(len(alone), np.bool_), 0, 0
+    for v in range(len(alone)):
+        if alone[v] < np.inf:
+            stack[height], seen[v] = v, True
+            height += 1
+    while done < height:
+        v = stack[done]
+        done += 1
+        for k in range(used_start[v], used_start[v + 1]):
+            of = used_owner[k]
+            if not seen[of]:
+                stack[height], seen[of] = of, True
+                height += 1
+    for k in np.unique(part[stack[:height]]):
         first, end = part_start[k], part_start[k + 1]
         if founded[k]:  # from below: nothing is alive by what it feeds itself
             time[order[first:end]] = -np.inf
@@ -122,9 +136,7 @@ def times_lost(
             while changed:
                 changed = False
                 for v in order[first:end]:
-                    t, by = _first_loss(
-                        v, alone, not founded[k], time, group_of, start, member, autonomy, part
-                    )  # fmt: skip
+                    t, by = _first_loss(v, alone, not founded[k], time, group_of, start, member, autonomy, part)
                     if t != time[v]:
                         time[v], changed = t, True
                     cause[v] = by
@@ -140,46 +152,60 @@ def times_lost(
 
 
 @numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def scratch(n_states: int, n_groups: int) -> tuple[Int, Int, Int, Int, Int, Int]:
+    """Return what `fall` works on: stack, suspects, dead, hit, count and spot."""
+    return (
+        np.empty(n_states, np.int32), np.empty(n_states, np.int32), np.full(n_states, -1, np.int32),
+        np.full(n_groups, -1, np.int32), np.zeros(n_groups, np.int32), np.zeros(n_states, np.int32),
+    )  # fmt: skip
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
 def fall(
-    asset: int, stack: Int, dead: Int, hit: Int, count: Int, at_once: bool, group_of: Int, start: Int, member: Int,
-    autonomy: Float, owner: Int, used_start: Int, used_group: Int, used_autonomy: Float, order: Int, part_start: Int,
-    part: Int, founded: Bool,
+    asset: int, stack: Int, suspect: Int, dead: Int, hit: Int, count: Int, spot: Int, at_once: bool, group_of: Int,
+    start: Int, member: Int, autonomy: Float, used_start: Int, used_owner: Int, used_group: Int, used_ring: Int,
+    used_autonomy: Float, order: Int, part_start: Int, part: Int,
 ) -> int:  # fmt: skip
     """Put the states that are lost with an asset onto the stack and return how many; ``dead`` marks them with it."""
-    stack[0], dead[asset], fallen, done = asset, asset, 1, 0
+    stack[0], dead[asset], fallen, done, suspects = asset, asset, 1, 0, 0
     while True:
         while done < fallen:
             v = stack[done]
             done += 1
             for k in range(used_start[v], used_start[v + 1]):
-                g = used_group[k]
-                of = owner[g]
-                if dead[of] == asset or (at_once and used_autonomy[k] > 0):
+                of = used_owner[k]
+                if dead[of] == asset:
                     continue
-                if hit[g] != asset:
-                    hit[g], count[g] = asset, 0
-                count[g] += 1
-                if count[g] == start[g + 1] - start[g]:
-                    dead[of] = asset
-                    stack[fallen] = of
-                    fallen += 1
-        before = fallen
-        for k in range(before):  # circles that lost a supply, and may have been left to themselves
-            for u in range(used_start[stack[k]], used_start[stack[k] + 1]):
-                of = owner[used_group[u]]
-                if founded[part[of]] and dead[of] != asset:
-                    fallen = _unfed(
-                        part[of], asset, stack, dead, fallen, at_once, group_of, start, member, autonomy, order,
-                        part_start, part,
-                    )  # fmt: skip
-        if fallen == before:
+                ring = used_ring[k]
+                # A circle that has lost a supply, and may have been left to itself.
+                if ring >= 0 and suspects < len(suspect) and (suspects == 0 or suspect[suspects - 1] != ring):
+                    suspect[suspects] = ring
+                    suspects += 1
+                if at_once and used_autonomy[k] > 0:
+                    continue
+                g = used_group[k]
+                if g >= 0:
+                    if hit[g] != asset:
+                        hit[g], count[g] = asset, 0
+                    count[g] += 1
+                    if count[g] < start[g + 1] - start[g]:
+                        continue
+                dead[of] = asset
+                stack[fallen] = of
+                fallen += 1
+        if suspects == 0:
             return fallen
+        suspects -= 1
+        fallen = _unfed(
+            suspect[suspects], asset, stack, dead, spot, fallen, at_once, group_of, start, member, autonomy, order,
+            part_start, part,
+        )  # fmt: skip
 
 
 @numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
 def _unfed(
-    ring: int, asset: int, stack: Int, dead: Int, fallen: int, at_once: bool, group_of: Int, start: Int, member: Int,
-    autonomy: Float, order: Int, part_start: Int, part: Int,
+    ring: int, asset: int, stack: Int, dead: Int, spot: Int, fallen: int, at_once: bool, group_of: Int, start: Int,
+    member: Int, autonomy: Float, order: Int, part_start: Int, part: Int,
 ) -> int:  # fmt: skip
     """Put the states of a circle that nobody outside feeds any more onto the stack.
 
@@ -187,20 +213,19 @@ def _unfed(
     """
     states = order[part_start[ring] : part_start[ring + 1]]
     fed = np.zeros(len(states), np.bool_)
-    place = {states[0]: 0}
     for i, v in enumerate(states):
-        place[v] = i
+        spot[v] = i
     changed = True
     while changed:
         changed = False
         for i, v in enumerate(states):
             if not fed[i] and dead[v] != asset:
-                fed[i] = not _cut(v, ring, asset, False, dead, fed, place, group_of, start, member, autonomy, part)
+                fed[i] = not _cut(v, ring, asset, False, dead, fed, spot, group_of, start, member, autonomy, part)
                 changed = changed or fed[i]
     for i, v in enumerate(states):
         if fed[i] or dead[v] == asset:
             continue
-        if _cut(v, ring, asset, at_once, dead, fed, place, group_of, start, member, autonomy, part):
+        if _cut(v, ring, asset, at_once, dead, fed, spot, group_of, start, member, autonomy, part):
             dead[v] = asset
             stack[fallen] = v
             fallen += 1
@@ -209,16 +234,15 @@ def _unfed(
 
 @numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
 def _cut(
-    v: int, ring: int, asset: int, battery: bool, dead: Int, fed: Bool, place: dict[int, int],
-    group_of: Int, start: Int, member: Int, autonomy: Float, part: Int,
+    v: int, ring: int, asset: int, battery: bool, dead: Int, fed: Bool, spot: Int, group_of: Int, start: Int,
+    member: Int, autonomy: Float, part: Int,
 ) -> bool:  # fmt: skip
     """Return whether every member of one of a state's groups is lost, or within the circle is not fed."""
     for g in range(group_of[v], group_of[v + 1]):
         enough = False
         for m in range(start[g], start[g + 1]):
             w = member[m]
-            inside = part[w] == ring
-            lives = dead[w] != asset and (not inside or fed[place[w]])
+            lives = dead[w] != asset and (part[w] != ring or fed[spot[w]])
             if lives or (battery and autonomy[m] > 0):
                 enough = True
                 break
@@ -229,18 +253,19 @@ def _cut(
 
 @numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
 def count_falls(
-    weight: Float, group_of: Int, start: Int, member: Int, autonomy: Float, owner: Int, used_start: Int,
-    used_group: Int, used_autonomy: Float, order: Int, part_start: Int, part: Int, founded: Bool,
+    weight: Float, group_of: Int, start: Int, member: Int, autonomy: Float, used_start: Int, used_owner: Int,
+    used_group: Int, used_ring: Int, used_autonomy: Float, order: Int, part_start: Int, part: Int,
 ) -> tuple[Int, Int, Float]:  # fmt: skip
     """Return for each asset how many others it takes along, how many it silences, and the weight of both."""
     n = len(weight)
     lost, unheard, worth = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n)
-    stack = np.empty(2 * n, np.int64)
-    dead, hit, count = np.full(2 * n, -1), np.full(len(owner), -1), np.zeros(len(owner), np.int64)
+    stack, suspect, dead, hit, count, spot = scratch(2 * n, len(start) - 1)
     for asset in range(n):
+        if used_start[asset + 1] - used_start[asset] == 1 and used_start[n + asset + 1] == used_start[n + asset]:
+            continue  # nobody needs it
         fallen = fall(
-            asset, stack, dead, hit, count, False, group_of, start, member, autonomy, owner, used_start, used_group,
-            used_autonomy, order, part_start, part, founded,
+            asset, stack, suspect, dead, hit, count, spot, False, group_of, start, member, autonomy, used_start,
+            used_owner, used_group, used_ring, used_autonomy, order, part_start, part,
         )  # fmt: skip
         for v in stack[1:fallen]:
             if v < n:
@@ -249,3 +274,20 @@ def count_falls(
                 unheard[asset] += 1
                 worth[asset] += weight[v - n]
     return lost, unheard - lost, worth
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def reached(i: int, start: Int, to: Int) -> Int:
+    """Return what is reached from a position over the rows of a sparse matrix, in no order, without itself."""
+    n = len(start) - 1
+    seen, stack, height, done = np.zeros(n, np.bool_), np.empty(n, np.int64), 1, 0
+    stack[0], seen[i] = i, True
+    while done < height:
+        v = stack[done]
+        done += 1
+        for k in range(start[v], start[v + 1]):
+            w = to[k]
+            if not seen[w]:
+                stack[height], seen[w] = w, True
+                height += 1
+    return stack[1:height].copy()

@@ -13,8 +13,6 @@ from functools import cached_property
 
 import networkx as nx
 import numpy as np
-import scipy.sparse as sp
-from scipy.sparse.csgraph import breadth_first_order
 
 from sensors import InputError
 from twin.asset_arrays import AssetArrays, Int, compile_assets
@@ -148,30 +146,36 @@ class AssetGraph:
         return {name: i for i, name in enumerate(self.assets)}
 
     @cached_property
+    def kinds(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.object_]]":
+        """Kind of each asset, (n_assets,)."""
+        return np.array([asset.kind for asset in self.assets.values()], object)
+
+    @cached_property
+    def signal_heads(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
+        """Which assets are signal heads, (n_assets,)."""
+        return np.asarray(self.kinds == "signal", np.bool_)
+
+    @cached_property
     def arrays(self) -> AssetArrays:
         """The compiled form; the first use makes it."""
         return compile_assets(self)
 
     @cached_property
-    def _needs(self) -> "tuple[sp.csr_array, sp.csr_array]":
-        """Who needs whom, and who is needed by whom, as matrices of ones."""
+    def _needs(self) -> tuple[tuple[Int, Int], tuple[Int, Int]]:
+        """Who needs whom, and who is needed by whom: where the row of each asset begins, and the positions in it."""
         n = len(self.assets)
         ends = [(self.position[d.asset_id], self.position[d.depends_on]) for d in self.dependencies]
         of, to = np.array(ends, np.int64).reshape(-1, 2).T
-        return (
-            sp.csr_array((np.ones(len(of), np.int8), (of, to)), shape=(n, n)),
-            sp.csr_array((np.ones(len(of), np.int8), (to, of)), shape=(n, n)),
-        )
+        return _rows(of, to, n), _rows(to, of, n)
 
     def needed(self, i: int) -> Int:
         """Return the positions of the assets that the asset at a position needs, directly or not."""
         return self._reached(i, 0)
 
     def _reached(self, i: int, direction: int) -> Int:
-        if not self.dependencies:
-            return np.zeros(0, np.int64)
-        found = breadth_first_order(self._needs[direction], i, return_predecessors=False)
-        return np.sort(np.asarray(found[1:], np.int64))
+        from twin.asset_passes import reached
+
+        return np.sort(np.asarray(reached(i, *self._needs[direction]), np.int64))
 
     def downstream(self, asset_id: str) -> tuple[str, ...]:
         """Return the assets that need this one, directly or not, in the order of ``asset.csv``.
@@ -198,11 +202,12 @@ class AssetGraph:
         return self._named(self._reached(self.position[asset_id], 0))
 
     @cached_property
-    def _names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
+        """Ids of the assets in the order of ``asset.csv``."""
         return tuple(self.assets)
 
     def _named(self, positions: Int) -> tuple[str, ...]:
-        return tuple(self._names[i] for i in positions.tolist())
+        return tuple(self.names[i] for i in positions.tolist())
 
     def path(self, asset_id: str, depends_on: str) -> tuple[Dependency, ...]:
         """Return the shortest chain of dependencies from an asset to another that it needs, empty without one.
@@ -288,9 +293,6 @@ class AssetGraph:
         InputError
             When no asset has an id.
         """
-        wrong = [f"asset {name!r} is not in asset.csv" for name in (*dark, *working) if name not in self.assets]
-        if wrong:
-            raise InputError(wrong)
         return common_causes(self, dark, working=working, failures_per_year=failures_per_year)
 
     def single_points_of_failure(self) -> list[WeakPoint]:
@@ -316,6 +318,11 @@ class AssetGraph:
         rings = [tuple(sorted(part, key=order.__getitem__)) for part in nx.strongly_connected_components(self.graph)]
         loops = {name for name in self.assets if self.graph.has_edge(name, name)}
         return sorted((r for r in rings if len(r) > 1 or r[0] in loops), key=lambda r: order[r[0]])
+
+
+def _rows(of: Int, to: Int, n: int) -> tuple[Int, Int]:
+    order = np.argsort(of, kind="stable")
+    return np.searchsorted(of[order], np.arange(n + 1)), to[order]
 
 
 def read_assets(

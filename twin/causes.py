@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sensors import InputError
 from twin.asset_arrays import Int
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ ODD = 0.02
 HOURS_PER_YEAR = 8766.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cause:
     """An asset whose failure alone may be why others are dark.
 
@@ -39,8 +41,6 @@ class Cause:
         Assets that are said to work, and would be dark at once.
     also
         How many other assets go dark or unheard with it, of which nothing is said.
-    reason
-        One sentence an explained asset: how it hangs on the cause.
     """
 
     asset_id: str
@@ -49,7 +49,21 @@ class Cause:
     unexplained: tuple[str, ...]
     contradicted_by: tuple[str, ...]
     also: int
-    reason: Mapping[str, str]
+    _graph: "AssetGraph" = field(repr=False, compare=False)
+
+    @cached_property
+    def reason(self) -> dict[str, str]:
+        """One sentence an explained asset: how it hangs on the cause."""
+        if not self.asset_id:
+            return {}
+        outage = self._graph.outage({self.asset_id: 0.0})
+        explained = [name for name in self.explains if name != self.asset_id]
+        return {name: outage.because(name) or outage.because(name, heard=True) for name in explained}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the explanation as commands and API show it."""
+        told = ("asset_id", "likelihood", "explains", "unexplained", "contradicted_by", "also", "reason")
+        return {name: getattr(self, name) for name in told}
 
 
 def common_causes(
@@ -81,7 +95,7 @@ def common_causes(
 
     Raises
     ------
-    KeyError
+    InputError
         When no asset has an id.
 
     Notes
@@ -89,28 +103,39 @@ def common_causes(
     A single cause with independent rest, the leading term of noisy-or diagnosis: Pearl (1988), Probabilistic reasoning
     in intelligent systems, chapter 4.
     """
-    arrays, names = graph.arrays, tuple(graph.assets)
-    seen = {graph.position[name] for name in dark}
-    alive = {graph.position[name] for name in working} - seen
+    arrays, names = graph.arrays, graph.names
+    position = graph.position
+    works, known = np.zeros(arrays.n, np.bool_), np.zeros(arrays.n, np.bool_)
+    try:
+        works[[*map(position.__getitem__, working)]] = True
+        known[[*map(position.__getitem__, dark)]] = True
+    except KeyError:
+        wrong_ids = [name for name in (*dark, *working) if name not in position]
+        raise InputError([f"asset {name!r} is not in asset.csv" for name in wrong_ids]) from None
+    works &= ~known
+    seen = set(np.flatnonzero(known).tolist())
     if not seen:
         return []
     rates = failures_per_year or {}
-    chance = [
-        min(rates.get(asset.kind, FAILURES_PER_YEAR) * WINDOW_H / HOURS_PER_YEAR, 0.5)
-        for asset in graph.assets.values()
-    ]
+
+    def chance(i: int) -> float:
+        return min(rates.get(graph.kinds[i], FAILURES_PER_YEAR) * WINDOW_H / HOURS_PER_YEAR, 0.5)
 
     def alone(assets: Collection[int]) -> float:
-        return sum(math.log(max(chance[i], 1e-300)) for i in assets)
+        return sum(math.log(max(chance(i), 1e-300)) for i in assets)
 
     found: list[tuple[float, int, frozenset[int], frozenset[int], int]] = []
-    for i in candidates(graph, np.array(sorted(seen))).tolist():
-        falls = frozenset((arrays.fallen(i) % arrays.n).tolist())
-        if not falls & seen or (falls & seen == {i} and len(seen) > 1):
+    maybe = candidates(graph, np.flatnonzero(known))
+    both = zip(maybe.tolist(), arrays.fallen(maybe), arrays.fallen(maybe, at_once=True), strict=True)
+    for i, eventually, at_once in both:
+        falls = eventually[eventually >= arrays.n] - arrays.n  # who does not work is not heard
+        explained = frozenset(falls[known[falls]].tolist())
+        if explained == {i} and len(seen) > 1:
             continue  # explains itself alone: that is "each by itself"
-        wrong = frozenset((arrays.fallen(i, at_once=True) % arrays.n).tolist()) & alive
-        score = alone({i}) + alone(seen - falls - {i}) + math.log(ODD) * len(wrong)
-        found.append((score, i, falls & seen, wrong, len(falls - seen - {i})))
+        fast = at_once[at_once >= arrays.n] - arrays.n
+        wrong = frozenset(fast[works[fast]].tolist())
+        score = alone({i}) + alone(seen - explained - {i}) + math.log(ODD) * len(wrong)
+        found.append((score, i, explained, wrong, len(falls) - len(explained | {i})))
     if len(seen) > 1:
         found.append((alone(seen), -1, frozenset(), frozenset(), 0))
     found.sort(key=lambda entry: (-entry[0], entry[4], entry[1]))
@@ -125,7 +150,7 @@ def common_causes(
             unexplained=tuple(names[k] for k in sorted(seen - explained)),
             contradicted_by=tuple(names[k] for k in sorted(wrong)),
             also=also,
-            reason=_reasons(graph, names[i], [names[k] for k in sorted(explained)]) if i >= 0 else {},
+            _graph=graph,
         )
         for (_, i, explained, wrong, also), share in zip(found[:at_most], shares, strict=False)
     ]
@@ -139,8 +164,3 @@ def candidates(graph: "AssetGraph", dark: Int) -> Int:
         reached[i] += 1
     order = np.argsort(-reached, kind="stable")
     return np.asarray(order[: np.count_nonzero(reached)], np.int64)
-
-
-def _reasons(graph: "AssetGraph", cause: str, explained: Collection[str]) -> dict[str, str]:
-    outage = graph.outage({cause: 0.0})
-    return {name: outage.because(name) or outage.because(name, heard=True) for name in explained if name != cause}

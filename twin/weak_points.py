@@ -39,19 +39,16 @@ def single_points_of_failure(graph: "AssetGraph") -> list[WeakPoint]:
     Batteries are taken as empty: they delay, they do not save. An asset that only stands at the end of a chain is none.
     """
     arrays = graph.arrays
-    kinds = np.array([asset.kind for asset in graph.assets.values()], object)
     # An asset in the street at the end of a chain that is no signal is taken for a sensor: lamps count as such too.
     ends = np.diff(arrays.used_start)[: arrays.n] <= 1  # used by nothing but its own "is heard"
     ends &= np.diff(arrays.used_start)[arrays.n :] == 0
-    signal = kinds == "signal"
+    signal = graph.signal_heads
     sensor = ends & ~signal
     # Two counts in one pass: there are fewer than 2**26 assets.
-    lost, unheard, worth = arrays.falls(signal * float(1 << 26) + sensor)
+    lost, unheard, worth = arrays.falls(np.asarray(signal * float(1 << 26) + sensor, np.float64))
     signals, sensors = np.divmod(worth.astype(np.int64), 1 << 26)
     some = np.flatnonzero(lost + unheard)
     order = some[np.lexsort((some, -(lost + unheard)[some], -sensors[some], -signals[some]))]
-    names = tuple(graph.assets)
-    return [
-        WeakPoint(names[i], str(kinds[i]), int(lost[i]), int(unheard[i]), int(signals[i]), int(sensors[i]))
-        for i in order.tolist()
-    ]
+    names = graph.names
+    columns = (column[order].tolist() for column in (lost, unheard, signals, sensors))
+    return [WeakPoint(names[i], graph.kinds[i], *counts) for i, *counts in zip(order.tolist(), *columns, strict=True)]

@@ -72,7 +72,7 @@ def router(app: App) -> APIRouter:
             if asset_id is not None and not is_dark:  # why those are dark is known
                 (silent if is_silent else heard).add(asset_id)
         found = graph.common_cause(silent - heard, working=heard)
-        return {"silent": sorted(silent - heard), "causes": [{n: getattr(c, n) for n in c.__slots__} for c in found]}
+        return {"silent": sorted(silent - heard), "causes": [cause.to_json() for cause in found]}
 
     @routes.post("/assets/{asset_id}/fail")
     def fail(asset_id: str, said: Annotated[FailureDeclaration, Body(default_factory=FailureDeclaration)]) -> Any:

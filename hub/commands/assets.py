@@ -201,7 +201,7 @@ def _cause(args: argparse.Namespace) -> int:
     graph = _read(args, *args.assets, *args.working).assets
     causes = graph.common_cause(args.assets, working=args.working)
     if args.json:
-        return _print_json([{name: getattr(cause, name) for name in cause.__slots__} for cause in causes])
+        return _print_json([cause.to_json() for cause in causes])
     for cause in causes:
         if not cause.asset_id:
             print(f"{cause.likelihood:6.1%}  each of them failed by itself")
