@@ -116,7 +116,8 @@ class AssetArrays:
         columns = self._columns()
         found: list[Int] = []
         for asset in assets.tolist():
-            fallen: int = fall(asset, *work, at_once, *columns)
+            words: tuple[Any, ...] = (asset, *work, at_once, *columns)
+            fallen: int = fall(*words)
             found.append(work[0][:fallen].astype(np.int64))
         return found
 

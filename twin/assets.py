@@ -312,6 +312,17 @@ class AssetGraph:
         links = dict.fromkeys(asset.link_id for asset in chain if asset.link_id)
         return tuple(nodes), tuple(links)
 
+    def feeds_from_outside(self, asset_id: str) -> bool:
+        """Return whether the circle that an asset is in could have started from what feeds it from outside.
+
+        Raises
+        ------
+        KeyError
+            When no asset has the id.
+        """
+        at, arrays = self.position[asset_id], self.arrays
+        return any(bool(arrays.founded[arrays.part[state]]) for state in (at, at + arrays.n))
+
     def cycles(self) -> list[tuple[str, ...]]:
         """Return the sets of assets that need each other in a circle, each in the order of ``asset.csv``."""
         order = self.position
