@@ -14,6 +14,7 @@ from hub import frames
 from hub.board import Board
 from hub.demo import Demo
 from hub.desk import Desk
+from hub.equipment import Equipment
 from hub.feed import CommittedFeed, PolledFeed, instants
 from hub.intake import Intake
 from hub.live import Fan
@@ -78,6 +79,7 @@ class App:
         self.runs = runs
         self.intake = intake
         self.demo = demo
+        self.equipment = Equipment(network, store.database, now=clock.now)
         self.board = Board()
         self.fan = Fan()
         self.truth = Truth()
@@ -104,6 +106,7 @@ class App:
     def start(self) -> None:
         """Take up what earlier runs left, and begin to live."""
         self.desk.restore()
+        self.equipment.take_up()
         self.desk.on_event = self.notifier.push
         self.notifier.start(self.desk.recorded(since=time.time() - 3600.0))
         self._thread.start()
@@ -186,9 +189,10 @@ class App:
         }
 
     def ask(self, question: dict[str, Any], *, name: str, horizon_s: float, seed: int) -> Run:
-        """Start a what-if run of the typical day, from the time of day that it is in the city."""
+        """Start a what-if run of the typical day, from the time of day that it is in the city; failures hold."""
         start_s = self._second_of_day(self.clock.now())
-        return self.runs.start(question, name=name, start_s=start_s, horizon_s=horizon_s, seed=seed)
+        standing = {"asset_failure": [{"asset": failure.asset_id} for failure in self.equipment.failures]}
+        return self.runs.start(question, name=name, start_s=start_s, horizon_s=horizon_s, seed=seed, standing=standing)
 
     def health(self) -> dict[str, dict[str, Any]]:
         """Return each part with whether it works."""
@@ -262,7 +266,7 @@ class App:
             self._judging = awake
             self._twin = Twin(self.network, started_at=now)
             self._twin.assimilate(self._before(now), now=now)
-        snapshot = self._twin.assimilate(batch, now=now)
+        snapshot = self._twin.assimilate(batch, now=now, outage=self.equipment.outage)
         self.board.publish(snapshot)
         if awake:
             for event in self.desk.update(evaluate(self.rules, snapshot, self.compiled), now=now):

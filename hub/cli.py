@@ -15,6 +15,7 @@ COMMANDS = {
     "fleet": "virtual sensors that publish to the broker",
     "replay": "recorded readings to the broker or the database",
     "network": "import, generate, validate and describe networks",
+    "assets": "what fails with what, why, and what to repair first",
     "simulate": "one run of the traffic engine, offline",
     "compare": "two scenarios on the same day, with the difference",
     "rules": "validate a rules file",

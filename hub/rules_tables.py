@@ -1,7 +1,7 @@
 """The columns that rules see: links, sensors and the network as a whole, in SI units unless the name says otherwise.
 
-Speed, flow and density of a link are unknown while they are only guessed, and a sensor's values while it is silent: a
-rule never fires on the prior, nor on an old value. What a twin that has just started cannot know yet is unknown too, so
+Speed, flow and density of a link are unknown while only guessed, a sensor's values while it is silent or dark: a rule
+never fires on the prior, nor on an old value. What a twin that has just started cannot know yet is unknown too, so
 that a restart resolves no alert: the age of a sensor that may still report, and whether its value goes on repeating.
 """
 
@@ -34,7 +34,7 @@ _LINK_FIXED = {
 }
 _LINK_SOURCES = ("source", "speed_source", "flow_source")
 _SENSOR_NUMBERS = ("age_s", "interval_s", "unchanged_s", "repeats", "sensors_silent", "silent_share")
-_SENSOR_TRUTHS = ("silent", "stuck", "registered")
+_SENSOR_TRUTHS = ("silent", "stuck", "dark", "registered")
 _NETWORK_NUMBERS = ("sensors_total", "sensors_silent", "silent_share", "measured_share", "speed_ratio")
 
 
@@ -142,7 +142,7 @@ class SensorTable:
         return result
 
     def column(self, name: str) -> Any:
-        """Return a column; the values of a silent sensor are NaN."""
+        """Return a column; the values of a silent or dark sensor are NaN."""
         sensors = self._sensors
         if name == "sensor_id":
             return np.array(self.subjects, object)
@@ -153,8 +153,9 @@ class SensorTable:
             stuck = self._reduce(np.logical_or, sensors.stuck, False)
             return Truth(stuck, ~stuck & ~self._reduce(np.logical_or, self._may_repeat(), False))
         if name in _SENSOR_TRUTHS:
-            operation = np.logical_and if name == "silent" else np.logical_or
-            flag = self._reduce(operation, getattr(sensors, name), name == "silent")
+            every = name in ("silent", "dark")
+            operation = np.logical_and if every else np.logical_or
+            flag = self._reduce(operation, getattr(sensors, name), every)
             return Truth(flag, ~flag)
         if name == "age_s":
             heard = self._reduce(np.fmax, np.fmax(sensors.time, sensors.expected_since), -np.inf)
@@ -168,7 +169,7 @@ class SensorTable:
             return self._reduce(np.maximum, sensors.repeats.astype(np.float64), 0.0)
         if name in ("sensors_silent", "silent_share"):
             return np.full(len(self.subjects), silence(self)[name])
-        return self._spread(name, np.where(sensors.silent, np.nan, sensors.value))
+        return self._spread(name, np.where(sensors.silent | sensors.dark, np.nan, sensors.value))
 
     def _may_repeat(self) -> npt.NDArray[np.bool_]:
         """Return (n_series,) whether the value is still the first one that the twin was given.

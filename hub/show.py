@@ -1,7 +1,7 @@
 """How the hub shows what it knows: times, numbers, links and sensors as JSON, in field units."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,8 +76,14 @@ def link_attributes(network: Network, link: int) -> dict[str, Any]:
     }
 
 
-def sensor_rows(network: Network, snapshot: Snapshot, *, link_id: str | None = None) -> list[dict[str, Any]]:
-    """Return each sensor with its last values, or those of one link, in the order of the twin's memory."""
+def sensor_rows(
+    network: Network, snapshot: Snapshot, *, link_id: str | None = None, dark: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """Return each sensor with its last values, or those of one link, in the order of the twin's memory.
+
+    ``dark`` says of sensors why they are dark.
+    """
+    dark = dark or {}
     kinds = {sensor.sensor_id: sensor for sensor in network.sensors}
     state = snapshot.sensors
     rows: dict[str, dict[str, Any]] = {}
@@ -98,6 +104,8 @@ def sensor_rows(network: Network, snapshot: Snapshot, *, link_id: str | None = N
                 "last_time": None,
                 "silent": True,
                 "stuck": False,
+                "dark": False,
+                "because": dark.get(sensor_id, ""),
                 "registered": bool(state.registered[series]),
             },
         )
@@ -108,6 +116,7 @@ def sensor_rows(network: Network, snapshot: Snapshot, *, link_id: str | None = N
             row["last_time"] = max(row["last_time"] or time, time)
         row["silent"] = row["silent"] and bool(state.silent[series])
         row["stuck"] = row["stuck"] or bool(state.stuck[series])
+        row["dark"] = row["dark"] or bool(state.dark[series])
     for row in rows.values():
         row["last_time"] = stamp(row["last_time"])
     return list(rows.values())
@@ -119,7 +128,7 @@ def sensor_counts(snapshot: Snapshot) -> tuple[int, int]:
     Nobody waits for a sensor that is not registered: it counts as long as it reports, a bus until it is in its depot.
     """
     state = snapshot.sensors
-    rows = zip(state.sensor_ids, state.silent, np.isfinite(state.time), state.registered, strict=True)
+    rows = zip(state.sensor_ids, state.silent | state.dark, np.isfinite(state.time), state.registered, strict=True)
     reporting, wanted = set[str](), set[str]()
     for sensor_id, silent, heard, registered in rows:
         if heard and not silent:

@@ -13,12 +13,12 @@ import hub.street  # noqa: F401
 from sensors import Batch
 from simulation import compile_kernels
 from simulation.warm_up import compile_moves
-from twin import Network
+from twin import Asset, AssetGraph, Dependency, Network
 from twin.twin import Twin
 
 
 def compile_estimator() -> None:
-    """Estimate the state of a street of two links."""
+    """Estimate the state of a street of two links, and ask about two pieces of equipment."""
     network = Network.from_tables(
         {
             "node": [{"node_id": name, "x_coord": 120.0 + k / 100, "y_coord": 30.0} for k, name in enumerate("ABC")],
@@ -29,6 +29,9 @@ def compile_estimator() -> None:
         }
     )
     Twin(network, started_at=0.0).assimilate(Batch(), now=1.0)
+    equipment = AssetGraph({name: Asset(name, "cabinet") for name in "FK"}, (Dependency("K", "F"),))
+    equipment.common_cause(["K"])
+    equipment.single_points_of_failure()
 
 
 def main() -> None:

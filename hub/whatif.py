@@ -41,11 +41,13 @@ class Run:
         return {**head, "question": self.question, **({"error": self.error} if self.error else {}), **self.result}
 
 
-def _answer(folder: str, question: Mapping[str, Any], start_s: float, horizon_s: float, seed: int) -> dict[str, Any]:
+def _answer(
+    folder: str, question: Mapping[str, Any], start_s: float, horizon_s: float, seed: int, standing: Mapping[str, Any]
+) -> dict[str, Any]:
     """Run the day without and with the scenario and return both with the difference; lives in the worker process."""
     from simulation.whatif import difference  # the engine's kernels are loaded in this process only
 
-    return difference(Path(folder), question, start_s=start_s, horizon_s=horizon_s, seed=seed)
+    return difference(Path(folder), question, start_s=start_s, horizon_s=horizon_s, seed=seed, standing=standing)
 
 
 class Runs:
@@ -68,8 +70,17 @@ class Runs:
         self._pool: ProcessPoolExecutor | None = None
         self._closed = False
 
-    def start(self, question: Mapping[str, Any], *, name: str, start_s: float, horizon_s: float, seed: int = 1) -> Run:
-        """Start a run and return it at once.
+    def start(
+        self,
+        question: Mapping[str, Any],
+        *,
+        name: str,
+        start_s: float,
+        horizon_s: float,
+        seed: int = 1,
+        standing: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Start a run and return it at once; ``standing`` is a scenario that holds with and without the question.
 
         Raises
         ------
@@ -83,7 +94,7 @@ class Runs:
             if sum(kept.state == "running" for kept in self._runs.values()) >= self._most_at_once:
                 raise InputError(f"{self._most_at_once} runs are under way, wait until one of them is done")
             # Submitted first: what could not be started is no run that is under way for ever.
-            future = self._submit(question, start_s, horizon_s, seed)
+            future = self._submit(question, start_s, horizon_s, seed, standing or {})
             self._runs[run.run_id] = run
             while len(self._runs) > self._keep:
                 self._runs.popitem(last=False)
@@ -110,7 +121,12 @@ class Runs:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _submit(
-        self, question: Mapping[str, Any], start_s: float, horizon_s: float, seed: int
+        self,
+        question: Mapping[str, Any],
+        start_s: float,
+        horizon_s: float,
+        seed: int,
+        standing: Mapping[str, Any],
     ) -> "Future[dict[str, Any]]":
         if self._closed:
             raise InputError("the hub stops, ask again when it runs")
@@ -119,7 +135,7 @@ class Runs:
                 # A fresh interpreter: a fork of a process with threads may hold their locks for ever.
                 self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_be_polite)
             try:
-                return self._pool.submit(_answer, str(self._folder), question, start_s, horizon_s, seed)
+                return self._pool.submit(_answer, str(self._folder), question, start_s, horizon_s, seed, standing)
             except BrokenProcessPool:  # the worker was killed: the next one is a new one
                 self._pool = None
         raise InputError("the worker of what-if runs does not start, see the log")

@@ -14,7 +14,7 @@ READER, WRITER, OWNER = "citytwin_reader", "citytwin_writer", "citytwin_owner"
 ROLES = (READER, WRITER, OWNER)
 # What an ingest worker and a hub write, table by table. Readings and corrections are never changed.
 _WRITES = {
-    "INSERT": ("reading_raw", "correction", "alert_event", "street_truth", "street_event"),
+    "INSERT": ("reading_raw", "correction", "alert_event", "asset_event", "street_truth", "street_event"),
     "INSERT, UPDATE": ("sensor", "series", "latest", "rejected", "writer", "run"),
     "INSERT, UPDATE, DELETE": ("backfill",),
 }
@@ -30,9 +30,9 @@ _CALLS = (
 )
 # Everything that the schema makes, by name: other programs may have tables of their own beside them.
 TABLES = (
-    "sensor", "series", "reading_raw", "reading", "latest", "rejected", "correction", "alert_event", "run", "writer",
-    "street_truth", "street_event", "rollup", "rollup_network", "rollup_zone", "rollup_due", "schema_version",
-    "backfill",
+    "sensor", "series", "reading_raw", "reading", "latest", "rejected", "correction", "alert_event", "asset_event",
+    "run", "writer", "street_truth", "street_event", "rollup", "rollup_network", "rollup_zone", "rollup_due",
+    "schema_version", "backfill",
 )  # fmt: skip
 FUNCTIONS = (
     "drop_readings_before", "drop_weeks_before", "ensure_reading_partition", "ensure_week", "forget_before",

@@ -16,7 +16,7 @@ from simulation.demand import Demand
 from simulation.departures import Trips
 from simulation.emergency import Priority
 from simulation.emergency import faults_of as emergency_faults
-from simulation.failures import failed_signals
+from simulation.failures import failed_signals, shut_links
 from simulation.fixed_routes import FORBIDDEN
 from simulation.scenario import Scenario
 from simulation.signals import faults_of as signal_faults
@@ -205,6 +205,9 @@ def tasks(simulation: "Simulation") -> list[Task]:
         for node_id, mode, from_s, until_s in failed_signals(simulation.network, failure, signalised):
             node = lights.node(node_id)
             lasting(from_s, until_s, partial(lights.fail, node, mode), partial(lights.mend, node, mode))
+        for link_id, from_s, until_s in shut_links(simulation.network, failure):
+            links = [position[link_id]]
+            lasting(from_s, until_s, partial(close, simulation, links, True), partial(reopen, simulation, links))
     return todo
 
 

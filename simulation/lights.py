@@ -16,16 +16,11 @@ from simulation.engine_kernel import wake
 from simulation.priority import opposite
 from simulation.signals import NEVER, GreenTable, Window, clear_time, plan_windows, windows_of
 from simulation.street import Roads, Traffic
+from twin.outage import DARK
 from twin.signal import SignalPlan, Stage
+from twin.stop_control import ALL_WAY_STOP_CROSSING_S, ALL_WAY_STOP_S
 
 LASTING_S = 1e9  # a cycle that no run outlives: what is shown stays until it is changed
-
-# Seconds per vehicle and lane of a saturated all-way stop by the number of approaches, of which two face each other or
-# (first value) do not: base saturation headways of degree of conflict cases 1 to 5. Source: Highway Capacity Manual
-# 2000, chapter 17, after Kyte et al. (1996), NCHRP 3-46.
-ALL_WAY_STOP_S = (3.9, 4.7, 7.0, 9.6)
-ALL_WAY_STOP_CROSSING_S = 5.8
-DARK, FLASHING = "dark", "flashing"
 
 
 @dataclass(frozen=True, slots=True)

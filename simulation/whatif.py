@@ -32,7 +32,13 @@ class _Outcome:
 
 
 def difference(
-    folder: Path | str, question: Mapping[str, Any], *, start_s: float, horizon_s: float, seed: int
+    folder: Path | str,
+    question: Mapping[str, Any],
+    *,
+    start_s: float,
+    horizon_s: float,
+    seed: int,
+    standing: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return a baseline and a scenario on the same typical day, and what the scenario changes.
 
@@ -48,6 +54,8 @@ def difference(
         How long they are compared, s.
     seed
         Of both.
+    standing
+        Tables of a scenario that holds in both runs, from the start of the hour before: what is failed anyway.
 
     Returns
     -------
@@ -63,8 +71,9 @@ def difference(
     network = Network.read(folder)
     demand = Demand.read(network).over_a_day()
     asked = _shifted(Scenario.of(question), start_s, start_s + horizon_s)
-    baseline, notes = _run(network, demand, Scenario(), start_s=start_s, horizon_s=horizon_s, seed=seed)
-    scenario, _ = _run(network, demand, asked, start_s=start_s, horizon_s=horizon_s, seed=seed)
+    anyway = Scenario.of(standing or {})
+    baseline, notes = _run(network, demand, anyway, start_s=start_s, horizon_s=horizon_s, seed=seed)
+    scenario, _ = _run(network, demand, anyway + asked, start_s=start_s, horizon_s=horizon_s, seed=seed)
     change = (scenario.delay - baseline.delay) / 3600.0
     keys = ("total_time_spent_veh_h", "total_delay_veh_h", "arrived")
     return {

@@ -228,11 +228,17 @@ class Memory:
         newest = np.nan_to_num(self.column("valid_time") * 1000.0, nan=-2.0).round().astype(np.int64)
         return np.asarray((newest == empty) & self.column("needs_vehicles"), np.bool_)
 
-    def state(self, *, now: float, silent_intervals: float, silent_s: float) -> SensorState:
+    def expect(self, series: Bool, *, now: float) -> None:
+        """Expect sensors that were dark to report from now on; until then they are not silent."""
+        self.column("expected_since")[series] = now
+
+    def state(self, *, now: float, silent_intervals: float, silent_s: float, dark: Bool | None = None) -> SensorState:
         """Return what is known of every series at city time ``now``.
 
-        A sensor is silent when none of its series has reported for ``silent_intervals`` and for ``silent_s``.
+        A sensor is silent when none of its series has reported for ``silent_intervals`` and for ``silent_s``, and it is
+        not ``dark`` (n_series,).
         """
+        dark = np.zeros(len(self), np.bool_) if dark is None else dark
         sensor = self.column("sensor")
         newest = np.full(len(self._sensors), -np.inf)
         heard = np.fmax(self.column("time"), self.column("expected_since"))
@@ -248,7 +254,8 @@ class Memory:
             unchanged_since=self.column("unchanged_since").copy(),
             expected_since=self.column("expected_since").copy(),
             repeats=self.column("repeats").copy(),
-            silent=np.asarray(now - newest[sensor] > limit, np.bool_),
+            silent=np.asarray((now - newest[sensor] > limit) & ~dark, np.bool_),
+            dark=dark.copy(),
             stuck=self._stuck(slice(None)),
             registered=self.column("registered").copy(),
             reported=np.asarray(self.column("time") > self._started_at, np.bool_),

@@ -43,6 +43,9 @@ class SensorState:
         The network's table of sensors has this sensor; others are admitted as unverified.
     reported : (n_series,)
         A reading is newer than the start of the twin; what is known of others was stored by an earlier run.
+    dark : (n_series,)
+        The sensor is part of equipment that does not work, or that nobody hears, since an asset failed: it is not
+        expected to report, hence not silent, and not used as a measurement if it does.
     first_time : (n_series,) s since 1970 UTC
         Of the first reading that this twin was given, NaN before it: what repeats since then may repeat for longer.
     """
@@ -61,10 +64,11 @@ class SensorState:
     registered: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
     reported: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
     first_time: Float = field(default_factory=lambda: np.zeros(0))
+    dark: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
 
     def __post_init__(self) -> None:
         n = len(self.sensor_ids)
-        defaults = {"repeats": 0, "silent": False, "stuck": False, "registered": True, "reported": True}
+        defaults = {"repeats": 0, "silent": False, "stuck": False, "registered": True, "reported": True, "dark": False}
         for name, value in {**defaults, "first_time": np.nan}.items():
             given = getattr(self, name)
             if len(given) != n:  # left out

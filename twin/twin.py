@@ -5,15 +5,18 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from sensors import Batch, Sensor
 from twin.compiled import CompiledNetwork
 from twin.estimate import Estimator
 from twin.measure import LinkSensors
 from twin.memory import Memory
+from twin.outage import Outage
 from twin.prior import Prior, free_flow_prior
 from twin.signal import SignalPlan
 from twin.state import Snapshot
+from twin.stop_control import degraded_prior
 
 # A value serves as a measurement for this many of its intervals and at least so long; then the sensor is silent.
 MAXIMUM_AGE_INTERVALS, MAXIMUM_AGE_S = 3.0, 60.0
@@ -73,6 +76,11 @@ class Twin:
         self.compiled = network.compile()
         self.estimator = estimator or Estimator(self.compiled, prior=free_flow_prior(self.compiled, network.signals))
         self._sha256 = network.sha256
+        self._sensors, self._signals = network.sensors, network.signals
+        self._outage: Outage | None = None
+        self._dark_at: dict[str, float] = {}
+        self._was_dark = np.zeros(0, np.bool_)
+        self._degraded: tuple[object, Prior] | None = None
         self._memory = Memory(network.sensors, started_at=started_at)
         self._links = LinkSensors(self.compiled, network.sensors)
         self._maximum_age_intervals = maximum_age_intervals
@@ -83,19 +91,34 @@ class Twin:
         """How many readings came too late to change the snapshot."""
         return self._memory.late
 
-    def assimilate(self, batch: Batch, *, now: float, prior: Prior | None = None) -> Snapshot:
+    def assimilate(
+        self, batch: Batch, *, now: float, prior: Prior | None = None, outage: Outage | None = None
+    ) -> Snapshot:
         """Take a batch, which may be empty, and return the state of the city at city time ``now``.
 
         A reading that is not newer than the last one of its series changes nothing. A speed without vehicles, a flagged
         value, and the values of stuck or silent sensors are not measurements; their links fall back to what the
         neighbours say.
+
+        Parameters
+        ----------
+        batch, now
+            What is new, and the city time.
+        prior
+            Replaces the estimator's own, for example the profile of this time of the week.
+        outage
+            What is failed, with times in city time: its sensors are dark and no measurements, whatever they send; its
+            signals are all-way stops or priority roads, its bridges shut. Without it everything works again.
         """
         memory = self._memory
         memory.learn(batch, now=now)
-        sensors = memory.state(now=now, silent_intervals=self._maximum_age_intervals, silent_s=MAXIMUM_AGE_S)
+        dark = self._dark(outage, now)
+        sensors = memory.state(now=now, silent_intervals=self._maximum_age_intervals, silent_s=MAXIMUM_AGE_S, dark=dark)
         limit = np.maximum(self._maximum_age_intervals * sensors.interval_s, MAXIMUM_AGE_S)
         fresh = now - memory.column("valid_time") <= limit  # false before the first valid value
-        measurements, measured_at = self._links.measure(memory, fresh & ~sensors.stuck & ~memory.contradicted())
+        measurements, measured_at = self._links.measure(memory, fresh & ~sensors.stuck & ~memory.contradicted() & ~dark)
+        if outage is not None:
+            prior = self._without(outage, now, prior or self.estimator.prior)
         estimate = self.estimator.estimate(measurements, prior=prior)
         density = estimate.flow / np.maximum(estimate.speed, SLOWEST_SPEED)
         return Snapshot(
@@ -113,3 +136,29 @@ class Twin:
             speed_source=estimate.speed_source,
             flow_source=estimate.flow_source,
         )
+
+    def _dark(self, outage: Outage | None, now: float) -> npt.NDArray[np.bool_]:
+        """Return which series are of dark sensors; those that come back are expected to report from now on."""
+        memory = self._memory
+        if outage is not self._outage:
+            self._outage, self._dark_at = outage, {} if outage is None else outage.sensors(self._sensors)
+        dark = np.zeros(len(memory), np.bool_)
+        if self._dark_at:
+            dark[:] = [self._dark_at.get(sensor_id, np.inf) <= now for sensor_id in memory.sensor_ids]
+        back = self._was_dark & ~dark[: len(self._was_dark)]
+        if back.any():
+            memory.expect(np.concatenate([back, np.zeros(len(dark) - len(back), np.bool_)]), now=now)
+        self._was_dark = dark
+        return dark
+
+    def _without(self, outage: Outage, now: float, prior: Prior) -> Prior:
+        """Return what is expected of the links without the signals and bridges that are lost by now."""
+        modes = {signal.node_id: signal.mode for signal in outage.signals() if signal.time <= now}
+        shut = tuple(link for link, time in outage.closed_links().items() if time <= now)
+        if not modes and not shut:
+            return prior
+        key = (id(prior), tuple(modes.items()), shut)
+        if self._degraded is None or self._degraded[0] != key:
+            signals = self._signals
+            self._degraded = (key, degraded_prior(self.compiled, prior, signals=signals, modes=modes, shut=shut))
+        return self._degraded[1]

@@ -358,7 +358,14 @@ def _zones(network: "Network") -> Iterator[Fault]:
 def _equipment(network: "Network", owners: Collection[str]) -> Iterator[Fault]:
     assets = network.assets
     for ring in assets.cycles():
-        text = f"assets {', '.join(ring)} need each other in a circle; which of them starts first?"
+        told = ", ".join(ring[:10]) + (f" and {len(ring) - 10} more" if len(ring) > 10 else "")
+        among = set(ring)
+        choices = [d.need == "any" for d in assets.dependencies if d.asset_id in among and d.depends_on in among]
+        if all(choices) and assets.feeds_from_outside(ring[0]):
+            text = f"assets {told} feed each other in a ring; they are dark once nobody outside feeds them"
+            yield Fault("note", "dependency.csv", ring[0], "ring", text)
+            continue
+        text = f"assets {told} need each other in a circle; which of them starts first?"
         yield Fault("warning", "dependency.csv", ring[0], "circle", text)
     powered = {d.asset_id for d in assets.dependencies if d.kind == "power"}
     for asset in assets.assets.values():
@@ -366,6 +373,14 @@ def _equipment(network: "Network", owners: Collection[str]) -> Iterator[Fault]:
         if asset.asset_id in powered and asset.autonomy_s == 0 and asset.kind in ("cabinet", "controller"):
             text = f"asset {asset.asset_id}: has no battery (autonomy_s), so it fails with its supply"
             yield Fault("note", "asset.csv", asset.asset_id, "battery", text)
+    kinds: dict[tuple[str, str], set[bool]] = {}
+    for d in assets.dependencies:
+        if d.need == "any":
+            kinds.setdefault((d.asset_id, d.group), set()).add(d.kind == "comms")
+    for (name, group), mixed in kinds.items():
+        if len(mixed) > 1:
+            text = f"asset {name}: group {group} holds lines and supplies; a line stands in for no supply"
+            yield Fault("warning", "dependency.csv", name, "group", text)
     alternatives = Counter((d.asset_id, d.group) for d in assets.dependencies if d.need == "any")
     for (name, group), count in alternatives.items():
         if count == 1:

@@ -1,11 +1,10 @@
 """The network as the cockpit draws it: names once, geometry once as binary, the background as GeoJSON."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, Response
 
 from hub import frames
 from hub.app import App
@@ -15,7 +14,7 @@ from twin.compiled import Float
 
 
 def router(app: App) -> APIRouter:
-    """Return the routes below ``/api/v1/network`` and ``/api/v1/assets``."""
+    """Return the routes below ``/api/v1/network``."""
     routes = APIRouter(tags=["network"])
     network, compiled = app.network, app.compiled
     names = [network.link_names(link) for link in range(compiled.n_links)]
@@ -71,26 +70,6 @@ def router(app: App) -> APIRouter:
                 }
                 for link, link_id in enumerate(compiled.link_ids)
             ],
-        }
-
-    @routes.get("/assets")
-    def assets() -> dict[str, Any]:
-        """Return the equipment and what depends on what."""
-        return {
-            "assets": [asdict(asset) for asset in network.assets.assets.values()],
-            "dependencies": [asdict(dependency) for dependency in network.assets.dependencies],
-        }
-
-    @routes.get("/assets/{asset_id}")
-    def asset(asset_id: str) -> dict[str, Any]:
-        """Return one asset with what fails with it and what it hangs on."""
-        found = network.assets.assets.get(asset_id)
-        if found is None:
-            raise HTTPException(404, f"asset {asset_id!r} is not in this network")
-        return {
-            **asdict(found),
-            "downstream": list(network.assets.downstream(asset_id)),
-            "upstream": list(network.assets.upstream(asset_id)),
         }
 
     return routes

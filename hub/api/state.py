@@ -63,7 +63,8 @@ def router(app: App) -> APIRouter:
                 "source": Source(snapshot.source[index]).name.lower(),
                 "measured_at": stamp(float(snapshot.measured_at[index])),
             },
-            "sensors": sensor_rows(app.network, snapshot, link_id=link_id),
+            "sensors": sensor_rows(app.network, snapshot, link_id=link_id, dark=app.equipment.dark_sensors()),
+            "equipment": app.equipment.of_link(link_id),
             "history": {
                 "time": [stamp(time) for time in history.time],
                 "speed_kmh": numbers(history.speed, KMH),
@@ -76,8 +77,8 @@ def router(app: App) -> APIRouter:
 
     @routes.get("/sensors")
     def sensors() -> dict[str, Any]:
-        """Return every sensor with its last values, and whether it is silent or stuck."""
-        return {"sensors": sensor_rows(app.network, _snapshot(app))}
+        """Return every sensor with its last values, and whether it is silent, stuck, or dark because of what."""
+        return {"sensors": sensor_rows(app.network, _snapshot(app), dark=app.equipment.dark_sensors())}
 
     @routes.get("/readings")
     def readings(

@@ -16,7 +16,7 @@ from twin.compiled import CompiledNetwork
 from twin.difference import Change, differences, to_geojson
 from twin.edit import apply_patches
 from twin.gmns import DEMAND_TABLES, Tables, read_folder, write_tables
-from twin.importers import FORMATS, import_tables, with_detectors
+from twin.importers import FORMATS, import_tables, with_detectors, with_equipment
 from twin.importers.tntp import TIME_S, TntpUnits
 from twin.links import CLASS_NAMES
 from twin.patch import Patch
@@ -51,6 +51,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     load.add_argument("--detectors", type=Path, action="append", default=[], metavar="FILE", help=places)
     columns = "TOML: columns of the tables of detectors"
     load.add_argument("--detector-map", dest="detector_map", type=Path, metavar="FILE", help=columns)
+    grid = "power grid (pandapower JSON) whose feeders carry the equipment near them; may be repeated"
+    load.add_argument("--power", type=Path, action="append", default=[], metavar="FILE", help=grid)
+    devices = "descriptions of devices (SensorThings Things, NGSI entities; JSON); may be repeated"
+    load.add_argument("--things", type=Path, action="append", default=[], metavar="FILE", help=devices)
     _add_output(load)
     load.set_defaults(work=_import)
 
@@ -150,7 +154,7 @@ def _tables(args: argparse.Namespace) -> Tables:
         raise InputError("--detector-map names the columns of --detectors FILE, which is not given")
     for path in args.detectors:
         tables = with_detectors(tables, path, detector_map=args.detector_map)
-    return tables
+    return with_equipment(tables, power_grid=args.power, things_of=args.things)
 
 
 def _tntp_units(args: argparse.Namespace) -> TntpUnits | None:

@@ -40,9 +40,10 @@ def test_a_comparison_prints_its_ratio(words: tuple[str, ...]) -> None:
         (("backfill", "--rows", "5000"), 1),
         (("queries", "--rows", "20000", "--series", "100", "--tries", "1"), 12),
         (("storage", "--rows", "4000", "--series", "10"), 2),
+        (("assets", "--assets", "600", "--asked", "5"), 6),
     ],
 )
-def test_a_benchmark_of_the_store_compares_the_same_answers(words: tuple[str, ...], lines: int) -> None:
+def test_a_benchmark_of_several_questions_compares_the_same_answers(words: tuple[str, ...], lines: int) -> None:
     done = run(*words)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) >= lines

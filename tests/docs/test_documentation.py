@@ -45,7 +45,7 @@ def test_every_citytwin_command_in_the_pages_exists_with_its_options() -> None:
             words = shlex.split(match.group(1), comments=True)
             if not words or words[0].startswith("-"):
                 continue
-            command = words[:2] if words[0] in ("network", "rules") else words[:1]
+            command = words[:2] if words[0] in ("network", "rules", "assets") else words[:1]
             if words[0] not in COMMANDS:
                 faults.append(f"{page.name}: {line}: no such command")
                 continue

@@ -62,6 +62,24 @@ def test_circles_are_found_and_do_not_stop_the_queries(powered: Tables) -> None:
     assert [fault.id for fault in network.validate() if fault.rule == "circle"] == ["F1", "F2"]
 
 
+def test_a_ring_of_feeders_is_a_note_and_lines_that_stand_in_for_supplies_a_warning(powered: Tables) -> None:
+    mains = {"kind": "power", "need": "any", "group": "mains"}
+    powered["asset"].append({"asset_id": "K2", "kind": "cabinet", "autonomy_s": 60})
+    powered["dependency"] += [
+        {"asset_id": "K2", "depends_on": "F2", **mains},
+        {"asset_id": "K2", "depends_on": "K1", **mains},
+        {"asset_id": "K1", "depends_on": "K2", **mains},
+        {"asset_id": "V1", "depends_on": "F1", "kind": "power", "need": "any", "group": "x"},
+        {"asset_id": "V1", "depends_on": "F2", "kind": "comms", "need": "any", "group": "x"},
+    ]
+    network = Network.from_tables(powered)
+    found = {(fault.rule, fault.severity): fault.text for fault in network.validate()}
+    assert "K1, K2 feed each other in a ring" in found["ring", "note"]
+    assert "asset V1: group x holds lines and supplies" in found["group", "warning"]
+    assert network.assets.outage({"F1"}).dark() == ("F1", "V1")
+    assert network.assets.outage({"F1", "F2"}).lost_at[network.assets.position["K2"]] == 60.0
+
+
 def test_dependencies_without_assets_are_a_fault(crossing: Tables) -> None:
     crossing["dependency"] = [{"asset_id": "A", "depends_on": "B"}]
     with pytest.raises(InputError, match=r"no asset\.csv"):

@@ -18,9 +18,11 @@ from twin.importers import (
     gmns,
     osm,
     osmnx_graph,
+    power,
     sumo,
     sumo_routes,
     table,
+    things,
     tntp,
     tntp_demand,
 )
@@ -205,3 +207,38 @@ def with_detectors(tables: Tables, source: Path, *, detector_map: Path | None = 
         raise InputError(faults)
     more = [{"kind": "note", "text": text} for text in notes]
     return {**tables, "sensor": [*before, *rows], "note": [*tables.get("note", ()), *more]}
+
+
+def with_equipment(tables: Tables, *, power_grid: Sequence[Path] = (), things_of: Sequence[Path] = ()) -> Tables:
+    """Return the tables of a network with what files say about its equipment: devices first, then who feeds them.
+
+    Parameters
+    ----------
+    power_grid
+        Grids of pandapower, see `twin.importers.power`.
+    things_of
+        Descriptions of devices (SensorThings, NGSI), see `twin.importers.things`.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read; the sentences say where and why.
+    """
+    for path in things_of:
+        assets, dependencies, sensors, notes = things.read(path, Network.from_tables(tables))
+        tables = _more(tables, notes, asset=assets, dependency=dependencies, sensor=sensors)
+    for path in power_grid:
+        network = Network.from_tables(tables)
+        assets, dependencies, notes = power.read(path, network)
+        faults = [f"{path.name}: the network has an asset {row['asset_id']!r} already" for row in assets
+                  if row["asset_id"] in network.assets.assets]  # fmt: skip
+        if faults:
+            raise InputError(faults[:5])
+        tables = _more(tables, notes, asset=assets, dependency=dependencies)
+    return tables
+
+
+def _more(tables: Tables, notes: Sequence[str], **rows: Sequence[Row]) -> Tables:
+    """Return the tables with more rows, and notes about them."""
+    more = {name: [*tables.get(name, ()), *of] for name, of in rows.items() if of}
+    return {**tables, **more, "note": [*tables.get("note", ()), *({"kind": "note", "text": text} for text in notes)]}

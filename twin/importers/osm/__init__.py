@@ -22,6 +22,7 @@ from twin.importers.osm.roads import Roads, link_up
 from twin.importers.osm.side import driving_side
 from twin.importers.osm.signals import Signals, snap
 from twin.importers.source import stem
+from twin.importers.supply import supplied_by_boxes
 
 Row = Mapping[str, object]
 Notes = list[tuple[str, str]]
@@ -84,6 +85,9 @@ def read(source: Path, *, service: bool = False, all_parts: bool = False, side: 
         notes.append(("note" if why else "placeholder", f"{how} (--driving-side says otherwise)"))
     notes += [("placeholder", text) for text in attributes.in_words(usual, extract.roads, said)]
     notes += _about_tags(extract, said) + _about_turns(known) + _about_signals(signals) + _about_rest(extract, mended)
+    equipment = furniture.assets(extract, roads, signals, names)
+    supplies, told = supplied_by_boxes(equipment)
+    notes += [("placeholder", text) for text in told]
     return {
         "config": [
             {
@@ -104,7 +108,8 @@ def read(source: Path, *, service: bool = False, all_parts: bool = False, side: 
             node_names=names,
         ),
         "movement": turns.rows(known, roads, names),
-        "asset": furniture.assets(extract, roads, signals, names),
+        "asset": equipment,
+        "dependency": supplies,
         "building": furniture.buildings(extract),
         "note": [{"kind": kind, "text": text} for kind, text in notes],
     }

@@ -1,0 +1,143 @@
+"""Equipment that fails in the living city: its sensors go dark, its signals become stops, and all of it comes back."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hub.equipment import Equipment
+from ingest.database import DatabaseAway
+from sensors import InputError, Reading
+from twin import Network, Source
+
+
+def feeder_of(town: Network) -> str:
+    """Return a feeder that darkens at once some sensor and some signal."""
+    for name, asset in town.assets.assets.items():
+        if asset.kind == "feeder":
+            outage = town.assets.outage({name: 0.0})
+            sensors = {s.sensor_id for s in town.sensors if s.link_id and outage.sensors([s]).get(s.sensor_id) == 0}
+            if sensors and any(signal.time == 0 for signal in outage.signals()):
+                return name
+    raise AssertionError("the town has no such feeder")
+
+
+def settled(hub: Any, until: Any) -> None:
+    """Wait for two snapshots more."""
+    sequence = hub.app.board.snapshot.sequence
+    until(lambda: hub.app.board.snapshot.sequence > sequence + 1, "two snapshots")
+
+
+def row_of(hub: Any, sensor_id: str) -> dict[str, Any]:
+    return next(row for row in hub.get("sensors")["sensors"] if row["sensor_id"] == sensor_id)
+
+
+def test_a_failed_feeder_darkens_sensors_and_signals_at_once_and_a_restored_one_gives_them_back(
+    hub: Any, town: Network, until: Any
+) -> None:
+    feeder = feeder_of(town)
+    outage = town.assets.outage({feeder: 0.0})
+    sensor = next(s for s in town.sensors if s.link_id and outage.sensors([s]).get(s.sensor_id) == 0)
+    signal = next(s for s in outage.signals() if s.time == 0)
+    roads = town.compile()
+    link = roads.link_ids.index(sensor.link_id)
+    quantity = next(q for q in ("speed_kmh", "flow_veh_h", "count_veh") if q in sensor.quantities)
+
+    def say() -> None:
+        now_ms = int(hub.app.clock.now() * 1000)
+        hub.say(Reading(sensor.sensor_id, quantity, now_ms, 30.0 + np.random.default_rng(now_ms).random()))
+
+    say()
+    before = hub.app.board.snapshot
+    assert before.source[link] == Source.MEASURED
+    answer = hub.client.post(f"/api/v1/assets/{feeder}/fail", json={"author": "Li", "reason": "digger"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["state"] == "failed"
+    assert answer.json()["failure"]["reason"] == "digger"
+    say()  # what is declared dead may send what it likes
+    settled(hub, until)
+    after = hub.app.board.snapshot
+    assert after.source[link] != Source.MEASURED
+    row = row_of(hub, sensor.sensor_id)
+    assert (row["dark"], row["silent"]) == (True, False)
+    assert feeder in row["because"]
+    assert row["because"].endswith("failed")
+    assets = {asset["asset_id"]: asset for asset in hub.get("assets")["assets"]}
+    assert assets[sensor.asset_id]["state"] == "dark"
+    assert hub.get("assets")["failed"] == [feeder]
+    approach = next(
+        roads.link_ids[k]
+        for k in range(roads.n_links)
+        if roads.node_ids[roads.to_node[k]] == signal.node_id and after.source[k] == Source.GUESSED
+    )
+    told = hub.get(f"links/{approach}")["equipment"]
+    assert len(told) == 1
+    assert "all-way stop" in told[0]
+    k = roads.link_ids.index(approach)
+    assert after.speed[k] != pytest.approx(before.speed[k]), "its road is another one"
+
+    assert hub.client.post(f"/api/v1/assets/{feeder}/restore", json={"author": "Li"}).json()["state"] == "working"
+    settled(hub, until)
+    row = row_of(hub, sensor.sensor_id)
+    assert (row["dark"], row["silent"], row["because"]) == (False, False, "")
+    say()
+    assert hub.app.board.snapshot.source[link] == Source.MEASURED
+    assert hub.app.board.snapshot.speed[k] == pytest.approx(before.speed[k], rel=0.05)
+    history = hub.get(f"assets/{feeder}")["history"]
+    assert [(event["event"], event["author"]) for event in history] == [("restored", "Li"), ("failed", "Li")]
+
+
+def test_failures_are_kept_over_a_restart_and_only_the_last_word_counts(hub: Any, town: Network) -> None:
+    one, two = [name for name, asset in town.assets.assets.items() if asset.kind == "cabinet"][:2]
+    database, now = hub.app.store.database, hub.app.clock.now
+    equipment = Equipment(town, database, now=now)
+    assert equipment.fail(one, author="Li", reason="water", since=now() - 600)
+    assert not equipment.fail(one, author="Wang"), "saying it twice changes nothing"
+    equipment.fail(two, author="Li")
+    equipment.restore(two, author="Li")
+    assert not equipment.restore(two, author="Li")
+    again = Equipment(town, database, now=now)
+    again.take_up()
+    assert again.failures == equipment.failures
+    assert [(f.asset_id, f.author, f.reason) for f in again.failures] == [(one, "Li", "water")]
+    assert again.outage is not None
+    assert again.outage.failed == {one: pytest.approx(now() - 600, abs=30)}
+    again.restore(one, author="Li")
+
+
+def test_a_battery_is_told_while_it_lasts(hub: Any, town: Network) -> None:
+    graph = town.assets
+    name = next(d.asset_id for d in graph.dependencies if d.autonomy_s > 0 and d.kind == "power" and d.need == "all")
+    supply = next(d.depends_on for d in graph.dependencies if d.asset_id == name and d.kind == "power")
+    times = [1_000_000.0]
+    equipment = Equipment(town, hub.app.store.database, now=lambda: times[0])
+    equipment.fail(supply, author="Li")
+    state = equipment.state(name)
+    assert state["state"] == "on_battery"
+    assert state["dark_at"] > "1970-01-12"
+    times[0] += 1e6
+    assert equipment.state(name)["state"] == "dark"
+    equipment.restore(supply, author="Li")
+    assert equipment.state(name)["state"] == "working"
+
+
+def test_bad_declarations_change_nothing_and_say_why(hub: Any, town: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = next(iter(town.assets.assets))
+    assert hub.client.post("/api/v1/assets/nobody/fail").status_code == 404
+    later = hub.client.post(f"/api/v1/assets/{name}/fail", json={"since": "2100-01-01T00:00:00Z"})
+    assert later.status_code in (400, 422)
+    assert "must not be after" in later.text
+    assert hub.client.post(f"/api/v1/assets/{name}/fail", json={"sinse": "x"}).status_code == 422
+    assert hub.client.post(f"/api/v1/assets/{name}/fail", json={"since": "yesterday"}).status_code in (400, 422)
+    equipment = hub.app.equipment
+
+    def away(*_: object) -> None:
+        raise DatabaseAway("the database is away")
+
+    monkeypatch.setattr(equipment, "_write", away)
+    with pytest.raises(DatabaseAway):
+        equipment.fail(name, author="Li")
+    assert equipment.outage is None
+    assert equipment.failures == ()
+    with pytest.raises(InputError, match="'nobody' is not in this network"):
+        equipment.fail("nobody", author="Li")

@@ -1,0 +1,293 @@
+"""Passes over the dependency graph that are compiled by numba; `twin.asset_arrays` says what the arrays hold."""
+
+import numba
+import numpy as np
+
+from twin.asset_arrays import Bool, Float, Int
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def parts_of(start: Int, member: Int) -> tuple[Int, Int, Int]:
+    """Return the states so that what one needs comes before it, the parts of that order, and the part of each.
+
+    Source: Tarjan (1972), Depth-first search and linear graph algorithms, doi:10.1137/0201010, without recursion.
+    """
+    n = len(start) - 1
+    order, part_start, part = np.empty(n, np.int64), np.empty(n + 1, np.int64), np.full(n, -1, np.int64)
+    seen, low, at = np.full(n, -1, np.int64), np.zeros(n, np.int64), start[:-1].copy()
+    path, waiting = np.empty(n, np.int64), np.empty(n, np.int64)
+    depth, height, number, placed, parts = 0, 0, 0, 0, 0
+    for root in range(n):
+        if seen[root] >= 0:
+            continue
+        path[0], depth = root, 1
+        while depth:
+            v = path[depth - 1]
+            if seen[v] < 0:
+                seen[v] = low[v] = number
+                number += 1
+                waiting[height] = v
+                height += 1
+            if at[v] < start[v + 1]:
+                w = member[at[v]]
+                at[v] += 1
+                if seen[w] < 0:
+                    path[depth] = w
+                    depth += 1
+                elif part[w] < 0:
+                    low[v] = min(low[v], seen[w])
+                continue
+            depth -= 1
+            if depth:
+                low[path[depth - 1]] = min(low[path[depth - 1]], low[v])
+            if low[v] == seen[v]:
+                part_start[parts] = placed
+                while True:
+                    height -= 1
+                    w = waiting[height]
+                    part[w] = parts
+                    order[placed] = w
+                    placed += 1
+                    if w == v:
+                        break
+                parts += 1
+    part_start[parts] = placed
+    return order, part_start[: parts + 1].copy(), part
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def founded_parts(group_of: Int, start: Int, member: Int, order: Int, part_start: Int, part: Int) -> Bool:
+    """Return the parts of several states that could have started from what they need from outside."""
+    n_parts = len(part_start) - 1
+    founded, alive = np.zeros(n_parts, np.bool_), np.zeros(len(order), np.bool_)
+    for k in range(n_parts):
+        first, end = part_start[k], part_start[k + 1]
+        if end - first > 1:
+            started, changed = 0, True
+            while changed:
+                changed = False
+                for v in order[first:end]:
+                    if not alive[v] and _supplied(v, group_of, start, member, part, alive):
+                        alive[v] = changed = True
+                        started += 1
+            founded[k] = started == end - first
+    return founded
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _supplied(v: int, group_of: Int, start: Int, member: Int, part: Int, alive: Bool) -> bool:
+    """Return whether each group of a state has a member outside of its part, or one inside that is alive."""
+    for g in range(group_of[v], group_of[v + 1]):
+        enough = False
+        for m in range(start[g], start[g + 1]):
+            if part[member[m]] != part[v] or alive[member[m]]:
+                enough = True
+                break
+        if not enough:
+            return False
+    return True
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _first_loss(
+    v: int, alone: Float, bridge: bool, time: Float, group_of: Int, start: Int, member: Int, autonomy: Float, part: Int
+) -> tuple[float, int]:
+    """Return when a state is lost as its members are, and by which; without ``bridge`` no battery counts."""
+    first, cause = alone[v], -1
+    for g in range(group_of[v], group_of[v + 1]):
+        last, by = -np.inf, -1
+        for m in range(start[g], start[g + 1]):
+            inside = part[member[m]] == part[v]
+            t = time[member[m]] + (autonomy[m] if bridge else 0.0)
+            if t > last or (t == last and not inside):  # of two at once the one that is not in the same circle
+                last, by = t, m
+        if last < first:
+            first, cause = last, by
+    return first, cause
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def times_lost(
+    alone: Float, group_of: Int, start: Int, member: Int, autonomy: Float, used_start: Int, used_owner: Int,
+    order: Int, part_start: Int, part: Int, founded: Bool,
+) -> tuple[Float, Int]:  # fmt: skip
+    """Return when each state is lost, and the member of a group that was lost last, -1 for none."""
+    time, cause = alone.copy(), np.full(len(alone), -1, np.int64)
+    # Only what needs something that failed, directly or not, can be lost.
+    stack, seen, height, done = np.empty(len(alone), np.int64), np.zeros(len(alone), np.bool_), 0, 0
+    for v in range(len(alone)):
+        if alone[v] < np.inf:
+            stack[height], seen[v] = v, True
+            height += 1
+    while done < height:
+        v = stack[done]
+        done += 1
+        for k in range(used_start[v], used_start[v + 1]):
+            of = used_owner[k]
+            if not seen[of]:
+                stack[height], seen[of] = of, True
+                height += 1
+    for k in np.unique(part[stack[:height]]):
+        first, end = part_start[k], part_start[k + 1]
+        if founded[k]:  # from below: nothing is alive by what it feeds itself
+            time[order[first:end]] = -np.inf
+        if end - first > 1:
+            changed = True
+            while changed:
+                changed = False
+                for v in order[first:end]:
+                    t, by = _first_loss(v, alone, not founded[k], time, group_of, start, member, autonomy, part)
+                    if t != time[v]:
+                        time[v], changed = t, True
+                    cause[v] = by
+        if founded[k]:  # the batteries, once
+            fed = time[order[first:end]].copy()
+            for i, v in enumerate(order[first:end]):
+                fed[i], cause[v] = _first_loss(v, alone, True, time, group_of, start, member, autonomy, part)
+            time[order[first:end]] = fed
+        elif end - first == 1:
+            v = order[first]
+            time[v], cause[v] = _first_loss(v, alone, True, time, group_of, start, member, autonomy, part)
+    return time, cause
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def scratch(n_states: int, n_groups: int) -> tuple[Int, Int, Int, Int, Int, Int]:
+    """Return what `fall` works on: stack, suspects, dead, hit, count and spot."""
+    return (
+        np.empty(n_states, np.int32), np.empty(n_states, np.int32), np.full(n_states, -1, np.int32),
+        np.full(n_groups, -1, np.int32), np.zeros(n_groups, np.int32), np.zeros(n_states, np.int32),
+    )  # fmt: skip
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def fall(
+    asset: int, stack: Int, suspect: Int, dead: Int, hit: Int, count: Int, spot: Int, at_once: bool, group_of: Int,
+    start: Int, member: Int, autonomy: Float, used_start: Int, used_owner: Int, used_group: Int, used_ring: Int,
+    used_autonomy: Float, order: Int, part_start: Int, part: Int,
+) -> int:  # fmt: skip
+    """Put the states that are lost with an asset onto the stack and return how many; ``dead`` marks them with it."""
+    stack[0], dead[asset], fallen, done, suspects = asset, asset, 1, 0, 0
+    while True:
+        while done < fallen:
+            v = stack[done]
+            done += 1
+            for k in range(used_start[v], used_start[v + 1]):
+                of = used_owner[k]
+                if dead[of] == asset:
+                    continue
+                ring = used_ring[k]
+                # A circle that has lost a supply, and may have been left to itself.
+                if ring >= 0 and suspects < len(suspect) and (suspects == 0 or suspect[suspects - 1] != ring):
+                    suspect[suspects] = ring
+                    suspects += 1
+                if at_once and used_autonomy[k] > 0:
+                    continue
+                g = used_group[k]
+                if g >= 0:
+                    if hit[g] != asset:
+                        hit[g], count[g] = asset, 0
+                    count[g] += 1
+                    if count[g] < start[g + 1] - start[g]:
+                        continue
+                dead[of] = asset
+                stack[fallen] = of
+                fallen += 1
+        if suspects == 0:
+            return fallen
+        suspects -= 1
+        fallen = _unfed(
+            suspect[suspects], asset, stack, dead, spot, fallen, at_once, group_of, start, member, autonomy, order,
+            part_start, part,
+        )  # fmt: skip
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _unfed(
+    ring: int, asset: int, stack: Int, dead: Int, spot: Int, fallen: int, at_once: bool, group_of: Int, start: Int,
+    member: Int, autonomy: Float, order: Int, part_start: Int, part: Int,
+) -> int:  # fmt: skip
+    """Put the states of a circle that nobody outside feeds any more onto the stack.
+
+    With ``at_once`` those stay that have a battery of their own; it feeds nobody else in the circle.
+    """
+    states = order[part_start[ring] : part_start[ring + 1]]
+    fed = np.zeros(len(states), np.bool_)
+    for i, v in enumerate(states):
+        spot[v] = i
+    changed = True
+    while changed:
+        changed = False
+        for i, v in enumerate(states):
+            if not fed[i] and dead[v] != asset:
+                fed[i] = not _cut(v, ring, asset, False, dead, fed, spot, group_of, start, member, autonomy, part)
+                changed = changed or fed[i]
+    for i, v in enumerate(states):
+        if fed[i] or dead[v] == asset:
+            continue
+        if _cut(v, ring, asset, at_once, dead, fed, spot, group_of, start, member, autonomy, part):
+            dead[v] = asset
+            stack[fallen] = v
+            fallen += 1
+    return fallen
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def _cut(
+    v: int, ring: int, asset: int, battery: bool, dead: Int, fed: Bool, spot: Int, group_of: Int, start: Int,
+    member: Int, autonomy: Float, part: Int,
+) -> bool:  # fmt: skip
+    """Return whether every member of one of a state's groups is lost, or within the circle is not fed."""
+    for g in range(group_of[v], group_of[v + 1]):
+        enough = False
+        for m in range(start[g], start[g + 1]):
+            w = member[m]
+            lives = dead[w] != asset and (part[w] != ring or fed[spot[w]])
+            if lives or (battery and autonomy[m] > 0):
+                enough = True
+                break
+        if not enough:
+            return True
+    return False
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def count_falls(
+    weight: Float, group_of: Int, start: Int, member: Int, autonomy: Float, used_start: Int, used_owner: Int,
+    used_group: Int, used_ring: Int, used_autonomy: Float, order: Int, part_start: Int, part: Int,
+) -> tuple[Int, Int, Float]:  # fmt: skip
+    """Return for each asset how many others it takes along, how many it silences, and the weight of both."""
+    n = len(weight)
+    lost, unheard, worth = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n)
+    stack, suspect, dead, hit, count, spot = scratch(2 * n, len(start) - 1)
+    for asset in range(n):
+        if used_start[asset + 1] - used_start[asset] == 1 and used_start[n + asset + 1] == used_start[n + asset]:
+            continue  # nobody needs it
+        fallen = fall(
+            asset, stack, suspect, dead, hit, count, spot, False, group_of, start, member, autonomy, used_start,
+            used_owner, used_group, used_ring, used_autonomy, order, part_start, part,
+        )  # fmt: skip
+        for v in stack[1:fallen]:
+            if v < n:
+                lost[asset] += 1
+            elif v != n + asset:
+                unheard[asset] += 1
+                worth[asset] += weight[v - n]
+    return lost, unheard - lost, worth
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def reached(i: int, start: Int, to: Int) -> Int:
+    """Return what is reached from a position over the rows of a sparse matrix, in no order, without itself."""
+    n = len(start) - 1
+    seen, stack, height, done = np.zeros(n, np.bool_), np.empty(n, np.int64), 1, 0
+    stack[0], seen[i] = i, True
+    while done < height:
+        v = stack[done]
+        done += 1
+        for k in range(start[v], start[v + 1]):
+            w = to[k]
+            if not seen[w]:
+                stack[height], seen[w] = w, True
+                height += 1
+    return stack[1:height].copy()
