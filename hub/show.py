@@ -9,6 +9,7 @@ import numpy as np
 
 from sensors import InputError
 from twin import Network, Snapshot
+from twin.suspect import Suspicion
 
 KMH = 3.6
 VEH_H = 3600.0
@@ -77,7 +78,11 @@ def link_attributes(network: Network, link: int) -> dict[str, Any]:
 
 
 def sensor_rows(network: Network, snapshot: Snapshot, *, link_id: str | None = None) -> list[dict[str, Any]]:
-    """Return each sensor with its last values, or those of one link, in the order of the twin's memory."""
+    """Return each sensor with its last values, or those of one link, in the order of the twin's memory.
+
+    ``suspected`` is why its neighbours and its own past contradict a sensor, None when they do not; ``reason`` says it
+    in words.
+    """
     kinds = {sensor.sensor_id: sensor for sensor in network.sensors}
     state = snapshot.sensors
     rows: dict[str, dict[str, Any]] = {}
@@ -98,6 +103,8 @@ def sensor_rows(network: Network, snapshot: Snapshot, *, link_id: str | None = N
                 "last_time": None,
                 "silent": True,
                 "stuck": False,
+                "suspected": None,
+                "reason": None,
                 "registered": bool(state.registered[series]),
             },
         )
@@ -108,6 +115,9 @@ def sensor_rows(network: Network, snapshot: Snapshot, *, link_id: str | None = N
             row["last_time"] = max(row["last_time"] or time, time)
         row["silent"] = row["silent"] and bool(state.silent[series])
         row["stuck"] = row["stuck"] or bool(state.stuck[series])
+        if state.suspicion[series] and row["suspected"] is None:
+            row["suspected"] = Suspicion(state.suspicion[series]).name.lower()
+            row["reason"] = f"{state.reason[series]} (since {stamp(float(state.suspected_since[series]))})"
     for row in rows.values():
         row["last_time"] = stamp(row["last_time"])
     return list(rows.values())

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from twin.memory import Memory
 from twin.prior import Prior, free_flow_prior
 from twin.signal import SignalPlan
 from twin.state import Snapshot
+from twin.suspect import Suspects, Suspicion
 
 # A value serves as a measurement for this many of its intervals and at least so long; then the sensor is silent.
 MAXIMUM_AGE_INTERVALS, MAXIMUM_AGE_S = 3.0, 60.0
@@ -74,6 +76,7 @@ class Twin:
         self.estimator = estimator or Estimator(self.compiled, prior=free_flow_prior(self.compiled, network.signals))
         self._sha256 = network.sha256
         self._memory = Memory(network.sensors, started_at=started_at)
+        self._suspects = Suspects(self.compiled, network.sensors)
         self._links = LinkSensors(self.compiled, network.sensors)
         self._maximum_age_intervals = maximum_age_intervals
         self._sequence = itertools.count(1)
@@ -87,15 +90,24 @@ class Twin:
         """Take a batch, which may be empty, and return the state of the city at city time ``now``.
 
         A reading that is not newer than the last one of its series changes nothing. A speed without vehicles, a flagged
-        value, and the values of stuck or silent sensors are not measurements; their links fall back to what the
-        neighbours say.
+        value, and the values of stuck, suspected or silent sensors are not measurements; their links fall back to what
+        the neighbours say.
         """
         memory = self._memory
         memory.learn(batch, now=now)
-        sensors = memory.state(now=now, silent_intervals=self._maximum_age_intervals, silent_s=MAXIMUM_AGE_S)
+        suspects = self._suspects
+        suspects.learn(memory, now=now)
+        sensors = replace(
+            memory.state(now=now, silent_intervals=self._maximum_age_intervals, silent_s=MAXIMUM_AGE_S),
+            suspicion=suspects.suspicion.copy(),
+            compared=suspects.compared.copy(),
+            suspected_since=suspects.since.copy(),
+            reason=suspects.reason,
+        )
         limit = np.maximum(self._maximum_age_intervals * sensors.interval_s, MAXIMUM_AGE_S)
         fresh = now - memory.column("valid_time") <= limit  # false before the first valid value
-        measurements, measured_at = self._links.measure(memory, fresh & ~sensors.stuck & ~memory.contradicted())
+        healthy = ~sensors.stuck & (sensors.suspicion == Suspicion.NONE) & ~memory.contradicted()
+        measurements, measured_at = self._links.measure(memory, fresh & healthy)
         estimate = self.estimator.estimate(measurements, prior=prior)
         density = estimate.flow / np.maximum(estimate.speed, SLOWEST_SPEED)
         return Snapshot(

@@ -76,7 +76,7 @@ def router(app: App) -> APIRouter:
 
     @routes.get("/sensors")
     def sensors() -> dict[str, Any]:
-        """Return every sensor with its last values, and whether it is silent or stuck."""
+        """Return every sensor with its last values, and whether it is silent, stuck or suspected, and why."""
         return {"sensors": sensor_rows(app.network, _snapshot(app))}
 
     @routes.get("/readings")
