@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hub.commands import sites
 from sensors import InputError
 from twin import Network
 from twin.difference import Change, differences, to_geojson
@@ -73,7 +74,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_output(edit)
     edit.set_defaults(work=_patch)
 
-    for sub in (load, make, check, show, other, edit):
+    where = sites.configure(actions)
+    for sub in (load, make, check, show, other, edit, where):
         sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 
 
