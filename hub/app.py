@@ -16,6 +16,7 @@ from hub.demo import Demo
 from hub.desk import Desk
 from hub.equipment import Equipment
 from hub.feed import CommittedFeed, PolledFeed, instants
+from hub.habit import Habit
 from hub.intake import Intake
 from hub.live import Fan
 from hub.notify import Notifier
@@ -85,6 +86,8 @@ class App:
         self.truth = Truth()
         self._retention = Retention(store, clock=clock, retention_s=settings.city.retention_s)
         self._rollups = Rollups(store.database)
+        holidays = frozenset(settings.city.holidays)
+        self._habit = Habit(store.database, network, clock=clock, time_zone=self.timezone, holidays=holidays)
         self._level = store.database.level().value
         self.on_serving: Callable[[], None] = lambda: None
         self._feed = feed
@@ -112,6 +115,7 @@ class App:
         self._thread.start()
         self._retention.start()
         self._rollups.start()
+        self._habit.start()
         if self.intake is not None:
             self.intake.on_failure = lambda: self.on_failure()
             self.intake.start()
@@ -120,6 +124,7 @@ class App:
         """Take in what has arrived, make the last snapshot and stop; the street must have stopped before."""
         self._retention.stop()
         self._rollups.stop()
+        self._habit.stop()
         if self.intake is not None:
             self.intake.stop()
         self._stop.set()
@@ -136,6 +141,7 @@ class App:
         self._stop.set()
         self._retention.stop()
         self._rollups.stop()
+        self._habit.stop()
         self._feed.close()
         if self.intake is not None:
             self.intake.stop()
@@ -266,7 +272,7 @@ class App:
             self._judging = awake
             self._twin = Twin(self.network, started_at=now)
             self._twin.assimilate(self._before(now), now=now)
-        snapshot = self._twin.assimilate(batch, now=now, outage=self.equipment.outage)
+        snapshot = self._twin.assimilate(batch, now=now, prior=self._habit.prior(now), outage=self.equipment.outage)
         self.board.publish(snapshot)
         if awake:
             for event in self.desk.update(evaluate(self.rules, snapshot, self.compiled), now=now):

@@ -34,7 +34,7 @@ _LINK_FIXED = {
 }
 _LINK_SOURCES = ("source", "speed_source", "flow_source")
 _SENSOR_NUMBERS = ("age_s", "interval_s", "unchanged_s", "repeats", "sensors_silent", "silent_share")
-_SENSOR_TRUTHS = ("silent", "stuck", "dark", "registered")
+_SENSOR_TRUTHS = ("silent", "stuck", "suspected", "dark", "registered")
 _NETWORK_NUMBERS = ("sensors_total", "sensors_silent", "silent_share", "measured_share", "speed_ratio")
 
 
@@ -69,7 +69,7 @@ TEMPLATE_NAMES: dict[str, tuple[str, ...]] = {
         "density_veh_km",
         "source",
     ),
-    "sensor": ("name", "sensor_id", "link_id", "age_min", "unchanged_min", "interval_s"),
+    "sensor": ("name", "sensor_id", "link_id", "age_min", "unchanged_min", "interval_s", "reason"),
     "network": ("name", "sensors_total", "sensors_silent", "silent_percent", "speed_percent"),
 }
 
@@ -152,6 +152,9 @@ class SensorTable:
         if name == "stuck":
             stuck = self._reduce(np.logical_or, sensors.stuck, False)
             return Truth(stuck, ~stuck & ~self._reduce(np.logical_or, self._may_repeat(), False))
+        if name == "suspected":
+            suspected = self._reduce(np.logical_or, sensors.suspicion != 0, False)
+            return Truth(suspected, ~suspected & self._reduce(np.logical_or, sensors.compared, False))
         if name in _SENSOR_TRUTHS:
             every = name in ("silent", "dark")
             operation = np.logical_and if every else np.logical_or

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,6 +43,8 @@ class City:
 
     Parameters
     ----------
+    holidays
+        Days that are not taken for a day of the week when the twin learns what is usual.
     retention_s, future_s
         Readings outside [now - retention_s, now + future_s] of the city clock are rejected.
     snapshot_every_s
@@ -65,6 +68,7 @@ class City:
     name_zh: str = "城市孪生"
     timezone: str = "Asia/Shanghai"
     district: str = "centre"
+    holidays: tuple[date, ...] = ()
     topics: tuple[TopicRule, ...] = DEFAULT_RULES
     retention_s: float = 400 * 86_400.0
     future_s: float = 300.0
@@ -100,6 +104,14 @@ class City:
                 if key not in table:
                     continue
                 value = table[key]
+                if kind is date:
+                    days = value if isinstance(value, list) else [None]
+                    # A date with a time is a date to Python, and a mistake here.
+                    if all(type(day) is date for day in days):
+                        values[target] = tuple(days)
+                    else:
+                        faults.append(f"{path}: [{section}] {key} is {value!r}, must be a list such as [2026-10-01]")
+                    continue
                 numeric = kind in (int, float)
                 good = isinstance(value, (int, float) if numeric else kind) and not isinstance(value, bool)
                 if not good or (numeric and not value > 0):
@@ -131,6 +143,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, type, float]]] = {
         "name_zh": ("name_zh", str, 1),
         "timezone": ("timezone", str, 1),
         "district": ("district", str, 1),
+        "holidays": ("holidays", date, 1),
         "network": ("network", str, 1),
     },
     "ingest": {

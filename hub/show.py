@@ -9,6 +9,7 @@ import numpy as np
 
 from sensors import InputError
 from twin import Network, Snapshot
+from twin.suspect import Suspicion
 
 KMH = 3.6
 VEH_H = 3600.0
@@ -81,7 +82,8 @@ def sensor_rows(
 ) -> list[dict[str, Any]]:
     """Return each sensor with its last values, or those of one link, in the order of the twin's memory.
 
-    ``dark`` says of sensors why they are dark.
+    ``dark`` says of sensors why they are dark. ``suspected`` is why its neighbours and its own past contradict a
+    sensor, None when they do not; ``reason`` says it in words.
     """
     dark = dark or {}
     kinds = {sensor.sensor_id: sensor for sensor in network.sensors}
@@ -106,6 +108,8 @@ def sensor_rows(
                 "stuck": False,
                 "dark": False,
                 "because": dark.get(sensor_id, ""),
+                "suspected": None,
+                "reason": None,
                 "registered": bool(state.registered[series]),
             },
         )
@@ -117,6 +121,9 @@ def sensor_rows(
         row["silent"] = row["silent"] and bool(state.silent[series])
         row["stuck"] = row["stuck"] or bool(state.stuck[series])
         row["dark"] = row["dark"] or bool(state.dark[series])
+        if state.suspicion[series] and row["suspected"] is None:
+            row["suspected"] = Suspicion(state.suspicion[series]).name.lower()
+            row["reason"] = f"{state.reason[series]} (since {stamp(float(state.suspected_since[series]))})"
     for row in rows.values():
         row["last_time"] = stamp(row["last_time"])
     return list(rows.values())

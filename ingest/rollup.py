@@ -1,6 +1,9 @@
 """Rollups: sums of five minutes, kept up to date by whoever writes, and what is answered from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +43,30 @@ class Buckets:
 
     def __len__(self) -> int:
         return len(self.time_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class WeekQuantiles:
+    """What series usually read, by time of the local week; one row a series and slot that has readings.
+
+    Parameters
+    ----------
+    sensor_id, quantity
+        (n,)
+    slot
+        (n,) ``day * (86400 / step_s) + step of the day``; days from Monday 0 to Sunday 6, holidays 7.
+    n_days
+        (n,) days that the row rests on.
+    quantile
+        (n, 3) of the five-minute means at 0.1587, 0.5 and 0.8413: a deviation below the median, it, and one above.
+    """
+
+    sensor_id: tuple[str, ...]
+    quantity: tuple[str, ...]
+    slot: Integers
+    n_days: Integers
+    quantile: Floats
+    step_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +201,57 @@ def week_profile(
             " GROUP BY slot ORDER BY slot",
             (step_s, step_s, time_zone, sensor_id, quantity, since, until),
         )
+    )
+
+
+def week_quantiles(
+    database: Database,
+    sensor_ids: Sequence[str],
+    quantities: Sequence[str],
+    *,
+    since: float,
+    until: float,
+    time_zone: str,
+    holidays: Sequence[date] = (),
+    step_s: int = 900,
+) -> WeekQuantiles:
+    """Return median and quantiles of some sensors by time of the week; holidays are a day apart.
+
+    They are those of the five-minute means of the rollups, so that no accident of one day moves the median.
+
+    Raises
+    ------
+    InputError
+        When the step is no multiple of 300 s that divides a day, or the zone is not known.
+    """
+    if step_s <= 0 or step_s % STEP_S or 86_400 % step_s:
+        raise InputError(f"step_s is {step_s}, must be a multiple of {STEP_S} that divides a day")
+    try:
+        ZoneInfo(time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise InputError(f"time_zone is {time_zone!r}, must be an IANA zone such as 'Asia/Shanghai'") from None
+    names = [name for name in sensor_ids if storable(name)]
+    rows = database.fetch(
+        "SELECT s.sensor_id, s.quantity, kind * (86400 / %s) + extract(epoch FROM local::time)::int / %s AS slot,"
+        " count(DISTINCT local::date)::int,"
+        " percentile_cont(ARRAY[0.1587, 0.5, 0.8413]) WITHIN GROUP (ORDER BY mean)"
+        " FROM (SELECT series_id, local, mean,"
+        " CASE WHEN local::date = ANY(%s::date[]) THEN 7 ELSE extract(isodow FROM local)::int - 1 END AS kind"
+        " FROM (SELECT series_id, time AT TIME ZONE %s AS local, total / n_good AS mean FROM rollup"
+        " WHERE series_id = ANY(SELECT series_id FROM series WHERE sensor_id = ANY(%s) AND quantity = ANY(%s))"
+        " AND time >= to_timestamp(%s) AND time < to_timestamp(%s) AND n_good > 0) AS r) AS d"
+        " JOIN series AS s USING (series_id)"
+        " GROUP BY s.sensor_id, s.quantity, slot ORDER BY s.sensor_id, s.quantity, slot",
+        (step_s, step_s, list(holidays), time_zone, names, list(quantities), since, until),
+    )
+    columns = list(zip(*rows, strict=True)) if rows else [(), (), (), (), ()]
+    return WeekQuantiles(
+        sensor_id=tuple(columns[0]),
+        quantity=tuple(columns[1]),
+        slot=np.array(columns[2], np.int64),
+        n_days=np.array(columns[3], np.int64),
+        quantile=np.array(columns[4], np.float64).reshape(-1, 3),
+        step_s=step_s,
     )
 
 

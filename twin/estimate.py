@@ -148,6 +148,11 @@ class Estimator:
         self._calls: dict[str, int] = {}
         self._last: dict[str, tuple[Float, Float]] = {}
 
+    @property
+    def field(self) -> tuple[Precision, int, Float]:
+        """The precision of links and levels, how many of its last rows are levels, and the links' deviations in it."""
+        return self._precision, self._n_levels, self._scale
+
     def estimate(self, measurements: Measurements, *, prior: Prior | None = None) -> Estimate:
         """Return the posterior of speed and flow given what is measured now.
 

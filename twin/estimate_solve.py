@@ -124,6 +124,28 @@ def _inverse_diagonal(l_start: Int, l_row: Int, l_value: Float, d: Float) -> Flo
     return z_diagonal
 
 
+class Factor:
+    """A factorised precision matrix: solves and variances; made by `Precision.factor`."""
+
+    def __init__(self, old_of_new: npt.NDArray[np.int64], l_start: Int, l_row: Int, l_value: Float, d: Float) -> None:
+        self._old_of_new = old_of_new
+        self._l = l_start, l_row, l_value, d
+
+    def solve(self, right: Float) -> Float:
+        """Return the inverse times a vector, (n,)."""
+        x = right[self._old_of_new].astype(np.float64)
+        _solve(*self._l, x)
+        result = np.empty_like(x)
+        result[self._old_of_new] = x
+        return result
+
+    def inverse_diagonal(self) -> Float:
+        """Return the diagonal of the inverse, (n,)."""
+        variance = np.empty(len(self._old_of_new))
+        variance[self._old_of_new] = _inverse_diagonal(*self._l)
+        return variance
+
+
 class Precision:
     """A sparse precision matrix whose pattern is fixed and to whose diagonal measurements are added.
 
@@ -152,6 +174,14 @@ class Precision:
         self._parent, count = _tree(self._start, self._row)
         self._l_start = np.concatenate((np.zeros(1), np.cumsum(count))).astype(np.int32)
 
+    def factor(self, added: Float) -> "Factor":
+        """Return the factor with ``added``, (n,), on the diagonal."""
+        l_row = np.empty(self._l_start[-1], np.int32)
+        l_value = np.empty(self._l_start[-1])
+        diagonal = self._diagonal + added[self._old_of_new]
+        pattern = self._start, self._row, self._value, diagonal, self._parent, self._l_start
+        return Factor(self._old_of_new, self._l_start, l_row, l_value, _factor(*pattern, l_row, l_value))
+
     def posterior(self, added: Float, information: Float) -> tuple[Float, Float]:
         """Return mean and variance with ``added`` on the diagonal and ``information`` = precision x mean.
 
@@ -163,25 +193,8 @@ class Precision:
         -------
         mean, variance : (n,)
         """
-        new = self._old_of_new
-        l_row = np.empty(self._l_start[-1], np.int32)
-        l_value = np.empty(self._l_start[-1])
-        d = _factor(
-            self._start,
-            self._row,
-            self._value,
-            self._diagonal + added[new],
-            self._parent,
-            self._l_start,
-            l_row,
-            l_value,
-        )
-        x = information[new].astype(np.float64)
-        _solve(self._l_start, l_row, l_value, d, x)
-        mean, variance = np.empty_like(x), np.empty_like(x)
-        mean[new] = x
-        variance[new] = _inverse_diagonal(self._l_start, l_row, l_value, d)
-        return mean, variance
+        factor = self.factor(added)
+        return factor.solve(information), factor.inverse_diagonal()
 
     def mean(self, added: Float, information: Float, *, start: Float) -> Float:
         """Return the mean alone, by conjugate gradients from a start near it, to a hundred-thousandth.

@@ -19,7 +19,9 @@ Bool = npt.NDArray[np.bool_]
 # unverified sensor say nothing about the value: those are used.
 UNUSABLE = int(Quality.RANGE | Quality.STUCK | Quality.CONTRADICTION)
 # A series is stuck when its run of repeats has less than this chance, given how often it repeats otherwise.
-STUCK_CHANCE = 1e-9
+STUCK_CHANCE = 1e-8
+# Of a longer run only so many repeats count as habit as have this chance.
+CREDIBLE_CHANCE = 1e-2
 # Before anything is known, three of ten readings are taken to repeat the one before (whole km/h repeat that often).
 REPEATS_PRIOR, READINGS_PRIOR = 3.0, 10.0
 UNKNOWN_INTERVAL_S = 60.0
@@ -181,8 +183,11 @@ class Memory:
         again = (value == self.column("value")[rows]) & ~absent
         # A run joins the habit when it breaks off, and not at all if it was taken for stuck.
         ended = ~again & ~self._stuck(rows)
-        self.column("habit")[rows] = habit + np.where(ended, run, 0)
-        self.column("readings")[rows] = readings + np.where(ended, run + ~absent, 0)
+        # Nor does more of it than the habit makes credible: a short outage that the feed filled up is no habit.
+        credible = np.log(CREDIBLE_CHANCE) / np.log((habit + REPEATS_PRIOR) / (readings + READINGS_PRIOR))
+        counted = np.minimum(run, np.ceil(credible)).astype(np.int64)
+        self.column("habit")[rows] = habit + np.where(ended, counted, 0)
+        self.column("readings")[rows] = readings + np.where(ended, counted + ~absent, 0)
         self.column("repeats")[rows] = np.where(again, run + 1, 0)
         first = self.column("first_time")[rows]
         self.column("first_time")[rows] = np.where(np.isnan(first), time, first)
@@ -220,6 +225,10 @@ class Memory:
         chance = (habit + REPEATS_PRIOR) / (readings + READINGS_PRIOR)
         return np.asarray(repeats * np.log(chance) < math.log(STUCK_CHANCE), np.bool_)
 
+    def stuck(self) -> Bool:
+        """Return which series repeat their value for longer than their own past makes likely."""
+        return self._stuck(slice(None))
+
     def contradicted(self) -> Bool:
         """Return which series' newest valid value is of an interval that turned out, later, to be without vehicles."""
         if not len(self._empty_ms):
@@ -256,7 +265,7 @@ class Memory:
             repeats=self.column("repeats").copy(),
             silent=np.asarray((now - newest[sensor] > limit) & ~dark, np.bool_),
             dark=dark.copy(),
-            stuck=self._stuck(slice(None)),
+            stuck=self.stuck(),
             registered=self.column("registered").copy(),
             reported=np.asarray(self.column("time") > self._started_at, np.bool_),
             first_time=self.column("first_time").copy(),

@@ -39,6 +39,13 @@ class SensorState:
     silent, stuck : (n_series,)
         No reading for several intervals; more repeats than this series' own past makes likely. Neither is used as a
         measurement.
+    suspicion : (n_series,) uint8 of `twin.suspect.Suspicion`
+        Why its neighbours and its own past contradict it; not used as a measurement either. 0: they do not.
+    compared : (n_series,)
+        Enough is known of it and of its neighbours to suspect it.
+    suspected_since : (n_series,) s since 1970 UTC, NaN where not suspected
+    reason
+        (n_series,) the suspicion in words, "" without one.
     registered : (n_series,)
         The network's table of sensors has this sensor; others are admitted as unverified.
     reported : (n_series,)
@@ -61,6 +68,10 @@ class SensorState:
     repeats: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     silent: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
     stuck: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
+    suspicion: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    compared: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
+    suspected_since: Float = field(default_factory=lambda: np.zeros(0))
+    reason: tuple[str, ...] = ()
     registered: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
     reported: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
     first_time: Float = field(default_factory=lambda: np.zeros(0))
@@ -68,8 +79,19 @@ class SensorState:
 
     def __post_init__(self) -> None:
         n = len(self.sensor_ids)
-        defaults = {"repeats": 0, "silent": False, "stuck": False, "registered": True, "reported": True, "dark": False}
-        for name, value in {**defaults, "first_time": np.nan}.items():
+        defaults = {
+            "repeats": 0,
+            "silent": False,
+            "stuck": False,
+            "suspicion": 0,
+            "compared": False,
+            "registered": True,
+            "reported": True,
+            "dark": False,
+        }
+        if len(self.reason) != n:
+            object.__setattr__(self, "reason", ("",) * n)
+        for name, value in {**defaults, "first_time": np.nan, "suspected_since": np.nan}.items():
             given = getattr(self, name)
             if len(given) != n:  # left out
                 object.__setattr__(self, name, np.full(n, value, given.dtype))

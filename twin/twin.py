@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from twin.prior import Prior, free_flow_prior
 from twin.signal import SignalPlan
 from twin.state import Snapshot
 from twin.stop_control import degraded_prior
+from twin.suspect import Suspects, Suspicion
 
 # A value serves as a measurement for this many of its intervals and at least so long; then the sensor is silent.
 MAXIMUM_AGE_INTERVALS, MAXIMUM_AGE_S = 3.0, 60.0
@@ -80,8 +82,9 @@ class Twin:
         self._outage: Outage | None = None
         self._dark_at: dict[str, float] = {}
         self._was_dark = np.zeros(0, np.bool_)
-        self._degraded: tuple[object, Prior] | None = None
+        self._degraded: tuple[Prior, object, Prior] | None = None
         self._memory = Memory(network.sensors, started_at=started_at)
+        self._suspects = Suspects(self.compiled, network.sensors)
         self._links = LinkSensors(self.compiled, network.sensors)
         self._maximum_age_intervals = maximum_age_intervals
         self._sequence = itertools.count(1)
@@ -97,8 +100,8 @@ class Twin:
         """Take a batch, which may be empty, and return the state of the city at city time ``now``.
 
         A reading that is not newer than the last one of its series changes nothing. A speed without vehicles, a flagged
-        value, and the values of stuck or silent sensors are not measurements; their links fall back to what the
-        neighbours say.
+        value, and the values of stuck, suspected or silent sensors are not measurements; their links fall back to what
+        the neighbours say.
 
         Parameters
         ----------
@@ -113,10 +116,19 @@ class Twin:
         memory = self._memory
         memory.learn(batch, now=now)
         dark = self._dark(outage, now)
-        sensors = memory.state(now=now, silent_intervals=self._maximum_age_intervals, silent_s=MAXIMUM_AGE_S, dark=dark)
+        suspects = self._suspects
+        suspects.learn(memory, now=now)
+        sensors = replace(
+            memory.state(now=now, silent_intervals=self._maximum_age_intervals, silent_s=MAXIMUM_AGE_S, dark=dark),
+            suspicion=suspects.suspicion.copy(),
+            compared=suspects.compared.copy(),
+            suspected_since=suspects.since.copy(),
+            reason=suspects.reason,
+        )
         limit = np.maximum(self._maximum_age_intervals * sensors.interval_s, MAXIMUM_AGE_S)
         fresh = now - memory.column("valid_time") <= limit  # false before the first valid value
-        measurements, measured_at = self._links.measure(memory, fresh & ~sensors.stuck & ~memory.contradicted() & ~dark)
+        healthy = ~sensors.stuck & (sensors.suspicion == Suspicion.NONE) & ~memory.contradicted() & ~dark
+        measurements, measured_at = self._links.measure(memory, fresh & healthy)
         if outage is not None:
             prior = self._without(outage, now, prior or self.estimator.prior)
         estimate = self.estimator.estimate(measurements, prior=prior)
@@ -157,8 +169,8 @@ class Twin:
         shut = tuple(link for link, time in outage.closed_links().items() if time <= now)
         if not modes and not shut:
             return prior
-        key = (id(prior), tuple(modes.items()), shut)
-        if self._degraded is None or self._degraded[0] != key:
+        lost = (tuple(modes.items()), shut)
+        if self._degraded is None or self._degraded[0] is not prior or self._degraded[1] != lost:
             signals = self._signals
-            self._degraded = (key, degraded_prior(self.compiled, prior, signals=signals, modes=modes, shut=shut))
-        return self._degraded[1]
+            self._degraded = prior, lost, degraded_prior(self.compiled, prior, signals=signals, modes=modes, shut=shut)
+        return self._degraded[2]

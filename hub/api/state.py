@@ -77,7 +77,7 @@ def router(app: App) -> APIRouter:
 
     @routes.get("/sensors")
     def sensors() -> dict[str, Any]:
-        """Return every sensor with its last values, and whether it is silent, stuck, or dark because of what."""
+        """Return every sensor with its last values, and whether it is silent, stuck, suspected or dark, and why."""
         return {"sensors": sensor_rows(app.network, _snapshot(app), dark=app.equipment.dark_sensors())}
 
     @routes.get("/readings")

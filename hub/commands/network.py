@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hub.commands import sites
 from sensors import InputError
 from twin import Network, writers
 from twin.compiled import CompiledNetwork
@@ -97,7 +98,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     give.add_argument("--force", action="store_true", help="replace what stands at OUT")
     give.set_defaults(work=_export)
 
-    for sub in (load, make, check, show, other, edit, give):
+    where = sites.configure(actions)
+    for sub in (load, make, check, show, other, edit, give, where):
         sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks")
 
 

@@ -437,6 +437,7 @@ def test_the_rules_that_are_shipped_are_good_and_speak_both_languages() -> None:
         "queue spills back",
         "sensor silent",
         "sensor stuck",
+        "sensor suspected",
         "feed silent",
     ]
     for r in rules:
@@ -447,7 +448,7 @@ def test_the_command_exits_0_on_a_good_file_and_2_on_a_bad_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["rules", "check", str(ROOT / "config" / "rules.toml")]) == 0
-    assert "5 rules" in capsys.readouterr().out
+    assert "6 rules" in capsys.readouterr().out
     bad = tmp_path / "bad.toml"
     bad.write_text('[[rule]]\nname = "a"\non = "link"\nwhen = "sped < 1"\n')
     assert main(["rules", "check", str(bad)]) == 2

@@ -74,6 +74,9 @@ def test_broken_toml_names_file_and_line(tmp_path: Path) -> None:
     [
         ("[city]\nname = 3\n", "name"),
         ("[city]\ntimezone = 'Asia/Nowhere'\n", "timezone"),
+        ("[city]\nholidays = ['1 May']\n", "must be a list such as [2026-10-01]"),
+        ("[city]\nholidays = 2026-05-01\n", "must be a list such as [2026-10-01]"),
+        ("[city]\nholidays = [2026-05-01T08:00:00]\n", "must be a list such as [2026-10-01]"),
         ("[ingest]\nretention_days = -1\n", "retention_days"),
         ("[ingest]\nretention_days = true\n", "retention_days"),
         ("[ingest]\nretention_days = nan\n", "retention_days"),

@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -237,6 +237,48 @@ def test_profile_by_time_of_week_follows_local_time_over_a_change_of_clocks(stor
     since = datetime(2026, 10, 1, tzinfo=UTC).timestamp()
     found = rollup.week_profile(store.database, "D1", "speed_kmh", since=since, until=since + 60 * DAY, time_zone=zone)
     assert (found.time_ms.tolist(), found.n.tolist(), found.mean.tolist()) == ([8 * 3_600_000], [2], [15.0])
+
+
+def test_week_quantiles_are_medians_that_one_accident_does_not_move_with_holidays_apart(store: Store):
+    zone = "Europe/Helsinki"
+    mondays = [date(2026, 10, day) for day in (12, 19, 26)] + [date(2026, 11, 2), date(2026, 10, 5)]
+    starts = [datetime(day.year, day.month, day.day, 8, 0, tzinfo=ZoneInfo(zone)) for day in mondays]
+    speeds = [50.0, 52.0, 5.0, 51.0, 70.0]
+    readings = [Reading("D1", "speed_kmh", int(t.timestamp()) * 1000, v) for t, v in zip(starts, speeds, strict=True)]
+    readings.append(Reading("D1", "occupancy", int(starts[0].timestamp()) * 1000, 0.5))
+    store.write(Batch.of(readings, received_at=MONDAY))
+    roll_up(store)
+    since = datetime(2026, 10, 1, tzinfo=UTC).timestamp()
+    found = rollup.week_quantiles(
+        store.database,
+        ("D1", "D2"),
+        ("speed_kmh",),
+        since=since,
+        until=since + 60 * DAY,
+        time_zone=zone,
+        holidays=[date(2026, 10, 5)],
+    )
+    assert (found.sensor_id, found.quantity) == (("D1",) * 2, ("speed_kmh",) * 2)
+    assert found.slot.tolist() == [32, 7 * 96 + 32]  # 8 o'clock before and after the change of clocks
+    assert found.n_days.tolist() == [4, 1]
+    assert found.quantile[:, 1].tolist() == [50.5, 70.0]
+    assert found.quantile[0, 0] < 50.5 < found.quantile[0, 2]
+    empty = rollup.week_quantiles(
+        store.database, ("D1",), ("flow_veh_h",), since=since, until=since + DAY, time_zone=zone
+    )
+    assert empty.quantile.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"step_s": 700}, "step_s is 700"),
+        ({"time_zone": "Mars/Base"}, "time_zone is 'Mars/Base', must be an IANA zone"),
+    ],
+)
+def test_week_quantiles_refuse_a_step_or_zone_that_is_none(store: Store, wrong: dict[str, object], words: str):
+    with pytest.raises(InputError, match=words):
+        rollup.week_quantiles(store.database, (), (), since=0, until=1, **{"time_zone": "UTC", **wrong})
 
 
 def test_completeness_is_told_by_sensor_and_local_day(store: Store):
