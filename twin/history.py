@@ -47,7 +47,9 @@ class History:
             raise InputError(f"history: link {repeated[0]} stands there twice")
         back = np.flatnonzero(~(np.diff(self.time) > 0))
         if len(back):
-            raise InputError(f"history: time {back[0] + 1} ({self.time[back[0] + 1]:.0f} s) is not after the one before it")
+            raise InputError(
+                f"history: time {back[0] + 1} ({self.time[back[0] + 1]:.0f} s) is not after the one before it"
+            )
         wrong = np.isinf(self.value) | (self.value < 0)
         if wrong.any():
             row, column = np.argwhere(wrong)[0]

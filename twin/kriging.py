@@ -104,7 +104,8 @@ class View:
     def _solve(self, rows: Long, known: Bool) -> None:
         near = self._neighbours
         order, there = _first(known[rows], self.index.shape[1])
-        index, road, air = (np.take_along_axis(part[rows], order, 1) for part in (near.index, near.road, near.air))
+        index = np.take_along_axis(near.index[rows], order, 1)
+        road, air = (np.take_along_axis(part[rows], order, 1) for part in (near.road, near.air))
         self.index[rows], self.there[rows], self.road[rows] = index, there, road
         self.weight[rows] = _weights(near, self.ranges, index, there, road, air)
 
@@ -139,13 +140,13 @@ def tune(values: Float, neighbours: Neighbours, *, n_times: int = 40) -> Ranges:
     chosen = np.unique(np.linspace(0, len(values) - 1, n_times).astype(int))
     finite = neighbours.road[:, : NEAREST // 2]
     typical = float(np.median(finite[np.isfinite(finite)]))
-    cases = []
+    cases: list[tuple[Long, Long, Bool, Float, Float, list[Float]]] = []
     for row in values[chosen]:
         reports = np.isfinite(row)
         own = np.flatnonzero(reports)
         order, there = _first((reports[neighbours.index] & np.isfinite(neighbours.road))[own], NEAREST)
-        parts = (neighbours.index, neighbours.road, neighbours.air)
-        index, road, air = (np.take_along_axis(part[own], order, 1) for part in parts)
+        index = np.take_along_axis(neighbours.index[own], order, 1)
+        road, air = (np.take_along_axis(part[own], order, 1) for part in (neighbours.road, neighbours.air))
         if len(cases) and np.array_equal(cases[-1][0], own):
             cases[-1][-1].append(row)  # the same neighbours: the same weights
         else:

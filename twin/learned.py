@@ -1,17 +1,15 @@
 """What history teaches of links without detectors: each sensed link is hidden in turn, and told from the others.
 
-From kriging, from the nearest sensed links and from what is usual there at this time of the day, boosted trees learn the
-middle of what a hidden link shows, and how far from it the truth lies; the latter, measured on sensors that took no part,
-makes the interval. Without scikit-learn (extra ``learn``) kriging and the nearest links stand alone, and the interval
-is scaled by how much the neighbours differ.
+A teller (twin.tellers) gives the middle of what a hidden link shows, and how far from it the truth lies; the latter,
+measured on sensors that took no part, makes the interval. What it is told with are the link's surroundings
+(twin.surroundings).
 
 Notes
 -----
-Sources: Ke et al. (2017), LightGBM (trees on histograms, as scikit-learn has them); Lei et al. (2018),
-Distribution-free predictive inference for regression (locally weighted, split conformal), doi:10.1080/01621459.2017.1307116.
+Source of the interval: Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), Distribution-free predictive inference
+for regression (locally weighted, split conformal), doi:10.1080/01621459.2017.1307116.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +19,8 @@ from sensors.errors import InputError
 from twin.history import DayProfile, History
 from twin.kriging import Ranges, View, tune
 from twin.neighbours import Neighbours
+from twin.surroundings import surroundings
+from twin.tellers import Teller, tellers
 
 Float = npt.NDArray[np.float64]
 Long = npt.NDArray[np.int64]
@@ -32,11 +32,7 @@ N_FOLDS = 5
 # Share of values below and above the 90 % interval. Jams lie below: an interval with five per cent on either side is
 # right on average and misses four in ten of the slow values.
 BELOW, ABOVE = 0.03, 0.07
-NEAR_M = 200.0  # added to distances, so that a sensor next door is not everything
-TREES = {"max_iter": 120, "learning_rate": 0.06, "max_leaf_nodes": 15, "min_samples_leaf": 200, "l2_regularization": 10.0}
-
-# Tells middles from what `surroundings` gives: (rows, features) -> (rows,).
-Teller = Callable[[Float], Float]
+REACH = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +67,20 @@ class LeaveOut:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is told of n links: the middle, and the ends of the interval that holds nine values in ten."""
+    """What is told of n links: the middle, and the ends of the interval that holds nine values in ten.
+
+    Parameters
+    ----------
+    middle, low, high : (n,) unit of the quantity
+    near : (n,)
+        Whether a sensed link that reports is as near as those were that the interval was measured with; elsewhere
+        nothing is known of how good this is.
+    """
 
     middle: Float
     low: Float
     high: Float
+    near: Bool
 
 
 class LearnedField:
@@ -83,7 +88,11 @@ class LearnedField:
 
     Attributes
     ----------
+    links : (s,)
+        The sensed links of the history.
     ranges : Ranges
+    reach_m : m
+        Nineteen in twenty of the sensed links had another one within so far by road.
     leave_out : LeaveOut
     """
 
@@ -98,9 +107,10 @@ class LearnedField:
         profile: DayProfile,
         tellers: tuple[Teller, Teller],
         ends: tuple[float, float],
+        reach_m: float,
         leave_out: LeaveOut,
     ) -> None:
-        self.links, self.ranges, self.leave_out = links, ranges, leave_out
+        self.links, self.ranges, self.leave_out, self.reach_m = links, ranges, leave_out, reach_m
         self._unit, self._own, self._profile = unit, own, profile
         self._view = View(neighbours, ranges)
         self._middle, self._spread = tellers
@@ -123,65 +133,12 @@ class LearnedField:
         middle, spread = self._middle(features), self._spread(features)
         low, high = (np.clip(middle + end * spread, 0.0, None) for end in self._ends)
         middle = np.clip(middle, 0.0, None)
-        return Told(middle * self._unit, np.minimum(low, middle) * self._unit, np.maximum(high, middle) * self._unit)
-
-
-def surroundings(value: Float, usual: Float, view: View) -> Float:
-    """Return what the neighbours of each link say now, (n, 18).
-
-    Kriged value and kriged usual value; mean of the nearest 5, weighted by distance; means and spreads of the nearest 3
-    and 10, spread of the nearest 5, least and most of the nearest 4, the nearest three and how unusual each is, the
-    nearest two by air, median of all. NaN where there is none, except in the first three.
-
-    Parameters
-    ----------
-    value, usual : (s,)
-        Of the sensed links; NaN where nothing is known.
-    view
-        Is made to look at what reports now.
-    """
-    view.look(np.isfinite(value))
-    median = float(np.nanmedian(value))
-    near = np.where(view.there, value[view.index], np.nan)
-    filled = np.where(view.there, near, 0.0)
-    some = view.there[:, 0]
-    closeness = np.where(view.there, 1 / (np.where(view.there, view.road, 0.0) + NEAR_M), 0.0)
-    means, spreads = {}, {}
-    for k in (3, 5, 10):
-        weight = closeness[:, :k] / np.maximum(closeness[:, :k].sum(axis=1, keepdims=True), 1e-12)
-        means[k] = (weight * filled[:, :k]).sum(axis=1)
-        spreads[k] = np.sqrt((weight * (filled[:, :k] - means[k][:, None]) ** 2).sum(axis=1))
-    first = [near[:, k] if k < near.shape[1] else np.full(len(near), np.nan) for k in range(3)]
-    unusual = [column - usual[view.index[:, k]] if k < near.shape[1] else column for k, column in enumerate(first)]
-    air = [
-        np.where(view.beside_there[:, k], value[view.beside[:, k]], np.nan) if k < view.beside.shape[1] else first[2]
-        for k in range(2)
-    ]
-    columns = (
-        np.where(some, (view.weight * filled).sum(axis=1), median),
-        np.where(some, (view.weight * usual[view.index]).sum(axis=1), median),
-        np.where(some, means[5], median),
-        np.where(some, means[3], np.nan),
-        np.where(some, means[10], np.nan),
-        *(np.where(some, spreads[k], np.nan) for k in (3, 5, 10)),
-        np.where(some, np.min(np.where(view.there, near, np.inf)[:, :4], axis=1), np.nan),
-        np.where(some, np.max(np.where(view.there, near, -np.inf)[:, :4], axis=1), np.nan),
-        *first,
-        *unusual,
-        *air,
-        np.full(len(near), median),
-    )
-    return np.column_stack(columns)
-
-
-def base(features: Float) -> Float:
-    """Return the middle before any tree: half kriging, half the nearest five."""
-    return np.asarray((features[:, 0] + features[:, 2]) / 2, np.float64)
-
-
-def _plain_spread(features: Float) -> Float:
-    """Return how much the nearest ten differ, and never less than a twentieth of the middle."""
-    return np.asarray(np.nan_to_num(features[:, 7], nan=1.0) + 0.05 * np.abs(base(features)) + 1e-9, np.float64)
+        return Told(
+            middle=middle * self._unit,
+            low=np.minimum(low, middle) * self._unit,
+            high=np.maximum(high, middle) * self._unit,
+            near=self._view.there[:, 0] & (self._view.road[:, 0] <= self.reach_m),
+        )
 
 
 def learn(
@@ -225,7 +182,7 @@ def learn(
     weight = unit[history.links][sensor]
     random = np.random.default_rng(seed)
     fold = random.permutation(len(history.links))[sensor] % N_FOLDS
-    fit = _trees(seed)
+    fit = tellers(seed)
     # What a model that never saw the sensor tells of it; then how far off that is, told in the same way.
     middle, spread = np.empty_like(truth), np.empty_like(truth)
     for k in range(N_FOLDS):
@@ -235,6 +192,7 @@ def learn(
     for k in range(N_FOLDS):
         kept, held = fold != k, fold == k
         spread[held] = fit.spread(features[kept], off[kept])(features[held])
+    nearest = among.road[:, 0]
     ends = (float(np.quantile(off / spread, BELOW)), float(np.quantile(off / spread, 1 - ABOVE)))
     within = (off >= ends[0] * spread) & (off <= ends[1] * spread)
     return LearnedField(
@@ -246,6 +204,7 @@ def learn(
         profile=profile,
         tellers=(fit.middle(features, truth, weight), fit.spread(features, off)),
         ends=ends,
+        reach_m=float(np.quantile(nearest, REACH)),
         leave_out=_leave_out(history.links, sensor, -off * weight, within),
     )
 
@@ -272,39 +231,3 @@ def _leave_out(links: Long, sensor: Long, error: Float, within: Bool) -> LeaveOu
         for part in (np.abs(error), error, within.astype(np.float64))
     ]
     return LeaveOut(links, n.astype(np.int64), *share)
-
-
-class _Plain:
-    """Kriging and the nearest links alone."""
-
-    def middle(self, features: Float, truth: Float, weight: Float) -> Teller:
-        return base
-
-    def spread(self, features: Float, off: Float) -> Teller:
-        return _plain_spread
-
-
-class _Boosted:
-    """Boosted trees on top of them."""
-
-    def __init__(self, regressor: type, seed: int) -> None:
-        self._regressor, self._seed = regressor, seed
-
-    def middle(self, features: Float, truth: Float, weight: Float) -> Teller:
-        model = self._regressor(loss="absolute_error", random_state=self._seed, early_stopping=False, **TREES)
-        model.fit(features, truth - base(features), sample_weight=weight)
-        return lambda rows: np.asarray(base(rows) + model.predict(rows), np.float64)
-
-    def spread(self, features: Float, off: Float) -> Teller:
-        least = 0.05 * float(np.mean(np.abs(off))) + 1e-9
-        model = self._regressor(loss="squared_error", random_state=self._seed, early_stopping=False, **TREES)
-        model.fit(features, np.abs(off))
-        return lambda rows: np.maximum(np.asarray(model.predict(rows), np.float64), least)
-
-
-def _trees(seed: int) -> _Plain | _Boosted:
-    try:
-        from sklearn.ensemble import HistGradientBoostingRegressor
-    except ImportError:
-        return _Plain()
-    return _Boosted(HistGradientBoostingRegressor, seed)

@@ -128,5 +128,7 @@ def neighbours(compiled: CompiledNetwork, sensed: Long) -> tuple[Neighbours, Nei
     apart, beside = cKDTree(place).query(middle, k=[*range(1, min(BY_AIR + 1, s) + 1)])
     apart = np.where(beside == own[:, None], np.inf, apart)
     air = np.hypot(*(middle[:, None] - place[index]).transpose(2, 0, 1))
-    every = Neighbours(index, road, air, beside.astype(np.int64), apart, between, between_air)
+    every = Neighbours(
+        index, road, air, np.asarray(beside, np.int64), np.asarray(apart, np.float64), between, between_air
+    )
     return every, Neighbours.among(between, between_air)

@@ -96,7 +96,7 @@ class Twin:
         limit = np.maximum(self._maximum_age_intervals * sensors.interval_s, MAXIMUM_AGE_S)
         fresh = now - memory.column("valid_time") <= limit  # false before the first valid value
         measurements, measured_at = self._links.measure(memory, fresh & ~sensors.stuck & ~memory.contradicted())
-        estimate = self.estimator.estimate(measurements, prior=prior)
+        estimate = self.estimator.estimate(measurements, prior=prior, time=now)
         density = estimate.flow / np.maximum(estimate.speed, SLOWEST_SPEED)
         return Snapshot(
             time=now,
