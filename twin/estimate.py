@@ -3,7 +3,8 @@
 Both are fields on the road graph. Standardised by its prior, a field is a Gaussian Markov random field: movements pull
 the two links that they join together, the more the shorter, straighter and more alike they are; every link is pulled to
 the level of its class, the classes to the level of the city, and that to the prior. Far from every measurement the
-prior is all there is.
+prior is all there is. With a history (`Estimator.learn`) links near sensed ones are told by what it taught
+(twin.learned) instead.
 
 Notes
 -----
@@ -11,14 +12,18 @@ Sources: Rue and Held (2005), Gaussian Markov random fields, doi:10.1201/9780203
 Whittle-Matern field on the road graph, Bolin, Simas and Wallin (2024), doi:10.3150/23-BEJ1647.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from sensors.errors import InputError
 from twin.compiled import CompiledNetwork
 from twin.estimate_solve import Precision
+from twin.history import History
+from twin.learned import LearnedField, learn
+from twin.neighbours import neighbours
 from twin.prior import Prior, free_flow_prior
 from twin.state import Source
 
@@ -39,6 +44,8 @@ OWN_SHARE = {"speed": 0.1, "flow": 0.3}
 SHORTEST_M = 20.0
 # In networks beyond this size only the mean is solved at every call, and the variance at every so many.
 EXACT_LINKS, REFRESH_CALLS = 8000, 60
+# Half of the 90 % interval of a normal distribution, in deviations.
+NINE_TENTHS = 1.645
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,9 @@ class Estimate:
     speed, speed_deviation : (n_links,) m/s
     flow, flow_deviation : (n_links,) veh/s over all lanes
     speed_source, flow_source : (n_links,) uint8 of `Source`
+    speed_interval, flow_interval : (2, n_links)
+        Where nine in ten of the true values lie, low and high; from the deviation unless history taught it, and then
+        not in the middle of it: jams lie below.
     """
 
     speed: Float
@@ -74,6 +84,16 @@ class Estimate:
     flow_deviation: Float
     speed_source: Sources
     flow_source: Sources
+    speed_interval: Float = field(default_factory=lambda: np.zeros((2, 0)))
+    flow_interval: Float = field(default_factory=lambda: np.zeros((2, 0)))
+
+    def __post_init__(self) -> None:
+        for name in ("speed", "flow"):
+            mean, deviation = getattr(self, name), getattr(self, f"{name}_deviation")
+            if getattr(self, f"{name}_interval").shape[1] != len(mean):  # left out
+                half = NINE_TENTHS * deviation
+                ends = np.stack((np.clip(mean - half, 0.0, None), mean + half))
+                object.__setattr__(self, f"{name}_interval", ends)
 
 
 def affinity(compiled: CompiledNetwork, link: npt.NDArray[np.intp], other: npt.NDArray[np.intp]) -> Float:
@@ -139,12 +159,18 @@ class Estimator:
         The network.
     prior
         What to expect of each link; free flow unless given.
+
+    Attributes
+    ----------
+    learned
+        By quantity, what `learn` made; its ``leave_out`` says how well each sensed link is told by the others.
     """
 
     def __init__(self, compiled: CompiledNetwork, *, prior: Prior | None = None) -> None:
         self.compiled = compiled
         self.prior = prior or free_flow_prior(compiled)
         self._precision, self._n_levels, self._scale = _joint_precision(compiled)
+        self.learned: dict[str, LearnedField] = {}
         self._calls: dict[str, int] = {}
         self._last: dict[str, tuple[Float, Float]] = {}
 
@@ -153,7 +179,41 @@ class Estimator:
         """The precision of links and levels, how many of its last rows are levels, and the links' deviations in it."""
         return self._precision, self._n_levels, self._scale
 
-    def estimate(self, measurements: Measurements, *, prior: Prior | None = None) -> Estimate:
+    def learn(self, *, speed: History | None = None, flow: History | None = None, seed: int) -> None:
+        """Learn from the past of the sensed links how to tell the others; replaces what was learned of the quantity.
+
+        Takes seconds to minutes, holds nothing up and may run in a thread beside `estimate`.
+
+        Parameters
+        ----------
+        speed, flow
+            What detectors saw; at least 20 links at 48 times.
+        seed
+            The same history and seed teach the same.
+
+        Raises
+        ------
+        InputError
+            A history is too small, or of links that the network does not have.
+        """
+        found = dict(self.learned)
+        for name, history, unit in (
+            ("speed", speed, self.compiled.free_speed),
+            ("flow", flow, self.compiled.capacity),
+        ):
+            if history is None:
+                continue
+            n = self.compiled.n_links
+            if len(history.links) and not 0 <= history.links.min() <= history.links.max() < n:
+                raise InputError(f"history: link {history.links.max()} of a network that has {n}")
+            near = neighbours(self.compiled, history.links)
+            own = np.column_stack((unit, self.compiled.length, self.compiled.lanes, self.compiled.link_class))
+            found[name] = learn(history, neighbours=near, unit=unit, own=own.astype(np.float64), seed=seed)
+        self.learned = found
+
+    def estimate(
+        self, measurements: Measurements, *, prior: Prior | None = None, time: float | None = None
+    ) -> Estimate:
         """Return the posterior of speed and flow given what is measured now.
 
         Parameters
@@ -162,6 +222,8 @@ class Estimator:
             NaN where nothing is measured; deviations must be positive where something is.
         prior
             Replaces the estimator's own, for example the profile of this time of the week.
+        time : s since 1970 UTC
+            When this is; without it nothing that was learned is used.
         """
         prior = prior or self.prior
         speed, speed_deviation, speed_source = self._field(
@@ -170,17 +232,42 @@ class Estimator:
         flow, flow_deviation, flow_source = self._field(
             "flow", prior.flow, prior.flow_deviation, measurements.flow, measurements.flow_deviation
         )
+        plain = Estimate(speed, speed_deviation, flow, flow_deviation, speed_source, flow_source)
+        if time is not None:
+            self._use_learned("speed", plain, measurements, prior, time)
+            self._use_learned("flow", plain, measurements, prior, time)
         # Beyond measurement nothing runs faster than its free speed by more than a tenth, or above capacity.
         top_speed = np.fmax(1.1 * self.compiled.free_speed, measurements.speed)
         top_flow = np.fmax(self.compiled.capacity, measurements.flow)
-        return Estimate(
-            speed=np.clip(speed, 0.0, top_speed),
-            speed_deviation=speed_deviation,
-            flow=np.clip(flow, 0.0, top_flow),
-            flow_deviation=flow_deviation,
-            speed_source=speed_source,
-            flow_source=flow_source,
+        np.clip(plain.speed, 0.0, top_speed, out=plain.speed)
+        np.clip(plain.flow, 0.0, top_flow, out=plain.flow)
+        return plain
+
+    def _use_learned(self, name: str, plain: Estimate, measured: Measurements, prior: Prior, time: float) -> None:
+        """Overwrite what the field says of one quantity where history taught better."""
+        learned = self.learned.get(name)
+        value, spread = getattr(measured, name), getattr(measured, f"{name}_deviation")
+        known = np.isfinite(value) & np.isfinite(spread) & (spread > 0)
+        told = learned.tell(np.where(known, value, np.nan), time=time) if learned else None
+        if learned is None or told is None:
+            return
+        link_class = self.compiled.link_class
+        use = told.near & np.isin(link_class, np.unique(link_class[learned.links]))
+        mean, deviation, interval, source = (
+            getattr(plain, name + part) for part in ("", "_deviation", "_interval", "_source")
         )
+        own = np.maximum((told.high - told.low) / (2 * NINE_TENTHS), 1e-9)
+        only = use & ~known
+        mean[only], deviation[only] = told.middle[only], own[only]
+        interval[0, only], interval[1, only] = told.low[only], told.high[only]
+        limit = ESTIMATED_RATIO * getattr(prior, f"{name}_deviation")
+        source[only] = np.where(own[only] <= limit[only], Source.ESTIMATED, Source.GUESSED)
+        both = use & known  # what is told and what is measured, each by its precision
+        share = own[both] ** 2 / (own[both] ** 2 + spread[both] ** 2)
+        mean[both] = told.middle[both] + share * (value[both] - told.middle[both])
+        deviation[both] = np.sqrt(share) * spread[both]
+        half = NINE_TENTHS * deviation[both]
+        interval[0, both], interval[1, both] = np.clip(mean[both] - half, 0.0, None), mean[both] + half
 
     def _field(
         self, name: str, mean: Float, deviation: Float, measured: Float, measured_deviation: Float

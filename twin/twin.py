@@ -131,7 +131,7 @@ class Twin:
         measurements, measured_at = self._links.measure(memory, fresh & healthy)
         if outage is not None:
             prior = self._without(outage, now, prior or self.estimator.prior)
-        estimate = self.estimator.estimate(measurements, prior=prior)
+        estimate = self.estimator.estimate(measurements, prior=prior, time=now)
         density = estimate.flow / np.maximum(estimate.speed, SLOWEST_SPEED)
         return Snapshot(
             time=now,

@@ -1,0 +1,35 @@
+"""How well the estimator tells what hidden sensors saw, beside nearest, inverse distance and class mean: real data."""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from benchmarks import scores_aarhus, scores_metr_la
+
+NO_DATA = "NO REAL INPUT DATA: set CITYTWIN_TEST_DATA to the shared data folder, or give --data"
+PARTS = ("metr_la", "aarhus")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    given = os.environ.get("CITYTWIN_TEST_DATA")
+    parser.add_argument("--data", type=Path, default=given and Path(given), help="the shared data folder")
+    parser.add_argument("--only", choices=PARTS, help="one of the scores")
+    parser.add_argument("--seeds", type=int, help="how many; five in Los Angeles, three in Aarhus")
+    args = parser.parse_args()
+    for part in [args.only] if args.only else PARTS:
+        if args.data is None or not (args.data / part).is_dir():
+            print(f"scores: {part}: {NO_DATA}")
+            continue
+        begin = time.process_time()
+        if part == "metr_la":
+            found = scores_metr_la.lines(args.data / part, range(args.seeds or 5))
+        else:
+            found = scores_aarhus.lines(args.data / part, range(args.seeds or 3))
+        print("\n".join(found))
+        print(f"scores: {part}: {time.process_time() - begin:.0f} s of CPU", flush=True)
+
+
+if __name__ == "__main__":
+    main()

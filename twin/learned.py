@@ -1,0 +1,233 @@
+"""What history teaches of links without detectors: each sensed link is hidden in turn, and told from the others.
+
+A teller (twin.tellers) gives the middle of what a hidden link shows, and how far from it the truth lies; the latter,
+measured on sensors that took no part, makes the interval. What it is told with are the link's surroundings
+(twin.surroundings).
+
+Notes
+-----
+Source of the interval: Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), Distribution-free predictive inference
+for regression (locally weighted, split conformal), doi:10.1080/01621459.2017.1307116.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sensors.errors import InputError
+from twin.history import DayProfile, History
+from twin.kriging import Ranges, View, tune
+from twin.neighbours import Neighbours
+from twin.surroundings import surroundings
+from twin.tellers import Teller, tellers
+
+Float = npt.NDArray[np.float64]
+Long = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+FEWEST_SENSORS, FEWEST_TIMES = 20, 48
+MOST_ROWS = 30_000  # of sensor and time; more teach little and take long
+N_FOLDS = 5
+# Share of values below and above the 90 % interval. Jams lie below: an interval with five per cent on either side is
+# right on average and misses four in ten of the slow values.
+BELOW, ABOVE = 0.03, 0.07
+REACH = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveOut:
+    """How well each sensed link was told by a model that had never seen it.
+
+    Parameters
+    ----------
+    links : (s,)
+    n_values : (s,)
+    mean_error, bias : (s,) unit of the quantity
+        Mean absolute error, and mean of estimate less value; NaN without values.
+    covered : (s,)
+        Share of values within the 90 % interval.
+    """
+
+    links: Long
+    n_values: Long
+    mean_error: Float
+    bias: Float
+    covered: Float
+
+    def by_class(self, link_class: npt.NDArray[np.int32]) -> dict[int, float]:
+        """Return the mean absolute error of all values of each class of links that has any."""
+        found = {}
+        for one in np.unique(link_class[self.links]).tolist():
+            some = (link_class[self.links] == one) & (self.n_values > 0)
+            if some.any():
+                found[one] = float(np.average(self.mean_error[some], weights=self.n_values[some]))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told of n links: the middle, and the ends of the interval that holds nine values in ten.
+
+    Parameters
+    ----------
+    middle, low, high : (n,) unit of the quantity
+    near : (n,)
+        Whether a sensed link that reports is as near as those were that the interval was measured with; elsewhere
+        nothing is known of how good this is.
+    """
+
+    middle: Float
+    low: Float
+    high: Float
+    near: Bool
+
+
+class LearnedField:
+    """One quantity of links without detectors, from those with; made by `learn`.
+
+    Attributes
+    ----------
+    links : (s,)
+        The sensed links of the history.
+    ranges : Ranges
+    reach_m : m
+        Nineteen in twenty of the sensed links had another one within so far by road.
+    leave_out : LeaveOut
+    """
+
+    def __init__(
+        self,
+        *,
+        links: Long,
+        unit: Float,
+        own: Float,
+        neighbours: Neighbours,
+        ranges: Ranges,
+        profile: DayProfile,
+        tellers: tuple[Teller, Teller],
+        ends: tuple[float, float],
+        reach_m: float,
+        leave_out: LeaveOut,
+    ) -> None:
+        self.links, self.ranges, self.leave_out, self.reach_m = links, ranges, leave_out, reach_m
+        self._unit, self._own, self._profile = unit, own, profile
+        self._view = View(neighbours, ranges)
+        self._middle, self._spread = tellers
+        self._ends = ends
+
+    def tell(self, value: Float, *, time: float) -> Told | None:
+        """Return what is to be expected of every link, as if it had no detector; None when no sensed link reports.
+
+        Parameters
+        ----------
+        value : (n_links,) unit of the quantity
+            NaN where nothing is measured; links that had no history are not listened to.
+        time : s since 1970 UTC
+        """
+        now = (value / self._unit)[self.links]
+        if not np.isfinite(now).any():
+            return None
+        around = surroundings(now, self._profile.at(time), self._view)
+        features = np.column_stack((around, self._own))
+        middle, spread = self._middle(features), self._spread(features)
+        low, high = (np.clip(middle + end * spread, 0.0, None) for end in self._ends)
+        middle = np.clip(middle, 0.0, None)
+        return Told(
+            middle=middle * self._unit,
+            low=np.minimum(low, middle) * self._unit,
+            high=np.maximum(high, middle) * self._unit,
+            near=self._view.there[:, 0] & (self._view.road[:, 0] <= self.reach_m),
+        )
+
+
+def learn(
+    history: History, *, neighbours: tuple[Neighbours, Neighbours], unit: Float, own: Float, seed: int
+) -> LearnedField:
+    """Return what the history of the sensed links teaches of all links.
+
+    Every model, range and interval is chosen on the sensed links of ``history`` alone.
+
+    Parameters
+    ----------
+    history
+        Of one quantity.
+    neighbours
+        Of all n links, and of the sensed links among themselves (`twin.neighbours.neighbours`).
+    unit : (n,) unit of the quantity, positive
+        What a value of 1 means on each link: its free speed, or its capacity.
+    own : (n, m)
+        What the map says of each link: its unit, length, class, ...
+    seed
+        Of the folds and trees: the same seed, the same model.
+
+    Raises
+    ------
+    InputError
+        Too few sensed links, or times at which at least half of those report that usually do.
+    """
+    value = history.value / unit[history.links]
+    reporting = np.isfinite(value).sum(axis=1)
+    usable = np.flatnonzero(reporting >= max(FEWEST_SENSORS, 0.5 * np.median(reporting)))
+    if len(history.links) < FEWEST_SENSORS or len(usable) < FEWEST_TIMES:
+        raise InputError(
+            f"history: {len(usable)} times of {len(history.links)} sensed links are too few to learn from: "
+            f"at least {FEWEST_TIMES} times at which {FEWEST_SENSORS} links report"
+        )
+    every, among = neighbours
+    ranges = tune(value[usable], among)
+    profile = DayProfile.of(history.time, value)
+    step = max(1, int(np.ceil(len(usable) * float(np.median(reporting[usable])) / MOST_ROWS)))
+    features, truth, sensor = _rows(history, value, usable[::step], among, ranges, profile, own)
+    weight = unit[history.links][sensor]
+    random = np.random.default_rng(seed)
+    fold = random.permutation(len(history.links))[sensor] % N_FOLDS
+    fit = tellers(seed)
+    # What a model that never saw the sensor tells of it; then how far off that is, told in the same way.
+    middle, spread = np.empty_like(truth), np.empty_like(truth)
+    for k in range(N_FOLDS):
+        kept, held = fold != k, fold == k
+        middle[held] = fit.middle(features[kept], truth[kept], weight[kept])(features[held])
+    off = truth - middle
+    for k in range(N_FOLDS):
+        kept, held = fold != k, fold == k
+        spread[held] = fit.spread(features[kept], off[kept])(features[held])
+    nearest = among.road[:, 0]
+    ends = (float(np.quantile(off / spread, BELOW)), float(np.quantile(off / spread, 1 - ABOVE)))
+    within = (off >= ends[0] * spread) & (off <= ends[1] * spread)
+    return LearnedField(
+        links=history.links,
+        unit=unit,
+        own=own,
+        neighbours=every,
+        ranges=ranges,
+        profile=profile,
+        tellers=(fit.middle(features, truth, weight), fit.spread(features, off)),
+        ends=ends,
+        reach_m=float(np.quantile(nearest, REACH)),
+        leave_out=_leave_out(history.links, sensor, -off * weight, within),
+    )
+
+
+def _rows(
+    history: History, value: Float, times: Long, among: Neighbours, ranges: Ranges, profile: DayProfile, own: Float
+) -> tuple[Float, Float, Long]:
+    """Return features, value and sensor of every value at some times."""
+    view = View(among, ranges)
+    parts, truth, sensor = [], [], []
+    for row in times:
+        known = np.flatnonzero(np.isfinite(value[row]))
+        around = surroundings(value[row], profile.at(float(history.time[row])), view)
+        parts.append(np.column_stack((around, own[history.links]))[known])
+        truth.append(value[row, known])
+        sensor.append(known)
+    return np.concatenate(parts), np.concatenate(truth), np.concatenate(sensor)
+
+
+def _leave_out(links: Long, sensor: Long, error: Float, within: Bool) -> LeaveOut:
+    n = np.bincount(sensor, minlength=len(links))
+    share = [
+        np.where(n > 0, np.bincount(sensor, part, len(links)) / np.maximum(n, 1), np.nan)
+        for part in (np.abs(error), error, within.astype(np.float64))
+    ]
+    return LeaveOut(links, n.astype(np.int64), *share)
