@@ -49,6 +49,34 @@ def parse_line(text: str) -> Float:
     raise ValueError("must be LINESTRING (x y, x y, ...) of two points or more")
 
 
+def parse_lines(texts: Sequence[str]) -> list[Float] | None:
+    """Return the points of many ``LINESTRING`` at once, None unless all of them are written in the plainest way.
+
+    Plain are two numbers a point, one space between them, a comma and a space between points: what `format_line` and
+    most programs write. Others are parsed one by one.
+
+    Examples
+    --------
+    >>> lines = parse_lines(["LINESTRING (0 1, 2 3)", "LINESTRING (4 5, 6 7, 8 9)"])
+    >>> [line.tolist() for line in lines]
+    [[[0.0, 1.0], [2.0, 3.0]], [[4.0, 5.0], [6.0, 7.0], [8.0, 9.0]]]
+    >>> parse_lines(["LINESTRING Z (0 1 9, 2 3 9)"]) is None
+    True
+    """
+    counts = [text.count(",") + 1 for text in texts]
+    for text, count in zip(texts, counts, strict=True):
+        if not (text.startswith("LINESTRING (") and text.endswith(")") and count > 1 and text.count(" ") == 2 * count):
+            return None
+    words = " ".join([text[12:-1] for text in texts]).replace(",", "").split(" ")
+    try:
+        numbers = np.array(words, dtype=np.float64)
+    except ValueError:
+        return None
+    if len(numbers) != 2 * sum(counts) or not np.isfinite(numbers).all():
+        return None
+    return np.split(numbers.reshape(-1, 2), np.cumsum(counts)[:-1]) if texts else []
+
+
 def parse_polygon(text: str) -> tuple[Float, ...]:
     """Return the rings of a ``POLYGON`` or of all parts of a ``MULTIPOLYGON``, each (k, 2), k >= 3.
 

@@ -142,7 +142,7 @@ def write_tables(folder: Path | str, tables: Tables, *, overwrite: bool = False,
     try:
         part.mkdir(parents=True)
         for name, rows in tables.items():
-            extra = dict.fromkeys(key for row in rows for key in row)
+            extra = dict.fromkeys(key for keys in dict.fromkeys(map(tuple, rows)) for key in keys)
             own = [key for key in (*COLUMNS.get(name, ()), *DEMAND_COLUMNS.get(name, ())) if key in extra]
             if rows:
                 write_table(part / f"{name}.csv", list(dict.fromkeys([*own, *extra])), rows)

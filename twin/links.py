@@ -2,14 +2,14 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from twin.geometry import Float, line_lengths, parse_line
+from twin.geometry import Float, line_lengths, parse_line, parse_lines
 from twin.nodes import Nodes
 from twin.tables import Table
 from twin.units import KMH, Units
@@ -206,10 +206,15 @@ def _shapes(
     flags = table.numbers("dir_flag", least=-1, most=1, whole=True, default=1)
     backwards = [flag == -1 for flag in flags.tolist()]
     keys, texts = table.text("geometry_id"), table.text("geometry")
+    drawn = _parsed_at_once([text for text in texts if text], units)
+    starts, stops = ends[0].tolist(), ends[1].tolist()
     for index, text in enumerate(texts):
-        start, end = int(ends[0][index]), int(ends[1][index])
+        start, end = starts[index], stops[index]
         wkt = text or shapes.get(keys[index], "")
-        if wkt and wkt.upper() != "NULL":
+        if text and drawn is not None:
+            degrees = next(drawn)
+            lines.append(degrees[::-1] if backwards[index] else degrees)
+        elif wkt and wkt.upper() != "NULL":
             try:
                 degrees = units.degrees(parse_line(wkt))
             except ValueError as error:
@@ -222,6 +227,18 @@ def _shapes(
         else:
             lines.append(None)
     return lines
+
+
+def _parsed_at_once(texts: list[str], units: Units) -> Iterator[Float] | None:
+    """Return the lines of plainly written texts in degrees, None when one of them has to be looked at by itself."""
+    lines = parse_lines(texts)
+    if not lines:
+        return None
+    try:
+        degrees = units.degrees(np.concatenate(lines))
+    except ValueError:
+        return None
+    return iter(np.split(degrees, np.cumsum([len(line) for line in lines])[:-1]))
 
 
 def read_links(table: Table, geometry: Table, nodes: Nodes, units: Units) -> Links:

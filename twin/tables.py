@@ -100,7 +100,9 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([cell(row.get(name)) for name in columns] for row in rows)
+        writer.writerows(
+            [value.strip() if type(value := row.get(name)) is str else cell(value) for name in columns] for row in rows
+        )
 
 
 class Unreadable(dict[str, int]):
@@ -165,8 +167,11 @@ class Table:
     @classmethod
     def of(cls, name: str, rows: Iterable[Mapping[str, object]], faults: list[str]) -> "Table":
         """Return the table that holds the given rows as text."""
-        texts = [{str(key): cell(value) for key, value in row.items()} for row in rows]
-        columns = list(dict.fromkeys(key for row in texts for key in row))
+        # Most cells of a city are text already: they are taken without a call each.
+        texts = [
+            {key: value.strip() if type(value) is str else cell(value) for key, value in row.items()} for row in rows
+        ]
+        columns = list(dict.fromkeys(key for keys in dict.fromkeys(map(tuple, texts)) for key in keys))
         return cls(name, texts, (), faults, columns)
 
     @property

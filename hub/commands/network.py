@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     load.add_argument("source", metavar="SOURCE", type=Path, help="file or folder, plain, gzip or bzip2")
     load.add_argument("--format", dest="form", choices=FORMATS, help="guessed from what SOURCE holds unless given")
     load.add_argument("--map", dest="column_map", type=Path, metavar="FILE", help="TOML: columns of a table of links")
-    more = "signals to use instead (SUMO add.xml, recorded phases of CityFlow), places (TNTP); may be repeated"
+    more = "signals to use instead (SUMO add.xml, CityFlow phases), places of nodes (TNTP, tables); may be repeated"
     load.add_argument("--additional", type=Path, action="append", default=[], metavar="FILE", help=more)
     trips = "vehicles with routes (SUMO, CityFlow, CBEngine) for trips.csv, trips of TNTP; may be repeated"
     load.add_argument("--demand", type=Path, action="append", default=[], metavar="FILE", help=trips)

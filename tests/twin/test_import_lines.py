@@ -134,6 +134,42 @@ def test_files_that_gdal_writes_are_read(driver: str, crs: str, tmp_path: Path, 
     check(Network.from_tables(import_tables(source, column_map=own_map)))
 
 
+def test_links_whose_nodes_stand_in_a_table_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "links.csv").write_text(
+        "link_id,from_node_id,to_node_id,length_m,free_speed_kmh,lanes\nL1,1,2,960,50,2\nL2,2,1,960,50,2\n"
+    )
+    (tmp_path / "nodes.csv").write_text("node_id,x_lon,y_lat,signalised\n1,120.0,30.0,1\n2,120.01,30.0,0\n")
+    assert guess(tmp_path / "links.csv") == "table"
+    network = Network.from_tables(import_tables(tmp_path / "links.csv", additional=[tmp_path / "nodes.csv"]))
+    assert network.nodes.lon_lat.tolist() == [[120.0, 30.0], [120.01, 30.0]]
+    assert network.compile().length.tolist() == [960.0, 960.0]
+    with pytest.raises(
+        InputError, match=r"table of their own \(node_id, x_lon, y_lat\); give it with --additional FILE"
+    ):
+        import_tables(tmp_path / "links.csv")
+    (tmp_path / "nodes.csv").write_text("node_id,x_lon,y_lat\n1,120.0,30.0\n")
+    with pytest.raises(InputError, match=r"links.csv: line 2: link L1: node '2' is not in the table of nodes"):
+        import_tables(tmp_path / "links.csv", additional=[tmp_path / "nodes.csv"])
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("links", "nodes", "source"),
+    [
+        ("hangzhou/shangcheng_links.csv", "hangzhou/shangcheng_nodes.csv", "hangzhou/shangcheng_roadnet.cbengine.txt"),
+        ("nanchang/nanchang_links.csv.gz", "nanchang/nanchang_nodes.csv", "nanchang/nanchang_roadnet.cbengine.txt.gz"),
+    ],
+)
+def test_derived_tables_are_the_networks_they_come_from(links: str, nodes: str, source: str, shared_data: Path) -> None:
+    network = Network.from_tables(import_tables(shared_data / links, additional=[shared_data / nodes]))
+    original = Network.from_tables(import_tables(shared_data / source))
+    assert set(network.links.ids) == set(original.links.ids)
+    order = [network.links.position[name] for name in original.links.ids]
+    for name in ("length", "free_speed", "lanes"):
+        theirs, ours = getattr(original.compile(), name), getattr(network.compile(), name)[order]
+        assert ours == pytest.approx(theirs, rel=1e-3), name  # the tables are rounded
+
+
 def test_undirected_streets_of_openstreetmap_need_no_map(tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"u": 3, "v": 1, "key": 0, "highway": "motorway", "line": ROWS[0]["line"]},  # drawn from 1 to 3: that way

@@ -107,7 +107,7 @@ def import_tables(
         TOML file that names the columns of a table of links.
     additional
         Further files: signal programs that replace those of the network (SUMO's, recorded phases of CityFlow), places
-        of nodes (TNTP).
+        of nodes (TNTP, tables of links).
     demand
         Vehicles with their routes: route files of SUMO, flows of CityFlow, demand of CBEngine; they become the table
         ``trips``. Trips between zones (TNTP) become the table ``demand``.
@@ -135,8 +135,8 @@ def import_tables(
     for path in (*additional, *demand):
         if not path.is_file():
             raise InputError(f"{path}: there is no such file")
-    if additional and form not in ("sumo", "cityflow", "tntp"):
-        raise InputError(f"--additional is for signals of SUMO and CityFlow and places of TNTP, not for {form}")
+    if additional and form not in ("sumo", "cityflow", "tntp", "table"):
+        raise InputError(f"--additional is for signals of SUMO and CityFlow and places of nodes, not for {form}")
     if units is not None and form != "tntp":
         raise InputError(
             f"--length-unit, --time-unit, --hours and --crs are about TNTP; they have no meaning for {form}"
@@ -148,7 +148,8 @@ def import_tables(
         own = "put demand.csv or trips.csv into the network folder instead"
         raise InputError(f"--demand is read for {', '.join(_DEMAND_READERS)}, not for {form}; {own}")
     if form == "table":
-        tables = table.read(source, column_map=None if column_map is None else Path(column_map))
+        columns = None if column_map is None else Path(column_map)
+        tables = table.read(source, column_map=columns, places=additional)
     elif form == "osm":
         tables = osm.read(source, service=service, all_parts=all_parts, side=driving_side)
     elif form == "sumo":

@@ -17,8 +17,9 @@ _COLUMNS = (
     *("length", "free_speed", "lanes", "capacity", "facility_type", "name", "name_zh", "geometry", "directed"),
 )
 _KEYS: dict[str, tuple[str, ...]] = {
-    "": ("columns", "units", "defaults", "sensor", "optional", "attribution", "notes", "recognise"),
+    "": ("columns", "nodes", "units", "defaults", "sensor", "optional", "attribution", "notes", "recognise"),
     "columns": _COLUMNS,
+    "nodes": ("node_id", "lon", "lat", "name"),
     "units": ("length", "speed", "crs"),
     "defaults": (
         *("lanes", "free_speed", "facility_type", "directed", "oneway_classes", "timezone", "dataset_name", "name_zh"),
@@ -35,6 +36,8 @@ class ColumnMap:
     ----------
     columns
         The table's column for each of ours.
+    nodes
+        Columns of a second table, which says where the nodes are.
     units, defaults, sensor
         The tables of the TOML file.
     attribution
@@ -55,6 +58,7 @@ class ColumnMap:
     notes: tuple[str, ...] = ()
     recognise: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    nodes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, name: str, text: str) -> "ColumnMap":
@@ -84,8 +88,16 @@ class ColumnMap:
         if not faults:
             if any(not isinstance(column, str) for column in columns.values()):
                 faults.append(f"{name}: [columns] must name columns as text")
-            if not ({"from_lon", "from_lat", "to_lon", "to_lat"} <= set(columns) or "geometry" in columns):
-                faults.append(f"{name}: [columns] must name from_lon, from_lat, to_lon and to_lat, or geometry")
+            nodes = data.get("nodes", {})
+            placed = {"from_lon", "from_lat", "to_lon", "to_lat"} <= set(columns) or "geometry" in columns
+            if nodes and not (
+                {"node_id", "lon", "lat"} <= set(nodes) and {"from_node_id", "to_node_id"} <= set(columns)
+            ):
+                rule = "[nodes] must name node_id, lon and lat, and [columns] from_node_id and to_node_id"
+                faults.append(f"{name}: {rule}")
+            elif not nodes and not placed:
+                rule = "[columns] must name from_lon, from_lat, to_lon and to_lat, or geometry"
+                faults.append(f"{name}: {rule}; or [nodes] the columns of a table of nodes")
             for key in data.get("sensor", {}).get("quantities", []):
                 if key not in QUANTITIES:
                     near = get_close_matches(str(key), QUANTITIES, 1)
@@ -103,6 +115,7 @@ class ColumnMap:
             attribution=str(data.get("attribution", "")),
             notes=tuple(str(note) for note in data.get("notes", [])),
             recognise=tuple(str(column) for column in data.get("recognise", [])),
+            nodes=data.get("nodes", {}),
             optional=tuple(str(key) for key in data.get("optional", [])),
         )
 

@@ -6,7 +6,7 @@ The maps of tables that are known come with citytwin. See docs/network.md.
 import csv
 import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,6 +24,7 @@ from twin.tables import Table
 from twin.units import KMH, Units
 
 Row = dict[str, object]
+Point = tuple[float, float]
 
 # Ends closer than this are one node when the table names no nodes: about a metre.
 _SAME_PLACE_DEG = 1e-5
@@ -110,8 +111,13 @@ def _opened(source: Path, mapping: ColumnMap, faults: list[str], notes: list[str
     return table, found
 
 
-def read(source: Path, *, column_map: Path | None = None) -> Tables:
+def read(source: Path, *, column_map: Path | None = None, places: Sequence[Path] = ()) -> Tables:
     """Return the tables of a network that a table of links describes.
+
+    Parameters
+    ----------
+    places
+        Tables that say where the nodes are, for maps that name their columns.
 
     Raises
     ------
@@ -130,7 +136,10 @@ def read(source: Path, *, column_map: Path | None = None) -> Tables:
         units = replace(units, projection=shapes.projection)
     if faults:
         raise InputError(faults)
-    lines = _lines(table, units, shapes)
+    if mapping.nodes:
+        lines = _between(table, _node_places(places, mapping, faults), units)
+    else:
+        lines = _lines(table, units, shapes)
     length = table.numbers("length", above=0) * units.long_length_m
     speed = table.numbers("free_speed", above=0) * units.speed_m_s / KMH
     if faults:
@@ -231,6 +240,39 @@ def _lines(table: Table, units: Units, shapes: LineFile | None) -> list[Float]:
     return lines
 
 
+def _node_places(files: Sequence[Path], mapping: ColumnMap, faults: list[str]) -> dict[str, Point]:
+    """Return the places of nodes, in the units of the map, of the tables that hold them."""
+    if not files:
+        wanted = ", ".join(mapping.nodes.values())
+        raise InputError(
+            f"the places of the nodes are in a table of their own ({wanted}); give it with --additional FILE"
+        )
+    places: dict[str, Point] = {}
+    for path in files:
+        table = _renamed(_load(path, faults), replace(mapping, columns=mapping.nodes))
+        x, y = table.numbers("lon", required=True), table.numbers("lat", required=True)
+        for name, place in zip(table.text("node_id"), zip(x.tolist(), y.tolist(), strict=True), strict=True):
+            places[name] = place
+    return places
+
+
+def _between(table: Table, places: Mapping[str, Point], units: Units) -> list[Float]:
+    """Return the straight line between the nodes of each link, in degrees; a node without a place is a fault."""
+    lines = []
+    for index, row in enumerate(table.rows):
+        names = [row.get("from_node_id", ""), row.get("to_node_id", "")]
+        if missing := [name for name in names if name not in places]:
+            table.fault(index, f"node {missing[0]!r} is not in the table of nodes")
+            lines.append(np.zeros((2, 2)))
+            continue
+        try:
+            lines.append(units.degrees(np.array([places[name] for name in names])))
+        except ValueError as error:
+            table.fault(index, str(error))
+            lines.append(np.zeros((2, 2)))
+    return lines
+
+
 def _nodes(table: Table, lines: list[Float], by_class: list[bool]) -> tuple[list[Row], list[tuple[str, str]]]:
     """Return the nodes that the links name, or those at which their ends meet.
 
@@ -260,9 +302,6 @@ def _nodes(table: Table, lines: list[Float], by_class: list[bool]) -> tuple[list
             nodes.setdefault(names[k], made)
         ends.append((names[0], names[1]))
     return list(nodes.values()), ends
-
-
-Point = tuple[float, float]
 
 
 def _places(table: Table, lines: list[Float]) -> dict[str, Point]:
