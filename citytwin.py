@@ -132,6 +132,22 @@ class Hub:
         frame = DataFrame(document["readings"], columns=["time", "quantity", "value", "quality", "received_at"])
         return frame.assign(time=to_datetime(frame["time"]))
 
+    def assets(self) -> "DataFrame":
+        """Return the equipment and how each piece is, by asset id."""
+        from pandas import DataFrame
+
+        return DataFrame(self.get("/api/v1/assets")["assets"]).set_index("asset_id")
+
+    def fail(self, asset_id: str, *, author: str, reason: str = "", since: str | None = None) -> Any:
+        """Declare an asset failed, now or since an RFC 3339 time, and return how it is; raises as `get` does."""
+        body = {"author": author, "reason": reason, **({"since": since} if since else {})}
+        return self.post(f"/api/v1/assets/{urllib.parse.quote(asset_id, safe='')}/fail", body)
+
+    def restore(self, asset_id: str, *, author: str, reason: str = "") -> Any:
+        """Declare an asset restored and return how it is; raises as `get` does."""
+        path = f"/api/v1/assets/{urllib.parse.quote(asset_id, safe='')}/restore"
+        return self.post(path, {"author": author, "reason": reason})
+
     def network(self) -> "Network":
         """Return the network that the hub serves, read from its folder; its links are in the order of `state`.
 

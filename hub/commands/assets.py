@@ -31,6 +31,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         sub.set_defaults(work=work)
         return sub
 
+    def add_live(name: str, text: str, work: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.add_argument("--url", metavar="URL", help="of the hub (default: that of this state folder)")
+        sub.add_argument("--json", action="store_true", help="print one object")
+        sub.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+        )
+        sub.set_defaults(work=work)
+        return sub
+
+    for name, text, work in (
+        ("fail", "declare an asset of the running hub failed", _fail),
+        ("restore", "declare an asset of the running hub restored", _restore),
+    ):
+        said = add_live(name, text, work)
+        said.add_argument("asset", metavar="ASSET")
+        said.add_argument("--author", default="operator", metavar="NAME", help="who says so (default operator)")
+        said.add_argument("--reason", default="", metavar="TEXT", help="why")
+        if name == "fail":
+            said.add_argument("--since", metavar="TIME", help="since when, RFC 3339 (default now)")
+    add_live("status", "what is failed, dark, unheard or on its battery in the running hub, and why", _status)
     for name, text, work in (
         ("downstream", "what needs an asset, and which of it fails with it", _downstream),
         ("upstream", "what an asset needs", _upstream),
@@ -125,6 +146,52 @@ def _minutes(seconds: float) -> str:
         return f"{seconds / 60:.3g} min"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def _fail(args: argparse.Namespace) -> int:
+    import citytwin  # the client
+
+    hub = citytwin.connect(args.url)
+    return _tell(args, hub.fail(args.asset, author=args.author, reason=args.reason, since=args.since))
+
+
+def _restore(args: argparse.Namespace) -> int:
+    import citytwin
+
+    return _tell(args, citytwin.connect(args.url).restore(args.asset, author=args.author, reason=args.reason))
+
+
+def _tell(args: argparse.Namespace, state: dict[str, Any]) -> int:
+    if args.json:
+        return _print_json(state)
+    print(_state_in_words(state))
+    return 0
+
+
+def _state_in_words(asset: dict[str, Any]) -> str:
+    """Return how an asset of the API is, as one line."""
+    failure = asset["failure"]
+    who = f" (says {failure['author']}{': ' + failure['reason'] if failure['reason'] else ''})" if failure else ""
+    when = (
+        f" until {asset['dark_at']}" if asset.get("dark_at") else f" since {asset['since']}" if asset["since"] else ""
+    )
+    why = f": {asset['because']}" if asset["because"] and not failure else ""
+    return f"{asset['asset_id']} ({asset['kind']}) is {asset['state'].replace('_', ' ')}{when}{who}{why}"
+
+
+def _status(args: argparse.Namespace) -> int:
+    import citytwin
+
+    found = [row for row in citytwin.connect(args.url).get("/api/v1/assets")["assets"] if row["state"] != "working"]
+    if args.json:
+        return _print_json(found)
+    order = ("failed", "dark", "unheard", "on_battery")
+    found.sort(key=lambda row: (order.index(row["state"]), row["asset_id"]))
+    print(
+        f"{len(found):,} assets do not work as they should" if found else "all equipment works, as far as anybody said"
+    )
+    _lines([_state_in_words(row) for row in found])
+    return 0
 
 
 def _downstream(args: argparse.Namespace) -> int:

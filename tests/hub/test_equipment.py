@@ -1,10 +1,13 @@
 """Equipment that fails in the living city: its sensors go dark, its signals become stops, and all of it comes back."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from hub.cli import main
 from hub.equipment import Equipment
 from ingest.database import DatabaseAway
 from sensors import InputError, Reading
@@ -141,3 +144,46 @@ def test_bad_declarations_change_nothing_and_say_why(hub: Any, town: Network, mo
     assert equipment.failures == ()
     with pytest.raises(InputError, match="'nobody' is not in this network"):
         equipment.fail("nobody", author="Li")
+
+
+def test_the_likely_cause_of_silent_sensors_is_asked_for_by_what_reports_and_what_does_not(
+    hub: Any, town: Network, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.client.post(f"/api/v1/assets/{feeder_of(town)}/restore")
+    cabinet = next(
+        name
+        for name, asset in town.assets.assets.items()
+        if asset.kind == "cabinet" and len(town.assets.outage({name}).sensors(town.sensors)) >= 3
+    )
+    dark = town.assets.outage({cabinet: 0.0}).sensors(town.sensors)
+    monkeypatch.setattr(hub.app.board, "publish", lambda snapshot: None)  # what is asked about stands still
+    state = hub.app.board.snapshot.sensors
+    silent = np.array([dark.get(sensor_id) == 0.0 for sensor_id in state.sensor_ids])
+    named = replace(state, silent=silent, dark=np.zeros(len(silent), bool))
+    monkeypatch.setattr(hub.app.board, "snapshot", replace(hub.app.board.snapshot, sensors=named), raising=False)
+    found = hub.get("causes")
+    assert set(found["silent"]) == {s.asset_id for s in town.sensors if dark.get(s.sensor_id) == 0.0}
+    best = found["causes"][0]
+    assert set(best["explains"]) == set(found["silent"])
+    assert best["contradicted_by"] == []
+    assert set(town.assets.outage({best["asset_id"]}).unheard()) >= set(found["silent"])
+
+
+def test_the_command_declares_lists_and_restores(hub: Any, town: Network, capsys: pytest.CaptureFixture[str]) -> None:
+    name, url = feeder_of(town), f"http://{hub.address}"
+    assert main(["assets", "fail", name, "--url", url, "--author", "Li", "--reason", "digger"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"{name} (feeder) is failed since ")
+    assert said.endswith("(says Li: digger)\n")
+    assert main(["assets", "status", "--url", url]) == 0
+    said = capsys.readouterr().out
+    assert "assets do not work as they should" in said
+    assert f"from {name}, which failed" in said
+    assert main(["assets", "fail", name, "--url", url, "--since", "yesterday"]) == 2
+    assert "must be a time with zone" in capsys.readouterr().err
+    assert main(["assets", "fail", "nobody", "--url", url]) == 2
+    assert "'nobody' is not in this network" in capsys.readouterr().err
+    assert main(["assets", "restore", name, "--url", url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "working"
+    assert main(["assets", "status", "--url", url]) == 0
+    assert "all equipment works" in capsys.readouterr().out

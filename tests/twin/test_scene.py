@@ -14,7 +14,7 @@ from twin.state import Source
 pytest.importorskip("pyvista", reason="SCENE NOT TESTED: pyvista of the extra citytwin[notebook] is not installed")
 
 from twin.ribbon import ribbons
-from twin.scene import ALERT, GROUND, PALETTE, scene, step_of
+from twin.scene import ALERT, DARK, GROUND, HALO, PALETTE, SIGNAL, scene, step_of
 
 Picture = npt.NDArray[np.uint8]
 Tables = dict[str, list[dict[str, object]]]
@@ -161,3 +161,53 @@ def test_a_scene_needs_no_window(city: Network, tmp_path: Path) -> None:
     plotter.screenshot(tmp_path / "city.png")
     plotter.close()
     assert (tmp_path / "city.png").stat().st_size > 20_000
+
+
+def test_signals_are_marked_and_lost_ones_are_black_with_the_equipment_that_is_dark(
+    city: Network, bare: Picture
+) -> None:
+    feeder = next(name for name, asset in city.assets.assets.items() if asset.kind == "feeder")
+    outage = city.assets.outage({feeder: 0.0})
+    assert outage.signals()
+    dark = picture(city, outage=outage)
+    assert pixels_of(bare, SIGNAL) > 100
+    assert pixels_of(bare, DARK) < 20, "nothing is dark"
+    assert pixels_of(dark, DARK) > 200
+    assert pixels_of(dark, HALO) > pixels_of(bare, HALO) + 50, "a rim, so that black shows on a jam"
+    assert pixels_of(dark, SIGNAL) < pixels_of(bare, SIGNAL)
+    before = picture(city, outage=outage, at=-1.0)
+    assert (before == bare).all(), "nothing was dark before the failure"
+
+
+def test_a_jam_lies_on_top_of_what_flows(crossing: Tables) -> None:
+    # Two streets that cross without a node: whichever is drawn last, the slower one is seen.
+    nodes = [{"node_id": n, "x_coord": 120 + x / 1000, "y_coord": 30 + y / 1000}
+             for n, x, y in (("W", -2, 0), ("E", 2, 0), ("N", 0, 2), ("S", 0, -2))]  # fmt: skip
+    links = [{"link_id": a + b, "from_node_id": a, "to_node_id": b, "lanes": 3, "free_speed": 50}
+             for a, b in (("W", "E"), ("N", "S"))]  # fmt: skip
+    network = Network.from_tables({"node": nodes, "link": links})
+    alone = [pixels_of(picture(network, speed_ratio=np.array(ratio)), PALETTE[4])
+             for ratio in ((0.1, np.nan), (np.nan, 0.1))]  # fmt: skip
+    over = [pixels_of(picture(network, speed_ratio=np.array(ratio)), PALETTE[4]) for ratio in ((0.1, 0.9), (0.9, 0.1))]
+    # The legend's patch is the same in all; a street that lay below the other would lack a square of it.
+    for one, other in zip(alone, over, strict=True):
+        assert one == pytest.approx(other, rel=0.01)
+
+
+def test_thirty_thousand_links_keep_their_blocks_apart() -> None:
+    # A grid of 87 x 87 junctions: at a city's share a ribbon would be as wide as the block beside it.
+    n = 87
+    nodes = [{"node_id": f"{i}.{j}", "x_coord": 120 + i / 1000, "y_coord": 30 + j / 1000}
+             for i in range(n) for j in range(n)]  # fmt: skip
+    ends = [(f"{i}.{j}", f"{i + a}.{j + b}") for i in range(n) for j in range(n) for a, b in ((0, 1), (1, 0))
+            if i + a < n and j + b < n]  # fmt: skip
+    links = [{"link_id": f"{a}>{b}", "from_node_id": a, "to_node_id": b, "lanes": 1, "free_speed": 50}
+             for one, two in ends for a, b in ((one, two), (two, one))]  # fmt: skip
+    network = Network.from_tables({"node": nodes, "link": links})
+    assert network.compile().n_links > 29_000
+    image = picture(network, speed_ratio=np.full(len(links), 0.1))
+    jam = np.abs(image.astype(int) - [0x2E, 0x06, 0x26]).max(axis=2) <= 40
+    middle = image.shape[0] // 2
+    crossings = (np.diff(jam[middle - 10 : middle + 10].astype(int), axis=1) == 1).sum(axis=1)
+    assert crossings.max() > 0.9 * n, "between two streets across the picture all others are told apart"
+    assert 0.05 < jam[200:600, 400:900].mean() < 0.7
