@@ -114,7 +114,7 @@ class Usual:
                 continue
             usual, count = float(np.median(known)), self.count[rows]
             mixed[rows] = (self.variance[rows] * count + usual * USUAL_READINGS) / (count + USUAL_READINGS)
-        return np.sqrt(mixed)
+        return np.asarray(np.sqrt(mixed), np.float64)
 
 
 class Judgement:

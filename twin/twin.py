@@ -13,6 +13,7 @@ from twin.estimate import Estimator
 from twin.measure import LinkSensors
 from twin.memory import Memory
 from twin.prior import Prior, free_flow_prior
+from twin.probes import Probes
 from twin.signal import SignalPlan
 from twin.state import Snapshot
 from twin.suspect import Suspects, Suspicion
@@ -53,6 +54,8 @@ class Twin:
         City time, s since 1970 UTC: from then on the network's sensors are expected to report.
     estimator
         Fills what is not measured; a new one for the network unless given.
+    probes
+        Matches the positions of vehicles to links; without it they are no measurements.
     maximum_age_intervals
         A value older than this many intervals of its sensor, and older than a minute, is no measurement any more.
 
@@ -70,12 +73,14 @@ class Twin:
         *,
         started_at: float,
         estimator: Estimator | None = None,
+        probes: Probes | None = None,
         maximum_age_intervals: float = MAXIMUM_AGE_INTERVALS,
     ) -> None:
         self.compiled = network.compile()
         self.estimator = estimator or Estimator(self.compiled, prior=free_flow_prior(self.compiled, network.signals))
         self._sha256 = network.sha256
         self._memory = Memory(network.sensors, started_at=started_at)
+        self.probes = probes
         self._suspects = Suspects(self.compiled, network.sensors)
         self._links = LinkSensors(self.compiled, network.sensors)
         self._maximum_age_intervals = maximum_age_intervals
@@ -108,6 +113,10 @@ class Twin:
         fresh = now - memory.column("valid_time") <= limit  # false before the first valid value
         healthy = ~sensors.stuck & (sensors.suspicion == Suspicion.NONE) & ~memory.contradicted()
         measurements, measured_at = self._links.measure(memory, fresh & healthy)
+        if self.probes is not None:
+            self.probes.learn(batch)
+            measurements, heard_at = self.probes.join(measurements, now=now)
+            measured_at = np.fmax(measured_at, heard_at)
         estimate = self.estimator.estimate(measurements, prior=prior)
         density = estimate.flow / np.maximum(estimate.speed, SLOWEST_SPEED)
         return Snapshot(
