@@ -33,6 +33,8 @@ from ingest.store import Store
 from sensors import Batch
 from sensors.clock import CityClock
 from twin import Network, Snapshot
+from twin.matching import Streets
+from twin.probes import Probes
 from twin.twin import Twin
 
 log = logging.getLogger(__name__)
@@ -270,7 +272,7 @@ class App:
         awake = self._awake.is_set()
         if self._twin is None or awake != self._judging:
             self._judging = awake
-            self._twin = Twin(self.network, started_at=now)
+            self._twin = Twin(self.network, started_at=now, probes=Probes(Streets(self.network), self.compiled))
             self._twin.assimilate(self._before(now), now=now)
         snapshot = self._twin.assimilate(batch, now=now, prior=self._habit.prior(now), outage=self.equipment.outage)
         self.board.publish(snapshot)

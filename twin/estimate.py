@@ -42,8 +42,9 @@ CITY_SHARE, CLASS_SHARE = 0.05, 0.1
 # Share of a link's variance that it has for itself: the head of a queue is sharper than any smooth field.
 OWN_SHARE = {"speed": 0.1, "flow": 0.3}
 SHORTEST_M = 20.0
-# In networks beyond this size only the mean is solved at every call, and the variance at every so many.
-EXACT_LINKS, REFRESH_CALLS = 8000, 60
+# Where a factorisation takes more multiplications than this (real streets of some 250,000 links, or a perfect grid of
+# 11,000), only the mean is solved at every call, and the variance at every so many.
+EXACT_WORK, REFRESH_CALLS = 1e8, 60
 # Half of the 90 % interval of a normal distribution, in deviations.
 NINE_TENTHS = 1.645
 
@@ -151,7 +152,7 @@ def _joint_precision(compiled: CompiledNetwork) -> tuple[Precision, int, Float]:
 class Estimator:
     """Estimates every link of one network.
 
-    `estimate` depends on its arguments only; beyond `EXACT_LINKS` deviations may be those of one of the last calls.
+    `estimate` depends on its arguments only; beyond `EXACT_WORK` deviations may be those of one of the last calls.
 
     Parameters
     ----------
@@ -300,7 +301,7 @@ class Estimator:
 
     def _posterior(self, name: str, precision: Float, information: Float) -> tuple[Float, Float]:
         """Return mean and variance of a field; in a big network the variance of one of the last calls."""
-        if self.compiled.n_links <= EXACT_LINKS:
+        if self._precision.work <= EXACT_WORK:
             return self._precision.posterior(precision, information)
         call = self._calls.get(name, len(self._calls) * REFRESH_CALLS // 2)  # not both fields in one call
         self._calls[name] = call + 1

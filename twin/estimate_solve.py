@@ -158,7 +158,7 @@ class Precision:
 
     def __init__(self, matrix: sp.csc_array, *, n_dense: int = 0) -> None:
         n = matrix.shape[0]
-        self._matrix = sp.csr_array(matrix)
+        self.matrix = sp.csr_array(matrix)
         body = sp.csc_matrix(matrix[: n - n_dense, : n - n_dense])
         # Only the order is wanted: SuperLU's minimum degree on a symmetric pattern, without pivoting.
         options = {"SymmetricMode": True}
@@ -172,6 +172,7 @@ class Precision:
         self._value = upper.data.astype(np.float64)
         self._diagonal = np.asarray(permuted.diagonal(), np.float64)
         self._parent, count = _tree(self._start, self._row)
+        self.work = float(np.sum(count.astype(np.float64) ** 2))  # multiplications of a factorisation
         self._l_start = np.concatenate((np.zeros(1), np.cumsum(count))).astype(np.int32)
 
     def factor(self, added: Float) -> "Factor":
@@ -203,8 +204,8 @@ class Precision:
         ----------
         added, information, start : (n,)
         """
-        diagonal = self._matrix.diagonal() + added
-        matrix = sp.csr_array(self._matrix + sp.diags_array(added))
+        diagonal = self.matrix.diagonal() + added
+        matrix = sp.csr_array(self.matrix + sp.diags_array(added))
         solution, failed = cg(matrix, information, x0=start, rtol=1e-5, M=sp.diags_array(1 / diagonal))
         if failed:  # not seen: the matrix is positive definite
             return self.posterior(added, information)[0]

@@ -23,7 +23,7 @@ LONG, SHORT, ELSEWHERE = 108, 36, 40
 LONG_CLIP = 1.5
 # Limits, in usual deviations and shares of the usual; chosen on the first five days of METR-LA, with faults planted in
 # the fourth and fifth, for less than a false alarm in ten days of a sensor.
-LONG_LIMIT, SHORT_LIMIT, ELSEWHERE_LIMIT = 3.2, 4.8, 5.0
+LONG_LIMIT, SHORT_LIMIT, ELSEWHERE_LIMIT = 3.1, 4.6, 4.8
 # Learning stops while the last two hours are so far off, lest a fault becomes the habit.
 DOUBT_READINGS, DOUBT = 24, 2.5
 # Readings before anything is suspected, and with which the own usual is mixed with that of all series.
@@ -114,7 +114,7 @@ class Usual:
                 continue
             usual, count = float(np.median(known)), self.count[rows]
             mixed[rows] = (self.variance[rows] * count + usual * USUAL_READINGS) / (count + USUAL_READINGS)
-        return np.sqrt(mixed)
+        return np.asarray(np.sqrt(mixed), np.float64)
 
 
 class Judgement:

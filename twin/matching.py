@@ -100,6 +100,26 @@ class Streets:
             found.append(self._nearest(point, heading, rows, np.inf, 180.0))
         return _columns(found)
 
+    def candidates(
+        self, lon_lat: Float, heading_deg: float, *, within_m: float = 40.0, within_deg: float = 90.0
+    ) -> Match:
+        """Return every link near one point that runs its way, each where it is nearest.
+
+        Parameters
+        ----------
+        lon_lat : (2,) degrees
+        heading_deg
+            Clockwise from north; NaN where it is not known: any way will do.
+        """
+        point = to_local(lon_lat[None], self._origin)[0]
+        near = self._tree.query_ball_point(point, within_m + SAMPLE_M / 2)
+        rows = np.unique(self._sample_of[near]).astype(np.int64)
+        links = np.unique(self._link[rows]).tolist()
+        found = [
+            self._nearest(point, heading_deg, rows[self._link[rows] == link], within_m, within_deg) for link in links
+        ]
+        return _columns([one for one in found if one[0] >= 0])
+
     def _best(self, point: Float, heading: float, within_m: float, within_deg: float) -> tuple[float, ...]:
         near = self._tree.query_ball_point(point, within_m + SAMPLE_M / 2)
         return self._nearest(point, heading, np.unique(self._sample_of[near]), within_m, within_deg)

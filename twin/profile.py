@@ -122,7 +122,7 @@ class Profiles:
         A link with a profile has its own; another has the ratio of its class to free speed or capacity, when at least
         `LEAST_LINKS` of the class have profiles; another has ``base``.
         """
-        columns = {}
+        columns: dict[str, Float] = {}
         names = (("speed", LEAST_SPEED_SHARE), ("flow", LEAST_FLOW_SHARE))
         for key, (name, least) in enumerate(names):
             mean, deviation = getattr(base, name).copy(), getattr(base, f"{name}_deviation").copy()

@@ -85,7 +85,7 @@ class _Field:
 
     def weights(self, measured: Bool) -> Float:
         """Return (n,) by how much variance of the field at each link counts."""
-        return self.total_of * np.where(measured, self.left, 1.0)
+        return np.asarray(self.total_of * np.where(measured, self.left, 1.0), np.float64)
 
     def uncertainty(self, variance: Float, measured: Bool) -> float:
         """Return the weighted mean variance of the city."""

@@ -142,7 +142,7 @@ def explain(value: Float, expected: Float, *, elsewhere: Float | None = None, li
         bias = float(np.median(off))
         ramp = np.arange(1.0, n - begin + 1)
         slope = float(off @ ramp / (ramp @ ramp))
-        ratio = float(read @ should / max(should @ should, 1e-12))
+        ratio = float(read @ should) / max(float(should @ should), 1e-12)
         for suspicion, size, misfit in (
             (Suspicion.BIASED, bias, np.abs(off - bias).sum()),
             (Suspicion.SCALED, ratio, np.abs(read - ratio * should).sum()),

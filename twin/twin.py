@@ -15,6 +15,7 @@ from twin.measure import LinkSensors
 from twin.memory import Memory
 from twin.outage import Outage
 from twin.prior import Prior, free_flow_prior
+from twin.probes import Probes
 from twin.signal import SignalPlan
 from twin.state import Snapshot
 from twin.stop_control import degraded_prior
@@ -56,6 +57,8 @@ class Twin:
         City time, s since 1970 UTC: from then on the network's sensors are expected to report.
     estimator
         Fills what is not measured; a new one for the network unless given.
+    probes
+        Matches the positions of vehicles to links; without it they are no measurements.
     maximum_age_intervals
         A value older than this many intervals of its sensor, and older than a minute, is no measurement any more.
 
@@ -73,6 +76,7 @@ class Twin:
         *,
         started_at: float,
         estimator: Estimator | None = None,
+        probes: Probes | None = None,
         maximum_age_intervals: float = MAXIMUM_AGE_INTERVALS,
     ) -> None:
         self.compiled = network.compile()
@@ -84,6 +88,7 @@ class Twin:
         self._was_dark = np.zeros(0, np.bool_)
         self._degraded: tuple[Prior, object, Prior] | None = None
         self._memory = Memory(network.sensors, started_at=started_at)
+        self.probes = probes
         self._suspects = Suspects(self.compiled, network.sensors)
         self._links = LinkSensors(self.compiled, network.sensors)
         self._maximum_age_intervals = maximum_age_intervals
@@ -129,6 +134,10 @@ class Twin:
         fresh = now - memory.column("valid_time") <= limit  # false before the first valid value
         healthy = ~sensors.stuck & (sensors.suspicion == Suspicion.NONE) & ~memory.contradicted() & ~dark
         measurements, measured_at = self._links.measure(memory, fresh & healthy)
+        if self.probes is not None:
+            self.probes.learn(batch)
+            measurements, heard_at = self.probes.join(measurements, now=now)
+            measured_at = np.fmax(measured_at, heard_at)
         if outage is not None:
             prior = self._without(outage, now, prior or self.estimator.prior)
         estimate = self.estimator.estimate(measurements, prior=prior, time=now)

@@ -342,7 +342,7 @@ def test_a_big_network_solves_its_mean_at_every_call_and_agrees_with_the_exact_s
     compiled: CompiledNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = Estimator(compiled)
-    monkeypatch.setattr(estimate_module, "EXACT_LINKS", 100)
+    monkeypatch.setattr(estimate_module, "EXACT_WORK", 100.0)
     big = Estimator(compiled)
     for value in (3.0, 6.0, 9.0):
         measured = speeds(compiled, dict.fromkeys(range(0, compiled.n_links, 7), value))
