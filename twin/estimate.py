@@ -234,14 +234,14 @@ class Estimator:
             "flow", prior.flow, prior.flow_deviation, measurements.flow, measurements.flow_deviation
         )
         plain = Estimate(speed, speed_deviation, flow, flow_deviation, speed_source, flow_source)
-        if time is not None:
-            self._use_learned("speed", plain, measurements, prior, time)
-            self._use_learned("flow", plain, measurements, prior, time)
-        # Beyond measurement nothing runs faster than its free speed by more than a tenth, or above capacity.
+        # Beyond measurement and experience nothing runs a tenth faster than its free speed, or above capacity.
         top_speed = np.fmax(1.1 * self.compiled.free_speed, measurements.speed)
         top_flow = np.fmax(self.compiled.capacity, measurements.flow)
         np.clip(plain.speed, 0.0, top_speed, out=plain.speed)
         np.clip(plain.flow, 0.0, top_flow, out=plain.flow)
+        if time is not None:
+            self._use_learned("speed", plain, measurements, prior, time)
+            self._use_learned("flow", plain, measurements, prior, time)
         return plain
 
     def _use_learned(self, name: str, plain: Estimate, measured: Measurements, prior: Prior, time: float) -> None:

@@ -179,7 +179,6 @@ def learn(
     profile = DayProfile.of(history.time, value)
     step = max(1, int(np.ceil(len(usable) * float(np.median(reporting[usable])) / MOST_ROWS)))
     features, truth, sensor = _rows(history, value, usable[::step], among, ranges, profile, own)
-    weight = unit[history.links][sensor]
     random = np.random.default_rng(seed)
     fold = random.permutation(len(history.links))[sensor] % N_FOLDS
     fit = tellers(seed)
@@ -187,7 +186,7 @@ def learn(
     middle, spread = np.empty_like(truth), np.empty_like(truth)
     for k in range(N_FOLDS):
         kept, held = fold != k, fold == k
-        middle[held] = fit.middle(features[kept], truth[kept], weight[kept])(features[held])
+        middle[held] = fit.middle(features[kept], truth[kept])(features[held])
     off = truth - middle
     for k in range(N_FOLDS):
         kept, held = fold != k, fold == k
@@ -202,10 +201,10 @@ def learn(
         neighbours=every,
         ranges=ranges,
         profile=profile,
-        tellers=(fit.middle(features, truth, weight), fit.spread(features, off)),
+        tellers=(fit.middle(features, truth), fit.spread(features, off)),
         ends=ends,
         reach_m=float(np.quantile(nearest, REACH)),
-        leave_out=_leave_out(history.links, sensor, -off * weight, within),
+        leave_out=_leave_out(history.links, sensor, -off * unit[history.links][sensor], within),
     )
 
 

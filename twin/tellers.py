@@ -36,8 +36,8 @@ Teller = Callable[[Float], Float]
 class Plain:
     """Kriging and the nearest links alone."""
 
-    def middle(self, features: Float, truth: Float, weight: Float) -> Teller:
-        """Return what tells the median of ``truth``, (rows,), whose errors count ``weight``."""
+    def middle(self, features: Float, truth: Float) -> Teller:
+        """Return what tells the median of ``truth``, (rows,)."""
         return base
 
     def spread(self, features: Float, off: Float) -> Teller:
@@ -51,10 +51,10 @@ class Boosted:
     def __init__(self, regressor: Any, seed: int) -> None:
         self._regressor, self._seed = regressor, seed
 
-    def middle(self, features: Float, truth: Float, weight: Float) -> Teller:
-        """Return what tells the median of ``truth``, (rows,), whose errors count ``weight``."""
+    def middle(self, features: Float, truth: Float) -> Teller:
+        """Return what tells the median of ``truth``, (rows,)."""
         model = self._regressor(loss="absolute_error", random_state=self._seed, **TREES)
-        model.fit(features, truth - base(features), sample_weight=weight)
+        model.fit(features, truth - base(features))
         return lambda rows: np.asarray(base(rows) + model.predict(rows), np.float64)
 
     def spread(self, features: Float, off: Float) -> Teller:
