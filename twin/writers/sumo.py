@@ -85,6 +85,8 @@ class _Model:
         self.places = self.projection.to_metres(network.nodes.lon_lat)
         self.offset = np.floor(self.places.min(axis=0))
         self.ib, self.ob = movement_links(network.movements)
+        # netconvert drops an edge that begins and ends at one node, and then refuses its connections.
+        self.loops = set(np.flatnonzero(self.compiled.from_node == self.compiled.to_node).tolist())
         self.joins = self._joins()
 
     def _joins(self) -> dict[tuple[int, int], list[tuple[int, int]]]:
@@ -93,6 +95,8 @@ class _Model:
         angles = turn_angles(self.network).tolist()
         found: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for ib, ob, angle in zip(self.ib.tolist(), self.ob.tolist(), angles, strict=True):
+            if ib in self.loops or ob in self.loops:
+                continue
             of, to = lanes[ib], lanes[ob]
             # A left turn ends in the leftmost lanes, others as far to the right as they began.
             shift = to - of if angle > 30 else 0
@@ -130,6 +134,8 @@ class _Model:
         there = set(zip(links.from_node.tolist(), links.to_node.tolist(), strict=True))
         yield "<edges>\n"
         for k in range(len(links)):
+            if k in self.loops:
+                continue
             a, b = int(links.from_node[k]), int(links.to_node[k])
             row = rows[links.row[k]]
             words = [
@@ -145,7 +151,7 @@ class _Model:
             if (b, a) not in there:
                 words.append('spreadType="center"')
             line = links.geometry[k]
-            if len(line) > 2 or a == b:
+            if len(line) > 2:
                 points = " ".join(f"{x:.3f},{y:.3f}" for x, y in self.metres(line).tolist())
                 words.append(f'shape="{points}"')
             yield f"    <edge {' '.join(words)}/>\n"
@@ -153,14 +159,16 @@ class _Model:
 
     def connections(self) -> Iterator[str]:
         ids = self.link_ids.of
-        going = np.diff(self.compiled.movement_start)
-        reserved = set(self.network.movements.reserved.tolist())
+        going = {ib for ib, _ in self.joins} | self.loops
+        row_of = self.network.movements.reserved.tolist()
+        reserved = {(int(self.ib[row]), int(self.ob[row])) for row in row_of}
         yield "<connections>\n"
-        for k in np.flatnonzero(going == 0).tolist():
-            yield f"    <connection from={quoteattr(ids[k])}/>\n"
-        for row, (pair, joins) in enumerate(self.joins.items()):
+        for k in range(len(ids)):
+            if k not in going:
+                yield f"    <connection from={quoteattr(ids[k])}/>\n"
+        for pair, joins in self.joins.items():
             ends = f"from={quoteattr(ids[pair[0]])} to={quoteattr(ids[pair[1]])}"
-            only = ' allow="bus"' if row in reserved else ""
+            only = ' allow="bus"' if pair in reserved else ""
             for lane, to_lane in joins:
                 yield f'    <connection {ends} fromLane="{lane}" toLane="{to_lane}"{only}/>\n'
         yield "</connections>\n"
@@ -191,6 +199,8 @@ class _Model:
         changed = self.node_ids.changed + self.link_ids.changed
         if changed:
             found.append(f"{changed} ids hold signs that SUMO refuses: they stand with _ instead")
+        if self.loops:
+            found.append(f"{len(self.loops)} links that begin and end at one node are left out: SUMO has no such edges")
         links = {link for link, _ in self.network.movements.lanes}
         pockets = sum(bool(np.isfinite(self.compiled.group_pocket[self._groups(link)]).any()) for link in links)
         if pockets:
