@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from twin.geometry import Float
+from twin.geometry import Float, all_at_once
 from twin.links import CLASS_NAMES, is_for_all
 from twin.movement import movement_links
 from twin.network import Network
@@ -132,6 +132,7 @@ class _Model:
         links, ids = self.network.links, self.link_ids.of
         rows = self.network.tables["link"].rows
         there = set(zip(links.from_node.tolist(), links.to_node.tolist(), strict=True))
+        shapes = all_at_once(self.metres, links.geometry)
         yield "<edges>\n"
         for k in range(len(links)):
             if k in self.loops:
@@ -150,9 +151,8 @@ class _Model:
                 words.append('allow="bus"')
             if (b, a) not in there:
                 words.append('spreadType="center"')
-            line = links.geometry[k]
-            if len(line) > 2:
-                points = " ".join(f"{x:.3f},{y:.3f}" for x, y in self.metres(line).tolist())
+            if len(shapes[k]) > 2:
+                points = " ".join(f"{x:.3f},{y:.3f}" for x, y in shapes[k].tolist())
                 words.append(f'shape="{points}"')
             yield f"    <edge {' '.join(words)}/>\n"
         yield "</edges>\n"
