@@ -6,6 +6,7 @@ import os
 import subprocess
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,27 @@ def shown(plan: Any, time: float) -> frozenset[tuple[str, str]]:
         if at < 0:
             break
     return frozenset()
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_netconvert_takes_ids_that_it_would_refuse_loops_and_driving_on_the_left(side: str, tmp_path: Path) -> None:
+    names = ["a b", ":x", "<&>", "c;d", "ä,ö", "p|q"]
+    places = [(120.0, 30.0), (120.01, 30.0), (120.01, 30.01), (120.0, 30.01), (120.02, 30.0), (120.02, 30.02)]
+    nodes = [{"node_id": n, "x_coord": x, "y_coord": y} for n, (x, y) in zip(names, places, strict=True)]
+    links = [
+        {"link_id": f"{a}>{b}", "from_node_id": a, "to_node_id": b, "directed": False, "name": 'R. "d\'Or" & <Co>'}
+        for a, b in pairwise(names)
+    ]
+    loop = "LINESTRING (120.02 30.02, 120.021 30.021, 120.021 30.02, 120.02 30.02)"
+    links.append({"link_id": "!loop", "from_node_id": "p|q", "to_node_id": "p|q", "geometry": loop, "directed": True})
+    tables: dict[str, list[dict[str, object]]] = {"node": nodes, "link": links, "config": [{"driving_side": side}]}  # type: ignore[dict-item]
+    network = Network.from_tables(tables)
+    notes = export(network, tmp_path / "odd.sumo")
+    assert any("ids hold signs that SUMO refuses" in note for note in notes)
+    back = Network.from_tables(import_tables(netconvert(tmp_path / "odd.sumo")))
+    assert any("1 links that begin and end at one node are left out" in note for note in notes)
+    assert len(back.links) == len(network.links) - 1
+    assert back.drives_left == (side == "left")
 
 
 def test_sumo_drives_a_vehicle_over_every_movement(city: Callable[[str], Network], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from twin.geometry import Float
+from twin.geometry import Float, all_at_once
 from twin.links import CLASS_NAMES
 from twin.network import Network
 from twin.polygon import opened, polygons
@@ -103,7 +103,7 @@ class _City:
 
     def _roads(self) -> None:
         links, compiled = self.network.links, self.network.compile()
-        lines = [self._metres(line) for line in links.geometry]
+        lines = all_at_once(self._metres, links.geometry)
         sides = [line[::-1] for line in lines] if self.network.drives_left else lines
         points, faces, owner = ribbons(sides, links.lanes.astype(np.float64) * LANE_WIDTH_M)
         first = np.searchsorted(owner, np.arange(len(links) + 1))

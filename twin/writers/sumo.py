@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from twin.geometry import Float
+from twin.geometry import Float, all_at_once
 from twin.links import CLASS_NAMES, is_for_all
 from twin.movement import movement_links
 from twin.network import Network
@@ -85,6 +85,8 @@ class _Model:
         self.places = self.projection.to_metres(network.nodes.lon_lat)
         self.offset = np.floor(self.places.min(axis=0))
         self.ib, self.ob = movement_links(network.movements)
+        # netconvert drops an edge that begins and ends at one node, and then refuses its connections.
+        self.loops = set(np.flatnonzero(self.compiled.from_node == self.compiled.to_node).tolist())
         self.joins = self._joins()
 
     def _joins(self) -> dict[tuple[int, int], list[tuple[int, int]]]:
@@ -93,6 +95,8 @@ class _Model:
         angles = turn_angles(self.network).tolist()
         found: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for ib, ob, angle in zip(self.ib.tolist(), self.ob.tolist(), angles, strict=True):
+            if ib in self.loops or ob in self.loops:
+                continue
             of, to = lanes[ib], lanes[ob]
             # A left turn ends in the leftmost lanes, others as far to the right as they began.
             shift = to - of if angle > 30 else 0
@@ -128,8 +132,11 @@ class _Model:
         links, ids = self.network.links, self.link_ids.of
         rows = self.network.tables["link"].rows
         there = set(zip(links.from_node.tolist(), links.to_node.tolist(), strict=True))
+        shapes = all_at_once(self.metres, links.geometry)
         yield "<edges>\n"
         for k in range(len(links)):
+            if k in self.loops:
+                continue
             a, b = int(links.from_node[k]), int(links.to_node[k])
             row = rows[links.row[k]]
             words = [
@@ -144,23 +151,24 @@ class _Model:
                 words.append('allow="bus"')
             if (b, a) not in there:
                 words.append('spreadType="center"')
-            line = links.geometry[k]
-            if len(line) > 2 or a == b:
-                points = " ".join(f"{x:.3f},{y:.3f}" for x, y in self.metres(line).tolist())
+            if len(shapes[k]) > 2:
+                points = " ".join(f"{x:.3f},{y:.3f}" for x, y in shapes[k].tolist())
                 words.append(f'shape="{points}"')
             yield f"    <edge {' '.join(words)}/>\n"
         yield "</edges>\n"
 
     def connections(self) -> Iterator[str]:
         ids = self.link_ids.of
-        going = np.diff(self.compiled.movement_start)
-        reserved = set(self.network.movements.reserved.tolist())
+        going = {ib for ib, _ in self.joins} | self.loops
+        row_of = self.network.movements.reserved.tolist()
+        reserved = {(int(self.ib[row]), int(self.ob[row])) for row in row_of}
         yield "<connections>\n"
-        for k in np.flatnonzero(going == 0).tolist():
-            yield f"    <connection from={quoteattr(ids[k])}/>\n"
-        for row, (pair, joins) in enumerate(self.joins.items()):
+        for k in range(len(ids)):
+            if k not in going:
+                yield f"    <connection from={quoteattr(ids[k])}/>\n"
+        for pair, joins in self.joins.items():
             ends = f"from={quoteattr(ids[pair[0]])} to={quoteattr(ids[pair[1]])}"
-            only = ' allow="bus"' if row in reserved else ""
+            only = ' allow="bus"' if pair in reserved else ""
             for lane, to_lane in joins:
                 yield f'    <connection {ends} fromLane="{lane}" toLane="{to_lane}"{only}/>\n'
         yield "</connections>\n"
@@ -191,6 +199,8 @@ class _Model:
         changed = self.node_ids.changed + self.link_ids.changed
         if changed:
             found.append(f"{changed} ids hold signs that SUMO refuses: they stand with _ instead")
+        if self.loops:
+            found.append(f"{len(self.loops)} links that begin and end at one node are left out: SUMO has no such edges")
         links = {link for link, _ in self.network.movements.lanes}
         pockets = sum(bool(np.isfinite(self.compiled.group_pocket[self._groups(link)]).any()) for link in links)
         if pockets:
