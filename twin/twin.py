@@ -80,7 +80,7 @@ class Twin:
         self._outage: Outage | None = None
         self._dark_at: dict[str, float] = {}
         self._was_dark = np.zeros(0, np.bool_)
-        self._degraded: tuple[object, Prior] | None = None
+        self._degraded: tuple[Prior, object, Prior] | None = None
         self._memory = Memory(network.sensors, started_at=started_at)
         self._links = LinkSensors(self.compiled, network.sensors)
         self._maximum_age_intervals = maximum_age_intervals
@@ -157,8 +157,9 @@ class Twin:
         shut = tuple(link for link, time in outage.closed_links().items() if time <= now)
         if not modes and not shut:
             return prior
-        key = (id(prior), tuple(modes.items()), shut)
-        if self._degraded is None or self._degraded[0] != key:
+        key = (tuple(modes.items()), shut)
+        if self._degraded is None or self._degraded[0] is not prior or self._degraded[1] != key:
             signals = self._signals
-            self._degraded = (key, degraded_prior(self.compiled, prior, signals=signals, modes=modes, shut=shut))
-        return self._degraded[1]
+            without = degraded_prior(self.compiled, prior, signals=signals, modes=modes, shut=shut)
+            self._degraded = (prior, key, without)
+        return self._degraded[2]
