@@ -178,8 +178,9 @@ class Twin:
         shut = tuple(link for link, time in outage.closed_links().items() if time <= now)
         if not modes and not shut:
             return prior
-        lost = (tuple(modes.items()), shut)
-        if self._degraded is None or self._degraded[0] is not prior or self._degraded[1] != lost:
+        key = (tuple(modes.items()), shut)
+        if self._degraded is None or self._degraded[0] is not prior or self._degraded[1] != key:
             signals = self._signals
-            self._degraded = prior, lost, degraded_prior(self.compiled, prior, signals=signals, modes=modes, shut=shut)
+            without = degraded_prior(self.compiled, prior, signals=signals, modes=modes, shut=shut)
+            self._degraded = (prior, key, without)
         return self._degraded[2]
