@@ -113,7 +113,7 @@ class Probes:
     def learn(self, batch: Batch) -> None:
         """Take the positions of a batch in the order of their time; readings of anything else are left alone."""
         fixes: dict[tuple[int, str], dict[str, float]] = {}
-        wanted = ("longitude_deg", "latitude_deg", "heading_deg", "speed_kmh")
+        wanted = ("longitude_deg", "latitude_deg", "heading_deg")
         times, values = batch.time_ms.tolist(), batch.value.tolist()
         for sensor_id, key, time_ms, value in zip(batch.sensor_id, batch.quantity, times, values, strict=True):
             if key in wanted and math.isfinite(value):
