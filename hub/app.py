@@ -117,7 +117,8 @@ class App:
         self._thread.start()
         self._retention.start()
         self._rollups.start()
-        self._habit.start()
+        if self.demo is None:  # its street has a day of its own, whatever the city's clock says
+            self._habit.start()
         if self.intake is not None:
             self.intake.on_failure = lambda: self.on_failure()
             self.intake.start()

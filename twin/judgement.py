@@ -30,6 +30,8 @@ DOUBT_READINGS, DOUBT = 24, 2.5
 READY, USUAL_READINGS = 288.0, 288.0
 # With how many other places of the city a series is compared.
 N_PLACES = 256
+# Comparing all series with all their places at once would take 2 kB a series.
+ROWS_AT_ONCE = 2048
 JUMP_CLIP = 3.0
 LARGEST_ERROR = 6.0
 
@@ -42,9 +44,9 @@ class Question(enum.IntEnum):
     ELSEWHERE = 2
 
 
-def places(group: Int) -> Int:
+def places(group: Int) -> npt.NDArray[np.int32]:
     """Return (n, N_PLACES) series of the same group, spread over all of them; -1 where there are no more."""
-    result = np.full((len(group), N_PLACES), -1, np.int64)
+    result = np.full((len(group), N_PLACES), -1, np.int32)
     for kind in np.unique(group):
         rows = np.flatnonzero(group == kind)
         n = len(rows)
@@ -137,6 +139,7 @@ class Judgement:
         self._here = np.zeros(n)
         self._there = np.zeros(self._places.shape, np.float32)
         self._compared = np.zeros(n)
+        self._best = np.full(n, np.inf)
 
     def doubtful(self) -> Bool:
         """Return (n,) whose last hours are so far off that nothing should be learned from them."""
@@ -206,18 +209,17 @@ class Judgement:
 
     def _ask_elsewhere(self, value: Float, expected: Float, spread: Float, rows: Int) -> Float:
         """Return (n,) by how much a series fits its own place worse than the best of the others."""
-        other = self._places[rows]
-        z = (value[rows, None] - expected[other]) / spread[other]
-        z[other < 0] = np.nan
-        there = np.log1p(z**2)
-        with np.errstate(invalid="ignore"):
-            here = np.log1p(((value - expected) / spread)[rows] ** 2)
         self._compared[rows] += 1
-        gain = 1 / np.minimum(self._compared[rows], ELSEWHERE)
-        self._here[rows] += gain * (here - self._here[rows])
-        known = np.isfinite(there)
-        change = np.where(known, there - self._there[rows], 0.0) * gain[:, None]
-        self._there[rows] += change.astype(np.float32)
-        best = np.min(np.where(self._places >= 0, self._there, np.inf), axis=1, initial=np.inf)
-        full = (self._compared >= ELSEWHERE) & np.isfinite(best)
-        return np.where(full, self._here - best, np.nan)
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[first : first + ROWS_AT_ONCE]
+            gain = 1 / np.minimum(self._compared[some], ELSEWHERE)
+            here = np.log1p(((value[some] - expected[some]) / spread[some]) ** 2)
+            self._here[some] += gain * (here - self._here[some])
+            other = self._places[some]
+            there = np.log1p(((value[some, None] - expected[other]) / spread[other]) ** 2)
+            known = np.isfinite(there) & (other >= 0)
+            before = self._there[some]
+            self._there[some] = np.where(known, before + gain[:, None] * (there - before), before)
+            self._best[some] = np.min(np.where(other >= 0, self._there[some], np.inf), axis=1, initial=np.inf)
+        full = (self._compared >= ELSEWHERE) & np.isfinite(self._best)
+        return np.where(full, self._here - self._best, np.nan)

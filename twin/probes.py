@@ -113,7 +113,7 @@ class Probes:
     def learn(self, batch: Batch) -> None:
         """Take the positions of a batch in the order of their time; readings of anything else are left alone."""
         fixes: dict[tuple[int, str], dict[str, float]] = {}
-        wanted = ("longitude_deg", "latitude_deg", "heading_deg", "speed_kmh")
+        wanted = ("longitude_deg", "latitude_deg", "heading_deg")
         times, values = batch.time_ms.tolist(), batch.value.tolist()
         for sensor_id, key, time_ms, value in zip(batch.sensor_id, batch.quantity, times, values, strict=True):
             if key in wanted and math.isfinite(value):
@@ -252,8 +252,11 @@ class Probes:
         spread = np.hypot(KIND_SPREAD, VEHICLE_SPREAD / np.sqrt(np.maximum(count, 0.2)))
         return ProbeSpeeds(link, speed, np.hypot(spread * speed, FLOOR), count, self._newest[link])
 
-    def join(self, measurements: Measurements, *, now: float) -> tuple[Measurements, Float]:
-        """Return measurements joined with the vehicles' speeds by precision, and (n_links,) their newest time."""
+    def join(self, measurements: Measurements, *, now: float) -> tuple[Measurements, Float, Float]:
+        """Return measurements joined with the vehicles' speeds by precision, the vehicles' newest times and passages.
+
+        Both are (n_links,), NaN and 0 where no vehicle went.
+        """
         found = self.speeds(now=now)
         speed, deviation = measurements.speed.copy(), measurements.speed_deviation.copy()
         weight = found.deviation**-2
@@ -262,6 +265,7 @@ class Probes:
         total = weight + known
         speed[found.link] = (weight * found.speed + known * np.nan_to_num(speed[found.link])) / total
         deviation[found.link] = total**-0.5
-        newest = np.full(len(speed), np.nan)
-        newest[found.link] = found.time
-        return Measurements(speed, deviation, measurements.flow, measurements.flow_deviation), newest
+        newest, passages = np.full(len(speed), np.nan), np.zeros(len(speed))
+        newest[found.link], passages[found.link] = found.time, found.n_vehicles
+        joined = Measurements(speed, deviation, measurements.flow, measurements.flow_deviation)
+        return joined, newest, passages

@@ -118,6 +118,8 @@ class Snapshot:
         What is known of each sensor.
     speed_source, flow_source : (n_links,) uint8 of `Source`
         A detector that saw no vehicle measures a flow of 0 and no speed, so that the two may differ.
+    probes : (n_links,)
+        How many passages of vehicles that tell where they are the speed rests on, of the last minutes and fading.
     """
 
     time: float
@@ -133,11 +135,14 @@ class Snapshot:
     sensors: SensorState
     speed_source: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     flow_source: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    probes: Float = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         for name in ("speed_source", "flow_source"):
             if len(getattr(self, name)) != len(self.source):  # left out
                 object.__setattr__(self, name, self.source)
+        if len(self.probes) != len(self.source):
+            object.__setattr__(self, "probes", np.zeros(len(self.source)))
         for holder in (self, self.sensors):
             for name in holder.__slots__:
                 value = getattr(holder, name)

@@ -134,9 +134,10 @@ class Twin:
         fresh = now - memory.column("valid_time") <= limit  # false before the first valid value
         healthy = ~sensors.stuck & (sensors.suspicion == Suspicion.NONE) & ~memory.contradicted() & ~dark
         measurements, measured_at = self._links.measure(memory, fresh & healthy)
+        passages = np.zeros(self.compiled.n_links)
         if self.probes is not None:
             self.probes.learn(batch)
-            measurements, heard_at = self.probes.join(measurements, now=now)
+            measurements, heard_at, passages = self.probes.join(measurements, now=now)
             measured_at = np.fmax(measured_at, heard_at)
         if outage is not None:
             prior = self._without(outage, now, prior or self.estimator.prior)
@@ -156,6 +157,7 @@ class Twin:
             sensors=sensors,
             speed_source=estimate.speed_source,
             flow_source=estimate.flow_source,
+            probes=passages,
         )
 
     def _dark(self, outage: Outage | None, now: float) -> npt.NDArray[np.bool_]:

@@ -62,6 +62,7 @@ def router(app: App) -> APIRouter:
                 "density_veh_km": number(snapshot.density[index] * VEH_KM),
                 "source": Source(snapshot.source[index]).name.lower(),
                 "measured_at": stamp(float(snapshot.measured_at[index])),
+                "probe_vehicles": number(snapshot.probes[index], 1),
             },
             "sensors": sensor_rows(app.network, snapshot, link_id=link_id, dark=app.equipment.dark_sensors()),
             "equipment": app.equipment.of_link(link_id),

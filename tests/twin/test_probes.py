@@ -15,7 +15,7 @@ from sensors.errors import PayloadError
 from twin import Network
 from twin.importers import import_tables
 from twin.matching import Streets
-from twin.probes import Probes
+from twin.probes import FADING_S, Probes
 from twin.state import Source
 from twin.twin import Twin
 
@@ -169,6 +169,10 @@ def test_vehicles_measure_links_of_the_twin_less_surely_than_detectors_do_and_ar
     assert snapshot.flow_source[link] == Source.GUESSED
     assert snapshot.speed[link] == pytest.approx(5.0, abs=1.5)
     assert snapshot.measured_at[link] > START
+    left = 3 * 222.5 / 5.0  # s; three links of 222.5 m at 5 m/s
+    one = math.exp(-(fixes[-1]["time"] - left) / FADING_S)  # one passage, which fades; half a link's passage earlier
+    assert snapshot.probes[link] == pytest.approx(one, rel=0.15)
+    assert snapshot.probes[CITY.links.position["5.5>5.4"]] == 0
     later = twin.assimilate(Batch(), now=START + 7200.0)
     assert later.speed_source[link] == Source.GUESSED
 
