@@ -155,7 +155,7 @@ def learn(
     neighbours
         Of all n links, and of the sensed links among themselves (`twin.neighbours.neighbours`).
     unit : (n,) unit of the quantity, positive
-        What a value of 1 means on each link: its free speed, or its capacity.
+        What a value of 1 means on each link: the speed that is expected of it, or its capacity.
     own : (n, m)
         What the map says of each link: its unit, length, class, ...
     seed
