@@ -252,7 +252,7 @@ class Estimator:
         mean, deviation, interval, source = (
             getattr(plain, name + part) for part in ("", "_deviation", "_interval", "_source")
         )
-        own = np.maximum((told.high - told.low) / (2 * NINE_TENTHS), 1e-9)
+        own = np.fmax((told.high - told.low) / (2 * NINE_TENTHS), 1e-9)
         only = use & ~known
         mean[only], deviation[only] = told.middle[only], own[only]
         interval[0, only], interval[1, only] = told.low[only], told.high[only]
