@@ -11,6 +11,7 @@ import time
 import psutil
 
 from benchmarks import brokers
+from ingest.linger import Linger
 from ingest.publisher import Publisher
 
 SENSORS, EVERY_S = 300, 10.0
@@ -36,13 +37,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--linger-ms", type=float, default=5.0, help="how long a message waits for others (5)")
+    parser.add_argument("--quiet-linger-ms", type=float, default=400.0, help="and in quiet hours at most (400)")
     args = parser.parse_args()
     rate = SENSORS / EVERY_S
     count = brokers.SENSORS + round(rate * args.seconds)
     with brokers.databases("idle") as urls:
         ours, theirs = multiprocessing.Pipe()
         worker = multiprocessing.Process(
-            target=brokers.work, args=(0, urls["idle"], count, True, theirs), kwargs={"linger_s": args.linger_ms / 1e3}
+            target=brokers.work,
+            args=(0, urls["idle"], count, True, theirs),
+            kwargs={"linger": Linger(args.linger_ms / 1e3, args.quiet_linger_ms / 1e3)},
         )
         worker.start()
         port = ours.recv()
@@ -53,7 +57,8 @@ def main() -> None:
     assert stored == published == count
     print(
         f"idle: {100 * used / elapsed:.2f} % of a core with {SENSORS} sensors every {EVERY_S:g} s,"
-        f" lingering {args.linger_ms:g} ms ({used:.2f} s of CPU in {elapsed:.0f} s, {stored} readings stored)"
+        f" lingering {args.linger_ms:g} to {args.quiet_linger_ms:g} ms"
+        f" ({used:.2f} s of CPU in {elapsed:.0f} s, {stored} readings stored)"
     )
 
 

@@ -37,7 +37,7 @@ def filled(store: Store, n_series: int, n_times: int) -> None:
     sensors = [Sensor(f"D{k}", link_id=f"L{k}", quantities=("speed_kmh",)) for k in range(n_series)]
     store.register(sensors, zones={f"L{k}": f"Z{k % ZONES}" for k in range(n_series)})
     found = store.catalogue.resolve([(sensor.sensor_id, "speed_kmh") for sensor in sensors])
-    numbers = np.array(sorted(entry.series_id for entry in found.values()), np.int64)  # type: ignore[union-attr]
+    numbers = np.sort(found.series_id)
     rng = np.random.default_rng(1)
     hour = 60
     for begin in range(0, n_times, hour):

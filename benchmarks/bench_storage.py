@@ -20,7 +20,6 @@ def fill(store: Store, n_rows: int, n_series: int, *, jitter_ms: int) -> None:
     sensors = [Sensor(f"D{k}", quantities=("speed_kmh",)) for k in range(n_series)]
     store.register(sensors)
     found = store.catalogue.resolve([(sensor.sensor_id, "speed_kmh") for sensor in sensors])
-    entries = [entry for entry in found.values() if not isinstance(entry, str)]
     rng = np.random.default_rng(1)
     n = n_rows // n_series
     database = store.database
@@ -28,16 +27,16 @@ def fill(store: Store, n_rows: int, n_series: int, *, jitter_ms: int) -> None:
         "CREATE TABLE floats (sensor_id text, quantity text, time timestamptz, value float8, quality int2,"
         " received_at timestamptz, PRIMARY KEY (sensor_id, quantity, time))"
     )
-    for entry in entries:
+    for series_id, scale in zip(found.series_id.tolist(), found.scale.tolist(), strict=True):
         tenths = np.clip(400 + np.cumsum(rng.integers(-30, 31, n)), 0, 1300)
         times = START_MS + np.arange(n) * MINUTE_MS + (rng.integers(0, jitter_ms, n) if jitter_ms else 0)
         rows = Rows(
             np.arange(n),
-            np.full(n, entry.series_id),
+            np.full(n, series_id),
             times,
-            tenths * entry.scale // 10,
+            tenths * scale // 10,
             np.zeros(n, np.int64),
-            np.full(n, entry.scale),
+            np.full(n, scale),
         )
         store.ensure_weeks(times)
         # A worker receives a reading some tens of milliseconds after its time, many at once.

@@ -24,6 +24,7 @@ from ingest.broker.frames import frame
 from ingest.broker.options import Options
 from ingest.database import Database
 from ingest.direct import DirectBroker
+from ingest.linger import Linger
 from ingest.metrics import IngestMetrics
 from ingest.migration import migrate
 from ingest.postgres import EmbeddedPostgres
@@ -195,7 +196,7 @@ def rows_of(url: str) -> set[tuple[str, str, int, float]]:
     return {(str(row[0]), str(row[1]), int(row[2]), float(row[3])) for row in rows}
 
 
-def work(port: int, url: str, count: int, direct: bool, report: Any, *, linger_s: float = 0.005) -> None:
+def work(port: int, url: str, count: int, direct: bool, report: Any, *, linger: Linger | None = None) -> None:
     """Run a worker of the product until it has stored ``count`` readings; reports port, then seconds and counts.
 
     The seconds run from the first reading that came in to the commit of the last.
@@ -224,7 +225,7 @@ def work(port: int, url: str, count: int, direct: bool, report: Any, *, linger_s
                 stop.set()
 
         report.send(port)
-        Worker(source, Store(database), batcher, committed=note, metrics=metrics, max_age_s=linger_s).run(stop)
+        Worker(source, Store(database), batcher, committed=note, metrics=metrics, linger=linger).run(stop)
         report.send((committed[-1], metrics.readings["stored"], time.process_time()))
         report.recv()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from hub.settings import City
 from ingest.batcher import Batcher
+from ingest.linger import Linger
 from ingest.metrics import IngestMetrics
 from ingest.spools import Spools
 from ingest.store import Store
@@ -90,7 +91,7 @@ class Intake:
             batcher,
             committed=committed,
             metrics=self.metrics,
-            max_age_s=city.linger_s,
+            linger=Linger(city.linger_s, city.quiet_linger_s),
             spools=self._spools,
         )
         self.on_failure: Callable[[], None] = lambda: None

@@ -50,8 +50,9 @@ class City:
         Sensors that no network names are admitted up to this number.
     spool_bytes
         Most that is kept on disk while the database is away; beyond it, messages wait at the broker.
-    linger_s
-        A message waits at most so long for others to share its commit.
+    linger_s, quiet_linger_s
+        A message waits so long for others to share its commit; where few come and nobody waits for an answer, up to the
+        second.
     network
         Folder of the network that ``citytwin serve`` serves; in the file relative to the file's folder.
     webhook_url
@@ -70,6 +71,7 @@ class City:
     max_unverified_sensors: int = 10_000
     spool_bytes: float = 1024.0 * (1 << 20)
     linger_s: float = 0.005
+    quiet_linger_s: float = 0.4
     snapshot_every_s: float = 1.0
     network: Path | None = None
     webhook_url: str = ""
@@ -137,6 +139,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, type, float]]] = {
         "max_unverified_sensors": ("max_unverified_sensors", int, 1),
         "spool_mib": ("spool_bytes", float, 1 << 20),
         "linger_ms": ("linger_s", float, 1e-3),
+        "quiet_linger_ms": ("quiet_linger_s", float, 1e-3),
     },
     "twin": {"snapshot_every_s": ("snapshot_every_s", float, 1)},
     "notify": {"webhook_url": ("webhook_url", str, 1), "alert_topic": ("alert_topic", str, 1)},

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ingest import statements
-from ingest.catalogue import Key, Series
 from ingest.database import CheckViolation, Database, UniqueViolation
-from ingest.rows import Integers, Rows
-from ingest.series import EARLIEST_MS, LATEST_MS
-from ingest.store import Counts, Store
+from ingest.fixed_point import fixed_point
+from ingest.rows import Rows
+from ingest.settled import Counts
+from ingest.store import Store
 from sensors import Batch, Reason, Rejected
 from sensors.quality import SeriesMemory, flag
-from sensors.reading import Quality
 from sensors.recorded_table import Block
 
 BLOCK_READINGS = 300_000  # of 100,000 each costs the server 30 % more: fewer of a series lie side by side
@@ -117,49 +116,15 @@ class Backfill:
         return flag(batch, self._memory)
 
     def _prepared(self, batch: Batch, rows_done: int) -> _Prepared:
-        series, known, refused = self._series(batch)
-        scale = np.array([entry.scale for entry in known], np.int64)[series]
-        series_id = np.array([entry.series_id for entry in known], np.int64)[series]
-        verified = np.array([entry.verified for entry in known], bool)[series]
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = np.rint(batch.value * scale)
-            fits = np.abs(scaled) < 2.0**63
-        in_time = (batch.time_ms >= EARLIEST_MS) & (batch.time_ms < LATEST_MS)
-        good = (series_id > 0) & fits & in_time
-        quality = batch.quality.astype(np.int64) | np.where(verified, 0, int(Quality.UNVERIFIED_SENSOR))
-        rejected = []
-        for i in np.flatnonzero(~good).tolist():
-            if series_id[i] <= 0:
-                reason = refused[batch.sensor_id[i], batch.quantity[i]]
-            elif not fits[i]:
-                reason = Reason.OUT_OF_STORAGE_RANGE
-            else:
-                reason = Reason.TIME_TOO_OLD if batch.time_ms[i] < EARLIEST_MS else Reason.TIME_IN_FUTURE
-            rejected.append(_rejected(batch.sensor_id[i], batch.quantity[i], batch.time_ms[i], batch.value[i], reason))
-        rows = Rows(
-            position=np.arange(len(batch)),
-            series=series_id,
-            time_ms=batch.time_ms,
-            raw=np.where(good, scaled, 0.0).astype(np.int64),
-            quality=quality & 0x7FFF,
-            scale=scale,
-        )
-        if not good.all():
-            rows = rows.take(good)
-        return _Prepared(
-            rows_done, rows.sorted(), batch.sensor_id, batch.quantity, batch.value.tolist(), tuple(rejected), len(batch)
-        )
-
-    def _series(self, batch: Batch) -> tuple[Integers, list[Series], dict[Key, Reason]]:
-        """Return (n,) the place of each reading's series, the series, and which are refused: they have the number 0."""
         places = self._memory.positions(batch)  # a number for each series: cheaper than its two texts
-        _, first, series = np.unique(places, return_index=True, return_inverse=True)
+        _, first, which = np.unique(places, return_index=True, return_inverse=True)
         keys = [(batch.sensor_id[i], batch.quantity[i]) for i in first.tolist()]
-        found = self._store.catalogue.resolve(keys)
-        refused = {key: entry for key, entry in found.items() if isinstance(entry, Reason)}
-        nothing = Series(0, 1, verified=True)
-        entries = [found[key] for key in keys]
-        return series, [nothing if isinstance(entry, Reason) else entry for entry in entries], refused
+        rows, refused = fixed_point(batch, self._store.catalogue.resolve(keys).at(which))
+        rejected = tuple(
+            _rejected(batch.sensor_id[i], batch.quantity[i], batch.time_ms[i], batch.value[i], reason)
+            for i, reason in refused
+        )
+        return _Prepared(rows_done, rows, batch.sensor_id, batch.quantity, batch.value.tolist(), rejected, len(batch))
 
     def _write(self, block: _Prepared) -> None:
         self._store.ensure_weeks(block.rows.time_ms)

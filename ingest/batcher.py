@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from sensors import Batch, PayloadError, Reading, Reason, Rejected
+from sensors import Batch, Reading, Reason, Rejected
 from sensors.clock import CityClock
+from sensors.columns import Columns, joined, one_by_one
+from sensors.payload import PayloadDecoder
 
 Decode = Callable[[str, bytes], tuple[list[Reading], list[Rejected]]]
 Flag = Callable[[Batch], Batch]
@@ -42,7 +46,7 @@ class Gathered(Generic[M]):
 
     batch: Batch
     messages: Sequence[M]
-    message_of: Sequence[int]
+    message_of: npt.NDArray[np.intp]
 
     def origin(self, i: int) -> tuple[str, bytes]:
         """Return topic and payload of the reading at a position of the batch."""
@@ -85,7 +89,7 @@ class Batcher(Generic[M]):
         retention_s: float,
         future_s: float = 300.0,
         flag: Flag | None = None,
-        max_rows: int = 5_000,
+        max_rows: int = 10_000,
     ) -> None:
         self._decode = decode
         self._clock = clock
@@ -93,6 +97,8 @@ class Batcher(Generic[M]):
         self._future_s = future_s
         self._flag = flag
         self._max_rows = max_rows
+        self._columns = decode.columns if isinstance(decode, PayloadDecoder) else partial(one_by_one, decode)
+        self._per_message = 1.0  # readings in a message, of late
         self._clear()
 
     def another(self) -> "Batcher[Any]":
@@ -112,47 +118,56 @@ class Batcher(Generic[M]):
 
     def add(self, messages: Iterable[M]) -> Iterator[Gathered[M]]:
         """Decode messages, and yield a batch whenever there are enough readings for one."""
-        decode, most = self._decode, self._max_rows
-        gathered, taken, message_of = self._messages, self._readings, self._message_of
-        for message in messages:
-            gathered.append(message)
-            try:
-                readings, rejected = decode(message.topic, message.payload)
-            except PayloadError as error:
-                readings, rejected = [], [Rejected(message.topic, message.payload, error.reason, error.detail)]
-            taken += readings
-            message_of += [len(gathered) - 1] * len(readings)
-            if rejected:
-                self._rejected += rejected
-            if len(taken) + len(self._rejected) >= most:
+        waiting = list(messages)
+        begin = 0
+        while begin < len(waiting):
+            # About as many as a batch has room for; what is read beyond it is cut off and read again.
+            room = max(1, int((self._max_rows - self._rows) / self._per_message))
+            taken = waiting[begin : begin + room]
+            columns = self._columns([m.topic for m in taken], [m.payload for m in taken])
+            count = np.bincount(columns.source, minlength=len(taken))
+            if columns.rejected:
+                count += np.bincount([i for i, _ in columns.rejected], minlength=len(taken))
+            rows = np.cumsum(count)
+            self._per_message = max(1.0, rows[-1] / len(taken))
+            enough = int(np.searchsorted(rows, self._max_rows - self._rows)) + 1
+            if enough < len(taken):
+                taken, columns = taken[:enough], columns.until(enough)
+            begin += len(taken)
+            self._parts.append((len(self._messages), columns))
+            self._messages += taken
+            self._rows += int(rows[len(taken) - 1])
+            if self._rows >= self._max_rows:
                 yield self.flush()
-                gathered, taken, message_of = self._messages, self._readings, self._message_of
 
     def flush(self) -> Gathered[M]:
         """Return what waits as a batch, which may be empty."""
-        messages, message_of, rejected = self._messages, self._message_of, self._rejected
-        batch = Batch.of(self._readings, received_at=0.0)
+        messages, columns = self._messages, joined(self._parts)
         self._clear()
+        batch = columns.batch(received_at=0.0)
+        rejected = list(batch.rejected)
         self._clock.observe(batch)
         now = self._clock.now()
         too_old = batch.time_ms < (now - self._retention_s) * 1000
         too_new = batch.time_ms > (now + self._future_s) * 1000
-        good = ~(too_old | too_new)
-        for i in np.flatnonzero(~good).tolist():
-            message = messages[message_of[i]]
-            reason = Reason.TIME_TOO_OLD if too_old[i] else Reason.TIME_IN_FUTURE
-            detail = (
-                f"{batch.quantity[i]} of {batch.sensor_id[i]}: {abs(batch.time_ms[i] / 1000 - now):.0f} s "
-                f"{'before' if too_old[i] else 'after'} the city clock"
-            )
-            rejected.append(Rejected(message.topic, message.payload, reason, detail))
-        accepted = replace(batch.take(good), rejected=tuple(rejected), received_at=now)
+        message_of = columns.source
+        bad = too_old | too_new
+        if bad.any():
+            for i in np.flatnonzero(bad).tolist():
+                message = messages[message_of[i]]
+                reason = Reason.TIME_TOO_OLD if too_old[i] else Reason.TIME_IN_FUTURE
+                detail = (
+                    f"{batch.quantity[i]} of {batch.sensor_id[i]}: {abs(batch.time_ms[i] / 1000 - now):.0f} s "
+                    f"{'before' if too_old[i] else 'after'} the city clock"
+                )
+                rejected.append(Rejected(message.topic, message.payload, reason, detail))
+            batch, message_of = batch.take(~bad), message_of[~bad]
+        accepted = replace(batch, rejected=tuple(rejected), received_at=now)
         if self._flag is not None:
             accepted = self._flag(accepted)
-        return Gathered(accepted, messages, [message_of[i] for i in np.flatnonzero(good).tolist()])
+        return Gathered(accepted, messages, message_of)
 
     def _clear(self) -> None:
         self._messages: list[M] = []
-        self._readings: list[Reading] = []
-        self._message_of: list[int] = []
-        self._rejected: list[Rejected] = []
+        self._parts: list[tuple[int, Columns]] = []
+        self._rows = 0  # readings, rejected ones included

@@ -5,6 +5,10 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
+
+import numpy as np
+import numpy.typing as npt
 
 from ingest.database import Connection, Database
 from ingest.seldom import Seldom
@@ -18,13 +22,34 @@ LOCK = 7_243_392_003
 Key = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One quantity of one sensor."""
+_ENTRY = np.dtype([("series_id", np.int64), ("scale", np.int64), ("verified", np.bool_)])
+_NOBODY = np.array([(0, 1, True)] * 64, _ENTRY)  # the first is that of whoever gets no series, the rest are free
+NOWHERE = 0
 
-    series_id: int
-    scale: int
-    verified: bool
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Series of some keys.
+
+    Parameters
+    ----------
+    series_id, scale, verified
+        (n,) number, integers per unit, and whether the network knows the sensor; 0, 1 and true where it is refused.
+    refused
+        Why some get no series, by their position.
+    """
+
+    series_id: npt.NDArray[np.int64]
+    scale: npt.NDArray[np.int64]
+    verified: npt.NDArray[np.bool_]
+    refused: Mapping[int, Reason]
+
+    def at(self, positions: npt.NDArray[np.int64]) -> "Resolved":
+        """Return the series for each of these positions, which may repeat."""
+        refused = {}
+        if self.refused:
+            refused = {i: self.refused[k] for i, k in enumerate(positions.tolist()) if k in self.refused}
+        return Resolved(self.series_id[positions], self.scale[positions], self.verified[positions], refused)
 
 
 class Catalogue:
@@ -47,33 +72,56 @@ class Catalogue:
         self._database = database
         self._quantities = quantities
         self._unverified_limit = unverified_limit
-        self._known: dict[Key, Series] = {}
+        self._place: dict[Key, int] = {}
+        self._columns = _NOBODY
         self._generation = database.generation
         self._mutex = threading.Lock()
         self._strangers: list[str] = []
         self._seldom = Seldom(log, level=logging.INFO)
 
-    def resolve(self, keys: Iterable[Key]) -> Mapping[Key, Series | Reason]:
-        """Return for each (sensor_id, quantity) its series, made when new, or the reason why it gets none."""
+    def resolve(self, keys: Iterable[Key]) -> Resolved:
+        """Return the series of each (sensor_id, quantity), made when new, or the reason why it gets none."""
+        wanted = list(keys)
         with self._mutex:
             if self._generation != self._database.generation:  # it may be another database by now
                 self._generation = self._database.generation
-                self._known.clear()
-            wanted = dict.fromkeys(keys)
-            missing = [key for key in wanted if key not in self._known]
-            refused: dict[Key, Reason] = {}
-            if missing:
-                for key in missing:
-                    if reason := self._refusal(key):
-                        refused[key] = reason
-                new = [key for key in missing if key not in refused]
-                if new:
-                    with self._database.connection() as connection:
-                        made = self._admit(connection, new)
-                    self._known |= made  # only now: the transaction is committed
-                    self._tell_strangers()
-                    refused |= {key: Reason.TOO_MANY_SENSORS for key in new if key not in made}
-            return {key: refused[key] if key in refused else self._known[key] for key in wanted}
+                self._forget()
+            places = np.fromiter(map(self._place.get, wanted, repeat(NOWHERE)), np.int64, len(wanted))
+            missing = np.flatnonzero(places == NOWHERE)
+            refused: dict[int, Reason] = {}
+            if len(missing):
+                why = self._meet(dict.fromkeys(wanted[i] for i in missing.tolist()))
+                for i in missing.tolist():
+                    places[i] = self._place.get(wanted[i], NOWHERE)
+                    if places[i] == NOWHERE:
+                        refused[i] = why[wanted[i]]
+            rows = self._columns[places]
+        return Resolved(rows["series_id"], rows["scale"], rows["verified"], refused)
+
+    def _meet(self, keys: Iterable[Key]) -> dict[Key, Reason]:
+        """Enter series that are not remembered, and return why those are refused that get none."""
+        why = {key: reason for key in keys if (reason := self._refusal(key))}
+        new = [key for key in keys if key not in why]
+        if new:
+            with self._database.connection() as connection:
+                made = self._admit(connection, new)
+            for key, row in made.items():  # only now: the transaction is committed
+                self._enter(key, row)
+            self._tell_strangers()
+            why |= {key: Reason.TOO_MANY_SENSORS for key in new if key not in made}
+        return why
+
+    def _enter(self, key: Key, row: tuple[int, int, bool]) -> None:
+        place = self._place[key] = len(self._place) + 1
+        if place == 1:
+            self._columns = _NOBODY.copy()
+        if place >= len(self._columns):
+            self._columns = np.concatenate([self._columns, self._columns])
+        self._columns[place] = row
+
+    def _forget(self) -> None:
+        self._place.clear()
+        self._columns = _NOBODY
 
     def register(self, sensors: Iterable[Sensor], *, zones: Mapping[str, str] | None = None) -> int:
         """Write the sensors of a network, as verified ones, and return how many there are; zones are by link id."""
@@ -94,7 +142,7 @@ class Catalogue:
                 rows,
             )
         with self._mutex:
-            self._known.clear()
+            self._forget()
         return len(rows)
 
     def _tell_strangers(self) -> None:
@@ -109,7 +157,7 @@ class Catalogue:
             return Reason.BAD_SENSOR_ID
         return None if quantity in self._quantities else Reason.UNKNOWN_QUANTITY
 
-    def _admit(self, connection: Connection, new: list[Key]) -> dict[Key, Series]:
+    def _admit(self, connection: Connection, new: list[Key]) -> dict[Key, tuple[int, int, bool]]:
         sensor_ids = list(dict.fromkeys(sensor_id for sensor_id, _ in new))
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))  # or two workers together pass the limit
         rows = connection.execute("SELECT sensor_id FROM sensor WHERE sensor_id = ANY(%s)", (sensor_ids,)).fetchall()
@@ -137,7 +185,7 @@ class Catalogue:
             " JOIN unnest(%s::text[], %s::text[]) AS new (sensor_id, quantity) USING (sensor_id, quantity)",
             columns[:2],
         ).fetchall()
-        return {(row[0], row[1]): Series(row[2], row[3], row[4]) for row in found}
+        return {(row[0], row[1]): (row[2], row[3], row[4]) for row in found}
 
 
 def _stranger(last: str, n: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import conninfo, errors
 
+from ingest.overdue import Limit, Overdue
 from sensors import InputError, WorkError
 
 Row = tuple[Any, ...]
@@ -20,6 +21,7 @@ Connection = psycopg.Connection[Row]
 UniqueViolation = errors.UniqueViolation
 InsufficientPrivilege = errors.InsufficientPrivilege
 CheckViolation = errors.CheckViolation  # also what a row without a partition raises
+Refused = (errors.DataError, errors.IntegrityError)  # by its content: the same statement never succeeds
 
 MISSING = (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction, errors.InvalidSchemaName)
 
@@ -82,6 +84,8 @@ class Database:
         self._mutex = threading.Lock()
         self._free = threading.BoundedSemaphore(max_connections)
         self._closed = False
+        self._overdue = Overdue()
+        self._patience = threading.local()
         self.generation = 0  # grows whenever a connection was lost: what was cached about the database may be void
 
     @property
@@ -116,6 +120,18 @@ class Database:
         """Run one statement as its own transaction and return how many rows it touched."""
         with self._lent() as connection:
             return connection.execute(sql.encode(), parameters).rowcount
+
+    @contextlib.contextmanager
+    def answering_within(self, seconds: float) -> Iterator[None]:
+        """Have a database that hangs without a word count as away, for what this thread asks inside.
+
+        A transaction that takes longer is cut off; whether it was committed is for the caller to find out.
+        """
+        self._patience.seconds = seconds
+        try:
+            yield
+        finally:
+            del self._patience.seconds
 
     def close(self) -> None:
         """Close the idle connections; those still lent are closed when they come back."""
@@ -162,16 +178,19 @@ class Database:
             with self._sentences(None):
                 connection = self._take() or self._connect()
             try:
-                with self._sentences(connection):
+                seconds = getattr(self._patience, "seconds", None)
+                with self._overdue.limit(connection, seconds) as limit, self._sentences(connection, limit):
                     yield connection
             finally:
                 self._give_back(connection)
 
     @contextlib.contextmanager
-    def _sentences(self, connection: Connection | None) -> Iterator[None]:
+    def _sentences(self, connection: Connection | None, limit: Limit | None = None) -> Iterator[None]:
         try:
             yield
         except psycopg.Error as error:
+            if limit is not None and limit.cut:
+                raise DatabaseAway(f"{self.name} did not answer within {limit.seconds:g} s") from error
             raised = self._explained(error, lost=connection is None or connection.closed)
             if raised is None:
                 raise

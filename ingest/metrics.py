@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ingest.store import Counts
+from ingest.settled import Counts
 
 RESULTS = ("received", "stored", "duplicate", "conflict", "rejected", "spooled")
 

@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from ingest.batcher import Decode, Flag
 from ingest.broker.topics import matches
 from ingest.database import Connection, Database
+from ingest.settled import Counts
 from ingest.statements import kept
-from ingest.store import Counts, Store
+from ingest.store import Store
 from sensors import Batch, PayloadError, Reading, Reason, Rejected
 
 PAGE_ROWS = 500  # at most 32 MB of payloads

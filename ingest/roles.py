@@ -26,6 +26,7 @@ _CALLS = (
     "note_rollups(int8[])",
     "roll_up(int)",
     "week_of(timestamptz)",
+    "write_few(uuid, int8, int8, int4[], int8[], int8[], int2[], float8[], bool[], int8[])",
 )
 # Everything that the schema makes, by name: other programs may have tables of their own beside them.
 TABLES = (
@@ -36,7 +37,7 @@ TABLES = (
 FUNCTIONS = (
     "drop_readings_before", "drop_weeks_before", "ensure_reading_partition", "ensure_week", "forget_before",
     "forget_rollups_before", "introduce_writer", "make_weeks_ahead", "note_corrections", "note_rollups", "roll_up",
-    "week_of",
+    "week_of", "write_few",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.catalogue import storable
-from ingest.database import Connection
+from ingest.database import Connection, Database
 from ingest.rows import Integers, Rows
 from sensors import Rejected
 
@@ -134,6 +134,23 @@ def kept(item: Rejected) -> tuple[str, bytes, str, str]:
     return _text(item.topic), item.payload[:PAYLOAD_LIMIT], reason, _text(item.detail[:2000])
 
 
+def write_few(database: Database, rows: Rows, received_us: int, *, writer_id: uuid.UUID, number: int) -> int | None:
+    """Store sorted rows, each key once, in one call that is its own transaction, and return how many were new.
+
+    None, with nothing done, when another value is stored under one of the keys.
+    """
+    last = np.ones(len(rows), bool)
+    last[:-1] = rows.series[1:] != rows.series[:-1]
+    buckets = np.unique(rows.time_ms // ROLLUP_MS) * ROLLUP_MS
+    columns = (rows.series, rows.time_ms, rows.raw, rows.quality, rows.value, last, buckets)
+    answer = database.fetch(
+        "SELECT write_few(%s, %s, %s, %s::int4[], %s::int8[], %s::int8[], %s::int2[], %s::float8[], %s::bool[],"
+        " %s::int8[])",
+        (writer_id, number, received_us, *map(_array, columns)),
+    )[0][0]
+    return None if answer is None else int(answer)
+
+
 def note_number(connection: Connection, writer_id: uuid.UUID, number: int) -> None:
     """Note the number of this transaction's batch, to be found should the answer to its commit be lost."""
     connection.execute(
@@ -143,11 +160,16 @@ def note_number(connection: Connection, writer_id: uuid.UUID, number: int) -> No
     )
 
 
-def committed_number(connection: Connection, writer_id: uuid.UUID) -> int | None:
-    """Return the number of the last committed batch; a commit that is still under way is waited for."""
+def committed(connection: Connection, writer_id: uuid.UUID) -> tuple[int, int]:
+    """Return the number of the last committed batch, -1 when there is none, and what `write_few` stored of it.
+
+    A commit that is still under way is waited for.
+    """
     connection.execute("SET LOCAL lock_timeout TO '5s'")
-    row = connection.execute("SELECT batch FROM writer WHERE writer_id = %s FOR UPDATE", (writer_id,)).fetchone()
-    return None if row is None else int(row[0])
+    row = connection.execute(
+        "SELECT batch, coalesce(stored, 0) FROM writer WHERE writer_id = %s FOR UPDATE", (writer_id,)
+    ).fetchone()
+    return (-1, 0) if row is None else (int(row[0]), int(row[1]))
 
 
 def _array(values: npt.NDArray[np.generic]) -> str:

@@ -5,66 +5,30 @@ import math
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from ingest import statements
 from ingest.catalogue import Catalogue, storable
-from ingest.catalogue import Series as Entry
-from ingest.database import CheckViolation, Connection, Database, Row, UniqueViolation
+from ingest.database import CheckViolation, Connection, Database, Refused, Row, UniqueViolation
+from ingest.fixed_point import fixed_point
 from ingest.newest import Newest
 from ingest.rows import Integers, Rows
 from ingest.series import EARLIEST_MS, LATEST_MS, Series
-from sensors import QUANTITIES, Batch, Quantity, Reason, Rejected, Sensor
-from sensors.reading import Quality
+from ingest.settled import Counts, Settled
+from sensors import QUANTITIES, Batch, Quantity, Reason, Rejected, Sensor, WorkError
 
 STAGED_AFTER_REPEAT = 20  # batches: repeats come in runs, and a failed COPY costs as much as a good one
+FEW = 200  # readings: up to so many, one call is cheaper than COPY with what belongs to it
+ANSWER_S = 30.0  # a commit that takes seconds is slow, not lost
 WEEKS_AHEAD = 4
 WEEK_MS = 7 * 86_400_000
 FIRST_MONDAY_MS = 946_857_600_000  # 2000-01-03
 
 Origin = Callable[[int], tuple[str, bytes]]
 Sift = Callable[[Connection, Sequence[Rejected]], Sequence[Rejected]]
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What became of a batch, in readings: received = stored + duplicate + conflict + rejected."""
-
-    received: int = 0
-    stored: int = 0
-    duplicate: int = 0
-    conflict: int = 0
-    rejected: int = 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.received + other.received,
-            self.stored + other.stored,
-            self.duplicate + other.duplicate,
-            self.conflict + other.conflict,
-            self.rejected + other.rejected,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A batch after its commit.
-
-    Parameters
-    ----------
-    counts
-        What became of its readings.
-    batch
-        Those readings that are in the database now, stored or duplicate.
-    rejected
-        Everything that went to ``rejected``, conflicts included.
-    """
-
-    counts: Counts
-    batch: Batch
-    rejected: tuple[Rejected, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +53,10 @@ class Store:
         What may be stored, by key.
     unverified_limit
         How many sensors that nobody registered are admitted.
+    answer_s
+        A database that takes longer for one write counts as away.
+    few
+        Up to so many readings are written in one call, more by COPY.
 
     Notes
     -----
@@ -101,17 +69,21 @@ class Store:
         *,
         quantities: Mapping[str, Quantity] = QUANTITIES,
         unverified_limit: int = 10_000,
+        answer_s: float = ANSWER_S,
+        few: int = FEW,
     ) -> None:
         self.database = database
         self.catalogue = Catalogue(database, quantities=quantities, unverified_limit=unverified_limit)
         self._newest = Newest(database)
+        self._answer_s = answer_s
+        self._few = few
         self._writing = threading.Lock()
         self._weeks: set[int] = set()
         self._generation = -1
         self._staged_batches = 0
         self._writer_id = uuid.uuid4()
         self._number = 0  # of the last batch that was tried
-        self._pending: tuple[Batch, Settled] | None = None
+        self._pending: tuple[Batch, Settled | None] | None = None  # None inside: `write_few` knows what it stored
 
     def write(self, batch: Batch, *, origin: Origin | None = None) -> Counts:
         """Write a batch as `settle` does, and return the counts only."""
@@ -139,29 +111,54 @@ class Store:
         WorkError
             When rights or tables are missing.
         """
-        with self._writing:
+        origin = origin or _as_json(batch)
+        with self._writing, self.database.answering_within(self._answer_s):
             if self._generation != self.database.generation:  # a connection was lost: look again at what is there
                 generation = self.database.generation
                 self._weeks.clear()
                 self.database.fetch("SELECT introduce_writer(%s)", (self._writer_id,))
                 self._generation = generation
-            settled = self._committed_before(batch)
-            if settled is not None:
-                return settled
-            origin = origin or _as_json(batch)
-            rows, refused = self._rows(batch, origin)
-            rejected = [*batch.rejected, *refused]
-            self.ensure_weeks(rows.time_ms)
+            return self._committed_before(batch) or self._divided(batch, origin, sift)
+
+    def _divided(self, batch: Batch, origin: Origin, sift: Sift | None) -> Settled:
+        """Write a batch, or, when the database refuses it for its content, each half: one reading stops no other."""
+        try:
+            return self._settled(batch, origin, sift)
+        except Refused as error:
+            n, said = len(batch), " ".join(str(error).split())
+            if n + len(batch.rejected) == 0:
+                raise
+            if n == 0:  # what was rejected is refused as well: only its reason can be kept
+                raise WorkError(f"{self.database.name} refuses to keep rejected payloads: {said}") from error
+            if n == 1 and not batch.rejected:
+                why = Rejected(*origin(0), Reason.REFUSED_BY_DATABASE, f"{_described(batch, 0)}: {said}")
+                return self._settled(replace(batch.take([]), rejected=(why,)), origin, sift)
+        half = n // 2
+        parts = [
+            (replace(batch.take(range(half)), rejected=batch.rejected), 0),
+            (batch.take(range(half, n)), half),
+        ]
+        settled = [self._divided(part, partial(_shifted, origin, start), sift) for part, start in parts]
+        return settled[0] + settled[1]
+
+    def _settled(self, batch: Batch, origin: Origin, sift: Sift | None) -> Settled:
+        rows, refused = self._rows(batch, origin)
+        rejected = [*batch.rejected, *refused]
+        self.ensure_weeks(rows.time_ms)
+        try:
+            if sift is None and not rejected and 0 < len(rows) <= self._few:
+                settled = self._write_few(batch, rows)
+                if settled is not None:
+                    return settled
             staged = self._staged_batches > 0
             self._staged_batches -= staged
-            try:
-                return self._transact(batch, rows, rejected, origin, staged=staged, sift=sift)
-            except UniqueViolation:
-                self._staged_batches = STAGED_AFTER_REPEAT
-            except CheckViolation:  # retention dropped a week between our look and our write
-                self._weeks.clear()
-                self.ensure_weeks(rows.time_ms)
-            return self._transact(batch, rows, rejected, origin, staged=True, sift=sift)
+            return self._transact(batch, rows, rejected, origin, staged=staged, sift=sift)
+        except UniqueViolation:
+            self._staged_batches = STAGED_AFTER_REPEAT
+        except CheckViolation:  # retention dropped a week between our look and our write
+            self._weeks.clear()
+            self.ensure_weeks(rows.time_ms)
+        return self._transact(batch, rows, rejected, origin, staged=True, sift=sift)
 
     def register(self, sensors: Iterable[Sensor], *, zones: Mapping[str, str] | None = None) -> int:
         """Write the sensors of a network, as verified ones, and return how many there are.
@@ -236,41 +233,9 @@ class Store:
 
     def _rows(self, batch: Batch, origin: Origin) -> tuple[Rows, list[Rejected]]:
         """Return the rows that can be stored, sorted, and what cannot with its reason."""
-        keys = list(zip(batch.sensor_id, batch.quantity, strict=True))
-        series = self.catalogue.resolve(keys)
-        found = [series[key] for key in keys]
-        refused = Entry(0, 1, verified=True)
-        entries = [entry if isinstance(entry, Entry) else refused for entry in found]
-        scale = np.array([entry.scale for entry in entries], np.int64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = np.rint(batch.value * scale)
-            fits = np.abs(scaled) < 2.0**63
-        in_time = (batch.time_ms >= EARLIEST_MS) & (batch.time_ms < LATEST_MS)
-        known = np.array([entry is not refused for entry in entries], bool)
-        good = known & fits & in_time
-        rejected: list[Rejected] = []
-        for i in np.flatnonzero(~good).tolist():
-            entry = found[i]
-            if isinstance(entry, Reason):
-                reason = entry
-            elif not np.isfinite(batch.value[i]):
-                reason = Reason.NOT_A_NUMBER
-            elif not fits[i]:
-                reason = Reason.OUT_OF_STORAGE_RANGE
-            else:
-                reason = Reason.TIME_TOO_OLD if batch.time_ms[i] < EARLIEST_MS else Reason.TIME_IN_FUTURE
-            rejected.append(Rejected(*origin(i), reason, _described(batch, i)))
-        unverified = np.array([not entry.verified for entry in entries], bool)
-        quality = batch.quality.astype(np.int64) | np.where(unverified, int(Quality.UNVERIFIED_SENSOR), 0)
-        rows = Rows(
-            position=np.arange(len(batch)),
-            series=np.array([entry.series_id for entry in entries], np.int64),
-            time_ms=batch.time_ms,
-            raw=np.where(good, scaled, 0.0).astype(np.int64),
-            quality=quality & 0x7FFF,  # the column is a signed 16-bit integer
-            scale=scale,
-        )
-        return rows.take(good).sorted(), rejected
+        series = self.catalogue.resolve(zip(batch.sensor_id, batch.quantity, strict=True))
+        rows, refused = fixed_point(batch, series)
+        return rows, [Rejected(*origin(i), reason, _described(batch, i)) for i, reason in refused]
 
     def forget_weeks(self) -> None:
         """Look again at which partitions are there: another process may have dropped some."""
@@ -290,10 +255,24 @@ class Store:
         if self._pending is None or self._pending[0] is not batch:
             return None
         with self.database.connection() as connection:
-            number = statements.committed_number(connection, self._writer_id)
-        settled = self._pending[1]
+            number, stored = statements.committed(connection, self._writer_id)
+        settled, self._pending = self._pending[1], None
+        if number != self._number:
+            return None
+        return settled if settled is not None else _all_stored(batch, stored)
+
+    def _write_few(self, batch: Batch, rows: Rows) -> Settled | None:
+        """Write a few rows of which nothing is rejected in one call; None when a conflict is among them."""
+        firsts = rows.firsts()
+        if len(firsts) < len(rows):  # the same key twice in one batch may be a conflict within it
+            return None
+        self._number += 1
+        self._pending = (batch, None)
+        stored = statements.write_few(
+            self.database, firsts, round(batch.received_at * 1e6), writer_id=self._writer_id, number=self._number
+        )
         self._pending = None
-        return settled if number == self._number else None
+        return None if stored is None else _all_stored(batch, stored)
 
     def _transact(
         self,
@@ -336,8 +315,17 @@ class Store:
         return settled
 
 
+def _all_stored(batch: Batch, stored: int) -> Settled:
+    """Return a batch all of whose readings are in the database, so many of them new."""
+    return Settled(Counts(received=len(batch), stored=stored, duplicate=len(batch) - stored), batch, ())
+
+
 def _described(batch: Batch, i: int) -> str:
     return f"{batch.quantity[i]} of {batch.sensor_id[i]} at {int(batch.time_ms[i])} ms is {float(batch.value[i])}"
+
+
+def _shifted(origin: Origin, start: int, i: int) -> tuple[str, bytes]:
+    return origin(start + i)
 
 
 def _as_json(batch: Batch) -> Origin:

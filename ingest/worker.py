@@ -13,12 +13,14 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ingest.batcher import Batcher, Gathered, M
 from ingest.database import DatabaseAway
+from ingest.linger import Linger
 from ingest.metrics import IngestMetrics
 from ingest.segment import Record
 from ingest.seldom import Seldom
+from ingest.settled import Settled
 from ingest.spool import SpoolFull
 from ingest.spools import Spools
-from ingest.store import Settled, Store
+from ingest.store import Store
 from sensors import Batch, Rejected
 
 log = logging.getLogger(__name__)
@@ -60,8 +62,8 @@ class Worker(Generic[M]):
         Gets each batch after its commit and acknowledgement, with those readings that are in the database now.
     spools
         Where messages go while the database is away; it is emptied when the database is back.
-    max_age_s
-        A message waits at most so long for others to share its transaction.
+    linger
+        How long a message waits for others to share its transaction.
     prepare
         Called before the first write, until it does not raise `DatabaseAway`: it makes the tables.
     drain_s
@@ -78,7 +80,7 @@ class Worker(Generic[M]):
         metrics: IngestMetrics | None = None,
         spools: Spools | None = None,
         prepare: Callable[[], None] | None = None,
-        max_age_s: float = 0.005,
+        linger: Linger | None = None,
         drain_s: float = 5.0,
     ) -> None:
         self.metrics = metrics or IngestMetrics()
@@ -87,7 +89,7 @@ class Worker(Generic[M]):
         self._batcher = batcher
         self._spooled: Batcher[Record] = batcher.another()
         self._committed = committed
-        self._max_age_s = max_age_s
+        self._linger = linger or Linger()
         self._drain_s = drain_s
         self._spools = spools
         self._prepare = prepare
@@ -123,12 +125,22 @@ class Worker(Generic[M]):
         if not messages:
             return False
         started = time.monotonic()
+        wait_s = self._linger.wait_s(now=started)
+        self._linger.took(len(messages), now=started)
+        if self._linger.is_long(wait_s):
+            stop.wait(wait_s)  # nobody is in a hurry: not to be woken by each message saves more than half of the work
+            followed = self._source.payloads(0.0)
+            self._linger.took(len(followed), now=time.monotonic())
+            self._linger.waited(wait_s, came=len(followed), now=time.monotonic())
+            messages = [*messages, *followed]
+            wait_s = 0.0
         while messages:
             for gathered in self._batcher.add(messages):
                 if not self._commit(gathered, stop, deadline=deadline):
                     return False
-            left = started + self._max_age_s - time.monotonic()
+            left = started + wait_s - time.monotonic()
             messages = self._source.payloads(left) if left > 0 and len(self._batcher) else []
+            self._linger.took(len(messages), now=time.monotonic())
         return len(self._batcher) == 0 or self._commit(self._batcher.flush(), stop, deadline=deadline)
 
     def _commit(self, gathered: Gathered[M], stop: threading.Event, *, deadline: float | None) -> bool:

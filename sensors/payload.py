@@ -14,14 +14,16 @@ import msgspec
 
 from sensors.codecs import CODECS, OPTIONS, Decoder, configured
 from sensors.codecs.json_values import checked_sensor_id
+from sensors.columns import Columns
 from sensors.errors import InputError, PayloadError
+from sensors.forms import FormReader
 from sensors.quantity import QUANTITIES
 from sensors.reading import Reading, Reason, Rejected
 from sensors.toml import unknown_keys
 
 CACHED_LETTERS = 512  # 65,536 longer topics would fill the memory
 
-__all__ = ["CODECS", "DEFAULT_RULES", "Decoder", "TopicRule", "decoder", "encode", "matches"]
+__all__ = ["CODECS", "DEFAULT_RULES", "Decoder", "PayloadDecoder", "TopicRule", "decoder", "encode", "matches"]
 
 
 def matches(topic_filter: str, topic: str) -> bool:
@@ -146,11 +148,50 @@ def _filled(sensor: str, topic: str) -> str:
 DEFAULT_RULES = (TopicRule("city/#", "citytwin"), TopicRule("/hfp/#", "hfp"))
 
 
-def decoder(rules: Sequence[TopicRule] = DEFAULT_RULES) -> Decoder:
-    """Return the function that reads any payload by the first rule whose filter matches its topic.
+class PayloadDecoder:
+    """Reads any payload by the first rule whose filter matches its topic; made by `decoder`.
 
-    Its only exception is `PayloadError`: for a topic without a rule (UNMAPPED_TOPIC) and for payloads of which
-    nothing can be used.
+    Called with one topic and payload it returns readings and rejected values; its only exception is `PayloadError`: for
+    a topic without a rule (UNMAPPED_TOPIC) and for payloads of which nothing can be used.
+    """
+
+    def __init__(self, rules: Sequence[TopicRule]) -> None:
+        wanted = tuple((rule, rule.decoder()) for rule in rules)
+
+        @functools.lru_cache(65_536)
+        def rule_of(topic: str) -> tuple[TopicRule, Decoder] | None:
+            return next((pair for pair in wanted if matches(pair[0].filter, topic)), None)
+
+        self._rule_of = rule_of
+        self._forms = FormReader(self, self._own_sensor)
+
+    def __call__(self, topic: str, payload: bytes) -> tuple[list[Reading], list[Rejected]]:
+        """Return the readings and the rejected values of one payload."""
+        found = self._rule(topic)
+        if found is None:
+            raise PayloadError(Reason.UNMAPPED_TOPIC, "no topic rule matches, map it in city.toml")
+        return found[1](topic, payload)
+
+    def columns(self, topics: Sequence[str], payloads: Sequence[bytes]) -> Columns:
+        """Return the readings of many payloads, each with its position, and what is rejected of them."""
+        return self._forms.columns(topics, payloads)
+
+    def _rule(self, topic: str) -> tuple[TopicRule, Decoder] | None:
+        return self._rule_of(topic) if len(topic) <= CACHED_LETTERS else self._rule_of.__wrapped__(topic)
+
+    def _own_sensor(self, topic: str) -> str | None:
+        """Return the sensor of a topic whose payloads are of our own codec, with our own names; else None."""
+        found = self._rule(topic)
+        if found is None or found[0].codec != "citytwin" or found[0].sensor or found[0].sensors:
+            return None
+        try:
+            return checked_sensor_id(topic.rpartition("/")[2])
+        except PayloadError:
+            return None
+
+
+def decoder(rules: Sequence[TopicRule] = DEFAULT_RULES) -> PayloadDecoder:
+    """Return what reads any payload by the first rule whose filter matches its topic.
 
     Examples
     --------
@@ -158,19 +199,7 @@ def decoder(rules: Sequence[TopicRule] = DEFAULT_RULES) -> Decoder:
     >>> decode("city/centre/D1", b'{"t": 0, "speed_kmh": 50}')[0][0].value
     50.0
     """
-    wanted = tuple((rule.filter, rule.decoder()) for rule in rules)
-
-    @functools.lru_cache(65_536)
-    def codec_of(topic: str) -> Decoder | None:
-        return next((read for topic_filter, read in wanted if matches(topic_filter, topic)), None)
-
-    def decode(topic: str, payload: bytes) -> tuple[list[Reading], list[Rejected]]:
-        codec = codec_of(topic) if len(topic) <= CACHED_LETTERS else codec_of.__wrapped__(topic)
-        if codec is None:
-            raise PayloadError(Reason.UNMAPPED_TOPIC, "no topic rule matches, map it in city.toml")
-        return codec(topic, payload)
-
-    return decode
+    return PayloadDecoder(rules)
 
 
 _json = msgspec.json.Encoder()

@@ -6,6 +6,7 @@ anywhere. Pure: the result depends on the batch and the memory alone.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import repeat
 from typing import TypeVar
 
 import numpy as np
@@ -77,8 +78,8 @@ class SeriesMemory:
 
     def positions(self, batch: Batch) -> Int:
         """Return the (n,) positions of a batch's series, entering those that are new."""
-        known = self._series.get
-        found = np.array([known(pair, -1) for pair in zip(batch.sensor_id, batch.quantity, strict=True)], np.int64)
+        pairs = zip(batch.sensor_id, batch.quantity, strict=True)
+        found = np.fromiter(map(self._series.get, pairs, repeat(-1)), np.int64, len(batch))
         for row in np.flatnonzero(found < 0).tolist():
             found[row] = self._enter(batch.sensor_id[row], batch.quantity[row])
         return found

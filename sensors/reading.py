@@ -30,6 +30,7 @@ class Reason(enum.StrEnum):
     TOO_MANY_SENSORS = "too_many_sensors"
     NO_POSITION = "no_position"
     CONFLICT = "conflict"
+    REFUSED_BY_DATABASE = "refused_by_database"
 
 
 class Quality(enum.IntFlag):

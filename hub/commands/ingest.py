@@ -25,6 +25,7 @@ from hub.worker_page import worker_page
 from ingest.batcher import Batcher
 from ingest.database import Database
 from ingest.direct import DirectBroker
+from ingest.linger import Linger
 from ingest.metrics import IngestMetrics
 from ingest.migration import migrate
 from ingest.retention import Retention
@@ -137,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
             metrics=metrics,
             spools=spools,
             prepare=prepare,
-            max_age_s=settings.city.linger_s,
+            linger=Linger(settings.city.linger_s, settings.city.quiet_linger_s),
         ).run(stop)
     say(", ".join(f"{count} {result}" for result, count in metrics.readings.items()))
     return 0

@@ -19,10 +19,11 @@ from ingest.backfill import BLOCK_READINGS, Backfill
 from ingest.database import Database
 from ingest.migration import migrate
 from ingest.publisher import Publisher
-from ingest.store import Counts, Store
-from sensors import Batch, InputError, PayloadError, Rejected, WorkError
+from ingest.settled import Counts
+from ingest.store import Store
+from sensors import Batch, InputError, WorkError
 from sensors.column_map import ColumnMap
-from sensors.payload import Decoder, decoder
+from sensors.payload import PayloadDecoder, decoder
 from sensors.quality import SeriesMemory, flag
 from sensors.recorded_table import Table
 from sensors.recording import NEVER_MS
@@ -30,7 +31,7 @@ from sensors.replay import Message, Recording, merged, open_recording, paced
 
 _DRAIN_S = 600.0
 _BLOCK = 500  # messages handed over at once when there is no pace to keep
-_BATCH_PAYLOADS = 2_000
+_BATCH_PAYLOADS = 10_000
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -175,21 +176,13 @@ def _write(messages: Iterator[Message], url: str, settings: Settings, progress: 
             told(counts)
 
 
-def batches(messages: Iterator[Message], decode: Decoder) -> Iterator[Batch]:
+def batches(messages: Iterator[Message], decode: PayloadDecoder) -> Iterator[Batch]:
     """Yield the messages as flagged batches; each is received at the event time of its newest message."""
     memory = SeriesMemory()
     while block := list(islice(messages, _BATCH_PAYLOADS)):
-        readings, rejected = [], []
-        for message in block:
-            try:
-                good, bad = decode(message.topic, message.payload)
-            except PayloadError as error:
-                rejected.append(Rejected(message.topic, message.payload, error.reason, error.detail))
-            else:
-                readings += good
-                rejected += bad
+        columns = decode.columns([message.topic for message in block], [message.payload for message in block])
         received_at = max(message.time_ms for message in block) / 1000
-        yield flag(Batch.of(readings, received_at=received_at, rejected=tuple(rejected)), memory)
+        yield flag(columns.batch(received_at=received_at), memory)
 
 
 def summary(recordings: Iterable[Recording]) -> Iterator[str]:

@@ -29,7 +29,7 @@ LAST_MS = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 _json = msgspec.json.Decoder()
 # Largest |value| whose stored integer round(value * scale) fits in 63 bits.
-_STORABLE = {key: math.nextafter(2.0**63 / q.scale, 0.0) for key, q in QUANTITIES.items()}
+STORABLE = {key: math.nextafter(2.0**63 / q.scale, 0.0) for key, q in QUANTITIES.items()}
 
 
 def short(value: object) -> str:
@@ -207,7 +207,7 @@ def plain_readings(sensor_id: str, instant_ms: int, values: Mapping[str, object]
     """
     readings = []
     for key, value in values.items():
-        limit = _STORABLE.get(key)
+        limit = STORABLE.get(key)
         if limit is None:
             if key != "t":
                 return None
@@ -245,7 +245,7 @@ class Collected:
         ``part`` is kept of a long payload for each rejected value, instead of the value in our own terms.
         """
         for key, value in values.items():
-            limit = _STORABLE.get(key)
+            limit = STORABLE.get(key)
             # Nearly every value is an ordinary number, so that is asked first, and once.
             if limit is not None and (type(value) is float or type(value) is int) and -limit <= value <= limit:
                 self.readings.append(Reading(sensor_id, key, instant_ms, float(value)))
@@ -257,6 +257,6 @@ class Collected:
             # 0.2 ms for each new key: 100,000 of them in one payload would hold up everyone for 20 s.
             return unknown_quantity(key, name_nearest=len(self.rejected) < 8)
         if type(value) is int or (type(value) is float and math.isfinite(value)):
-            text = f"{key} is {short(value)}, at most {_STORABLE[key]:.3g} can be stored"
+            text = f"{key} is {short(value)}, at most {STORABLE[key]:.3g} can be stored"
             return PayloadError(Reason.OUT_OF_STORAGE_RANGE, text)
         return PayloadError(Reason.NOT_A_NUMBER, f"{key} is {short(value)}, must be a number")

@@ -9,16 +9,18 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from ingest.batcher import Batcher
 from ingest.database import Database, DatabaseAway
+from ingest.linger import Linger
 from ingest.metrics import IngestMetrics
 from ingest.migration import migrate
 from ingest.postgres import EmbeddedPostgres
-from ingest.store import Counts, Store
+from ingest.settled import Counts
+from ingest.store import Store
 from ingest.worker import Worker
 from sensors import Batch, Reading, Reason, Rejected
 from sensors.clock import CityClock
@@ -68,7 +70,7 @@ def test_killing_the_server_again_and_again_during_writes_loses_and_doubles_noth
     publisher, stop, metrics = Publisher(), threading.Event(), IngestMetrics()
     batcher: Batcher[Message] = Batcher(decode, clock=CityClock(wall=lambda: NOW), retention_s=1e9, max_rows=200)
     with Database(server.url) as database:
-        worker = Worker(publisher, Store(database), batcher, metrics=metrics, max_age_s=0.0, drain_s=0.1)
+        worker = Worker(publisher, Store(database), batcher, metrics=metrics, linger=Linger(0.0, 0.0), drain_s=0.1)
         thread = threading.Thread(target=worker.run, args=(stop,), daemon=True)
         thread.start()
         for _ in range(3):
@@ -121,6 +123,31 @@ class LostAnswer(Database):
                 raise DatabaseAway("cut after the commit")
 
         return lent()
+
+    def fetch(self, sql: str, parameters: Any = None) -> list[Any]:
+        if "write_few" not in sql or not self.breaks:
+            return super().fetch(sql, parameters)
+        breaks, self.breaks = self.breaks, ""
+        if breaks == "after":
+            super().fetch(sql, parameters)
+        raise DatabaseAway(f"cut {breaks} the commit")
+
+
+@pytest.mark.parametrize("breaks", ["before", "after"])
+def test_a_few_readings_whose_answer_was_lost_are_neither_repeated_nor_counted_as_repeats(
+    database: Database, breaks: str
+) -> None:
+    with LostAnswer(database.url) as breaking:
+        store = Store(breaking)
+        store.write(Batch.of([Reading("D1", "speed_kmh", 1, 1.0)], received_at=NOW))
+        batch = Batch.of([Reading("D1", "speed_kmh", t, 1.0) for t in (1, 2, 3)], received_at=NOW)
+        breaking.breaks = breaks
+        with pytest.raises(DatabaseAway):
+            store.settle(batch)
+        settled = store.settle(batch)
+        assert settled.counts == Counts(received=3, stored=2, duplicate=1)
+        assert settled.batch.time_ms.tolist() == [1, 2, 3]
+        assert store.contents().readings == 3
 
 
 @pytest.mark.parametrize("breaks", ["before", "after"])

@@ -12,7 +12,8 @@ import pytest
 from ingest.batcher import Decode
 from ingest.database import Database
 from ingest.rejected import Chosen, Replayed, replay_rejected
-from ingest.store import Counts, Store
+from ingest.settled import Counts
+from ingest.store import Store
 from sensors import Batch, PayloadError, Reading, Reason, Rejected
 from sensors.payload import TopicRule, decoder
 

@@ -1,5 +1,6 @@
 """The contract of the store; the same on every PostgreSQL."""
 
+import json
 import math
 import os
 import threading
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 from ingest.database import Database
 from ingest.migration import migrate
 from ingest.postgres import EmbeddedPostgres
-from ingest.store import Counts, Store
+from ingest.settled import Counts
+from ingest.store import FEW, Store
 from sensors import Batch, Reading, Reason, Rejected, Sensor
 from sensors.reading import Quality
 
@@ -122,6 +124,50 @@ def test_a_repeated_batch_is_counted_as_duplicates_and_stored_once(store: Store)
     store.write(readings)
     assert store.write(readings) == Counts(received=2, duplicate=2)
     assert store.contents().readings == 2
+
+
+def test_a_few_readings_are_written_as_many_are(store: Store) -> None:
+    """One call and COPY must leave the same in every table, but for when and by whom."""
+    rng = np.random.default_rng(5)
+    parts = [
+        batch(*((f"D{rng.integers(3)}", int(rng.integers(40)) * 60_000, float(rng.integers(2))) for _ in range(n)))
+        for n in (1, 2, 30, 199, 7, 1)
+    ]
+    tables = "reading_raw", "latest", "rollup_due", "rejected"
+    columns = {"rejected": "topic, payload, reason, detail"}
+    found = []
+    for few in (0, FEW):
+        for table in tables:
+            store.database.execute(f"TRUNCATE {table}")
+        one = Store(store.database, few=few)
+        counts = [one.write(part) for part in parts]
+        rows = [
+            store.database.fetch(f"SELECT DISTINCT {columns.get(table, '*')} FROM {table} ORDER BY 1, 2")
+            if table != "rollup_due"
+            else store.database.fetch("SELECT DISTINCT bucket FROM rollup_due ORDER BY 1")
+            for table in tables
+        ]
+        found.append((counts, rows))
+    assert found[0] == found[1]
+
+
+def test_what_the_database_refuses_for_its_content_is_rejected_alone(store: Store) -> None:
+    """No reading of ours is known to be refused; a check of the city's own on the table is what could do it."""
+    store.write(batch(("D1", 0, 1.0)))
+    scale = store.database.fetch("SELECT scale FROM series")[0][0]
+    store.database.execute(f"ALTER TABLE reading_raw ADD CONSTRAINT not_seven CHECK (raw <> {7 * scale})")
+    refused = [Rejected("city/x", b"?", Reason.NOT_JSON)]
+    for start, n in ((1, 9), (1000, FEW + 100)):  # few, and many
+        readings = [Reading("D1", "speed_kmh", MONDAY_MS + start + i, 7.0 if i % 4 == 1 else 1.0) for i in range(n)]
+        bad = sum(reading.value == 7.0 for reading in readings)
+        settled = store.settle(Batch.of(readings, received_at=1_781_481_700.0, rejected=tuple(refused)))
+        assert settled.counts == Counts(received=n + 1, stored=n - bad, rejected=bad + 1)
+        assert settled.batch.value.tolist() == [1.0] * (n - bad)
+        reasons = [item.reason for item in settled.rejected]
+        assert reasons.count(Reason.REFUSED_BY_DATABASE) == bad
+        assert json.loads(settled.rejected[-1].payload)["speed_kmh"] == 7.0, "it names the reading it is about"
+        assert "not_seven" in settled.rejected[-1].detail
+    assert store.contents().rejected == {"not_json": 2, "refused_by_database": bad + 2}
 
 
 def test_the_same_key_with_another_value_is_a_conflict_and_the_first_value_stays(store: Store) -> None:
@@ -290,6 +336,7 @@ def test_writers_at_once_store_every_key_once(any_database: Database) -> None:
     assert stores[0].contents().readings == 200
 
 
+@pytest.mark.parametrize("few", [0, FEW], ids=["by COPY", "in one call"])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     parts=st.lists(
@@ -306,11 +353,11 @@ def test_writers_at_once_store_every_key_once(any_database: Database) -> None:
     )
 )
 def test_counts_in_equal_counts_out_and_agree_with_a_dictionary(
-    database: Database, parts: list[list[tuple[str, int, float]]]
+    database: Database, few: int, parts: list[list[tuple[str, int, float]]]
 ) -> None:
     for table in ("reading_raw", "latest", "rejected"):
         database.execute(f"TRUNCATE {table}")
-    store, model, expected = Store(database), dict[tuple[str, int], float](), Counts()
+    store, model, expected = Store(database, few=few), dict[tuple[str, int], float](), Counts()
     total = Counts()
     for part in parts:
         total += store.write(batch(*part))

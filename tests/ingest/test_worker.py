@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ingest.batcher import Batcher
@@ -15,7 +16,7 @@ from ingest.metrics import IngestMetrics
 from ingest.migration import migrate
 from ingest.postgres import EmbeddedPostgres
 from ingest.spools import Spools
-from ingest.store import Store
+from ingest.store import ANSWER_S, Store
 from ingest.worker import Worker
 from sensors import Batch, Reading, Rejected
 from sensors.clock import CityClock
@@ -73,7 +74,13 @@ class Running:
     """A worker in a thread."""
 
     def __init__(
-        self, source: Source, database: Database, *, drain_s: float = 5.0, spools: Spools | None = None
+        self,
+        source: Source,
+        database: Database,
+        *,
+        drain_s: float = 5.0,
+        spools: Spools | None = None,
+        answer_s: float = ANSWER_S,
     ) -> None:
         self.metrics = IngestMetrics()
         self.committed: list[Batch] = []
@@ -81,7 +88,7 @@ class Running:
         batcher: Batcher[Message] = Batcher(decode, clock=CityClock(wall=lambda: NOW), retention_s=3600.0, max_rows=100)
         worker = Worker(
             source,
-            Store(database),
+            Store(database, answer_s=answer_s),
             batcher,
             committed=self.committed.append,
             metrics=self.metrics,
@@ -220,6 +227,33 @@ def test_with_a_spool_messages_are_acknowledged_while_the_database_is_away_and_s
             "received": 1100, "stored": 1100, "duplicate": 0, "conflict": 0, "rejected": 0, "spooled": 0,
         }  # fmt: skip
         assert spools.waiting() is None
+
+
+def test_a_database_that_hangs_without_a_word_counts_as_away_and_is_gone_on_with_when_it_answers(
+    source: Source, own_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """Its processes are stopped, so the connection stands and no byte comes; an answer is waited for 1 s here."""
+    with Database(own_server.url) as database, Spools(tmp_path / "spool", "worker") as spools:
+        running = Running(source, database, spools=spools, answer_s=1.0)
+        source.publish(*(message(i) for i in range(300)))
+        source.wait_for(lambda: len(source.acknowledged) == 300)
+        server = psutil.Process(own_server.pid)
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            source.publish(*(message(i) for i in range(300, 1000)))
+            source.wait_for(lambda: len(source.acknowledged) == 1000)
+            assert "did not answer within 1 s" in running.metrics.database_error
+        finally:
+            for process in processes:
+                process.resume()
+        _wait(lambda: running.metrics.in_flight == 0 and running.metrics.readings["spooled"] == 0)
+        running.finish()
+        assert Store(database).contents().readings == 1000
+        readings = running.metrics.readings
+        assert readings["received"] == 1000
+        assert readings["stored"] + readings["duplicate"] == 1000
 
 
 def test_a_stop_while_the_database_is_away_leaves_everything_in_the_spool_for_the_next_start(
