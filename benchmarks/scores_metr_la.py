@@ -41,13 +41,15 @@ def read(folder: Path) -> tuple[Float, Float, Float]:
     return np.array(rows, float), np.where(np.isfinite(road), road, NO_ROAD_M + air), air
 
 
-def score(folder: Path, share: float, seed: int, data: tuple[Float, Float, Float]) -> Hidden:
+def score(share: float, seed: int, data: tuple[Float, Float, Float]) -> Hidden:
     """Return what is told of hidden detectors in the last two days by those that are visible."""
     speed, road, air = data
     n = speed.shape[1]
     hidden, seen = hide(n, share, seed=seed)
     n_test = int(TEST_DAYS * 86_400 / STEP_S)
-    time = 1_330_560_000.0 + STEP_S * np.arange(len(speed))  # 1 March 2012; only the time of the day counts
+    time = 1_330_560_000.0 + STEP_S * np.arange(
+        len(speed), dtype=np.float64
+    )  # 1 March 2012; only the time of the day counts
     # Visible ones first; from here on nothing of the hidden ones is at hand but where they are.
     between = np.ix_(seen, seen)
     own = np.eye(len(seen), dtype=bool)
@@ -68,7 +70,7 @@ def score(folder: Path, share: float, seed: int, data: tuple[Float, Float, Float
     )
     ours = np.full((3, n_test, len(hidden)), np.nan)
     for k, row in enumerate(now):
-        told = learned.tell(np.concatenate((row, np.full(len(hidden), np.nan))), time=float(time[k - n_test]))
+        told = learned.tell(np.concatenate((row, np.full(len(hidden), np.nan))), time=float(time[k - n_test]), far=True)
         assert told is not None
         ours[:, k] = told.middle[len(seen) :], told.low[len(seen) :], told.high[len(seen) :]
     one_class = np.zeros(n, np.int64)  # all of them stand on motorways
@@ -82,5 +84,5 @@ def lines(folder: Path, seeds: Sequence[int]) -> list[str]:
     found = []
     for share, owed in ((0.25, "5.7"), (0.5, "6.3")):
         found.append(f"  METR-LA, {share:.0%} of 207 hidden, mean absolute error")
-        found += table(seeds, lambda seed, s=share: score(folder, s, seed, data), unit="mph", owed=owed, slow=SLOW_MPH)  # type: ignore[misc]
+        found += table(seeds, lambda seed, s=share: score(s, seed, data), unit="mph", owed=owed, slow=SLOW_MPH)  # type: ignore[misc]
     return found

@@ -199,7 +199,7 @@ class Estimator:
         """
         found = dict(self.learned)
         for name, history, unit in (
-            ("speed", speed, self.compiled.free_speed),
+            ("speed", speed, self.prior.speed),  # with the wait at red lights, where plans are known
             ("flow", flow, self.compiled.capacity),
         ):
             if history is None:
@@ -208,7 +208,8 @@ class Estimator:
             if len(history.links) and not 0 <= history.links.min() <= history.links.max() < n:
                 raise InputError(f"history: link {history.links.max()} of a network that has {n}")
             near = neighbours(self.compiled, history.links)
-            own = np.column_stack((unit, self.compiled.length, self.compiled.lanes, self.compiled.link_class))
+            map_says = ("length", "free_speed", "lanes", "link_class")
+            own = np.column_stack((unit, *(getattr(self.compiled, column) for column in map_says)))
             found[name] = learn(history, neighbours=near, unit=unit, own=own.astype(np.float64), seed=seed)
         self.learned = found
 
@@ -257,7 +258,7 @@ class Estimator:
         mean, deviation, interval, source = (
             getattr(plain, name + part) for part in ("", "_deviation", "_interval", "_source")
         )
-        own = np.maximum((told.high - told.low) / (2 * NINE_TENTHS), 1e-9)
+        own = np.fmax((told.high - told.low) / (2 * NINE_TENTHS), 1e-9)
         only = use & ~known
         mean[only], deviation[only] = told.middle[only], own[only]
         interval[0, only], interval[1, only] = told.low[only], told.high[only]

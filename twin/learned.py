@@ -72,6 +72,7 @@ class Told:
     Parameters
     ----------
     middle, low, high : (n,) unit of the quantity
+        NaN where nothing is told.
     near : (n,)
         Whether a sensed link that reports is as near as those were that the interval was measured with; elsewhere
         nothing is known of how good this is.
@@ -116,7 +117,7 @@ class LearnedField:
         self._middle, self._spread = tellers
         self._ends = ends
 
-    def tell(self, value: Float, *, time: float) -> Told | None:
+    def tell(self, value: Float, *, time: float, far: bool = False) -> Told | None:
         """Return what is to be expected of every link, as if it had no detector; None when no sensed link reports.
 
         Parameters
@@ -124,21 +125,23 @@ class LearnedField:
         value : (n_links,) unit of the quantity
             NaN where nothing is measured; links that had no history are not listened to.
         time : s since 1970 UTC
+        far
+            Tell links as well that are not near (`Told.near`), which costs time; they are NaN otherwise.
         """
         now = (value / self._unit)[self.links]
         if not np.isfinite(now).any():
             return None
         around = surroundings(now, self._profile.at(time), self._view)
-        features = np.column_stack((around, self._own))
-        middle, spread = self._middle(features), self._spread(features)
-        low, high = (np.clip(middle + end * spread, 0.0, None) for end in self._ends)
-        middle = np.clip(middle, 0.0, None)
-        return Told(
-            middle=middle * self._unit,
-            low=np.minimum(low, middle) * self._unit,
-            high=np.maximum(high, middle) * self._unit,
-            near=self._view.there[:, 0] & (self._view.road[:, 0] <= self.reach_m),
-        )
+        near = self._view.there[:, 0] & (self._view.road[:, 0] <= self.reach_m)
+        rows = np.arange(len(near)) if far else np.flatnonzero(near)
+        told = np.full((3, len(near)), np.nan)
+        if len(rows):
+            features = np.column_stack((around[rows], self._own[rows]))
+            middle, spread = self._middle(features), self._spread(features)
+            low, high = (np.clip(middle + end * spread, 0.0, None) for end in self._ends)
+            middle = np.clip(middle, 0.0, None)
+            told[:, rows] = np.stack((middle, np.minimum(low, middle), np.maximum(high, middle))) * self._unit[rows]
+        return Told(told[0], told[1], told[2], near)
 
 
 def learn(
@@ -155,7 +158,7 @@ def learn(
     neighbours
         Of all n links, and of the sensed links among themselves (`twin.neighbours.neighbours`).
     unit : (n,) unit of the quantity, positive
-        What a value of 1 means on each link: its free speed, or its capacity.
+        What a value of 1 means on each link: the speed that is expected of it, or its capacity.
     own : (n, m)
         What the map says of each link: its unit, length, class, ...
     seed

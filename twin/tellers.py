@@ -33,12 +33,24 @@ TREES: dict[str, Any] = {
 Teller = Callable[[Float], Float]
 
 
+# How much of what the neighbours say is believed, at most all of it.
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def _lean(features: Float, truth: Float) -> Teller:
+    """Return the middle before any tree: as much of `base` as helps, and a level; where nothing helps, the level."""
+    said = base(features)
+    tried = [(share, float(np.median(truth - share * said))) for share in SHARES]
+    share, level = min(tried, key=lambda one: float(np.abs(truth - one[0] * said - one[1]).mean()))
+    return lambda rows: np.asarray(level + share * base(rows), np.float64)
+
+
 class Plain:
     """Kriging and the nearest links alone."""
 
     def middle(self, features: Float, truth: Float) -> Teller:
         """Return what tells the median of ``truth``, (rows,)."""
-        return base
+        return _lean(features, truth)
 
     def spread(self, features: Float, off: Float) -> Teller:
         """Return what tells the mean size of ``off``, (rows,): truth less what was told of it."""
@@ -54,8 +66,9 @@ class Boosted:
     def middle(self, features: Float, truth: Float) -> Teller:
         """Return what tells the median of ``truth``, (rows,)."""
         model = self._regressor(loss="absolute_error", random_state=self._seed, **TREES)
-        model.fit(features, truth - base(features))
-        return lambda rows: np.asarray(base(rows) + model.predict(rows), np.float64)
+        lean = _lean(features, truth)
+        model.fit(features, truth - lean(features))
+        return lambda rows: np.asarray(lean(rows) + model.predict(rows), np.float64)
 
     def spread(self, features: Float, off: Float) -> Teller:
         """Return what tells the mean size of ``off``, (rows,): truth less what was told of it."""
