@@ -2,12 +2,14 @@
 
 import builtins
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from sensors import Batch, Reading, Sensor
 from sensors.errors import InputError
 from twin import Network, Source
 from twin.estimate import Estimator, Measurements
@@ -16,6 +18,7 @@ from twin.kriging import NEAREST, Ranges, View, tune
 from twin.learned import LearnedField, learn
 from twin.neighbours import NO_ROAD_M, Neighbours, neighbours
 from twin.surroundings import surroundings
+from twin.twin import Twin
 
 Float = npt.NDArray[np.float64]
 DAY_S, STEP_S = 86_400.0, 900.0
@@ -190,7 +193,7 @@ def test_the_interval_of_known_noise_covers_nine_in_ten() -> None:
     )
     within = []
     for row, at in zip(value[200:], time[200:], strict=True):
-        told = field.tell(row, time=float(at))
+        told = field.tell(row, time=float(at), far=True)
         assert told is not None
         within.append((row >= told.low) & (row <= told.high))
     # 6,000 independent values: three binomial deviations are 0.012; the ends were read from 12,000, 0.008 more.
@@ -219,8 +222,16 @@ def test_the_same_history_and_seed_teach_the_same_to_the_last_bit() -> None:
     assert (one.low != other.low).any()
 
 
-def test_without_any_report_nothing_is_told() -> None:
-    assert _field(1).tell(np.full(30, np.nan), time=0.0) is None
+def test_without_any_report_nothing_is_told_and_far_links_only_when_asked_for() -> None:
+    field = _field(1)
+    assert field.tell(np.full(30, np.nan), time=0.0) is None
+    now = np.full(30, 10.0)
+    told, everywhere = field.tell(now, time=0.0), field.tell(now, time=0.0, far=True)
+    assert told is not None
+    assert everywhere is not None
+    np.testing.assert_array_equal(np.isfinite(told.middle), told.near)
+    assert 0 < told.near.sum() < 30  # the one in twenty that is farther from others than the rest
+    assert np.isfinite(everywhere.middle).all()
 
 
 def test_without_scikit_learn_kriging_stands_alone_with_an_interval_as_honest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,3 +329,24 @@ def test_too_little_history_and_links_that_are_not_there_are_refused_and_change_
     with pytest.raises(InputError, match="history: link 10029 of a network that has 288"):
         estimator.learn(speed=strange, seed=1)
     assert estimator.learned == {}
+
+
+def test_the_twin_shows_what_was_learned_at_the_time_of_its_clock(
+    city: Network, taught: tuple[Estimator, npt.NDArray[np.int64]]
+) -> None:
+    estimator, links = taught
+    ids, (time, speed) = city.links.ids, streets(city, 1, seed=16)
+    sensors = [Sensor(f"D{link}", link_id=ids[link], lanes=1, interval_s=STEP_S) for link in links.tolist()]
+    network = SimpleNamespace(sensors=tuple(sensors), signals={}, sha256="", compile=city.compile)
+    now = float(time[36])
+    readings = [
+        Reading(sensor.sensor_id, "speed_kmh", round(now * 1000), 3.6 * float(speed[36, link]))
+        for sensor, link in zip(sensors, links.tolist(), strict=True)
+    ]
+    hidden = np.setdiff1d(np.arange(speed.shape[1]), links)
+    taught_twin = Twin(network, started_at=now - 60, estimator=estimator)
+    plain = Twin(network, started_at=now - 60).assimilate(Batch.of(readings, received_at=now), now=now)
+    found = taught_twin.assimilate(Batch.of(readings, received_at=now), now=now)
+    error, plain_error = (np.abs(one.speed - speed[36])[hidden].mean() for one in (found, plain))
+    assert error < plain_error
+    assert (found.speed_source[links] == Source.MEASURED).all()
