@@ -91,6 +91,17 @@ def test_the_engine_from_first_principles_agrees_with_theory_in_every_cell(
     assert warnings(outputs) == []
 
 
+@pytest.mark.slow
+def test_how_sure_are_we_tells_errors_intervals_and_sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = run(ROOT / "notebooks" / "03_how_sure_are_we.ipynb", tmp_path, monkeypatch)
+    text = text_of(outputs)  # the cells assert what they compare
+    for promised in ("field with history", "was within its interval", "build next", "'guessed'"):
+        assert promised in text
+    assert len(pictures(outputs)) == 2, "intervals beside the truth, and a scene"
+    assert all(len(picture) > 20_000 for picture in pictures(outputs)), "a picture with next to nothing on it"
+    assert warnings(outputs) == []
+
+
 def test_there_are_notebooks_and_they_fit_on_a_few_screens() -> None:
     assert NOTEBOOKS
     for path in NOTEBOOKS:
