@@ -105,9 +105,10 @@ class Experience(Chore):
         if len(links) < FEWEST_SENSORS:
             return None
         with np.errstate(invalid="ignore"):
-            value: Float = np.column_stack([total[link] / count[link] for link in links.tolist()])
+            value = np.array([total[link] / count[link] for link in links.tolist()], np.float64).T
         time = until - PAST_S + np.arange(n_times) * BIN_S
         some_report = np.isfinite(value).any(axis=1)
         if np.count_nonzero(some_report) < FEWEST_TIMES:
             return None
-        return History(time[some_report], links, np.clip(value[some_report], 0.0, None).astype(np.float64))
+        seen: Float = np.clip(value[some_report], 0.0, None)
+        return History(time[some_report], links, seen)
