@@ -110,5 +110,6 @@ class Experience(Chore):
         some_report = np.isfinite(value).any(axis=1)
         if np.count_nonzero(some_report) < FEWEST_TIMES:
             return None
-        seen: Float = np.clip(value[some_report], 0.0, None)
+        seen = value[some_report]
+        seen[seen < 0.0] = 0.0
         return History(time[some_report], links, seen)

@@ -60,8 +60,8 @@ class Plain:
 class Boosted:
     """Boosted trees on top of them.
 
-    On one thread: this happens beside a live twin, and threads that wait for each other on a busy machine take ten times
-    as long.
+    On one thread: this happens beside a live twin, and threads that wait for each other on a busy machine take ten
+    times as long.
     """
 
     def __init__(self, regressor: Any, threads: Any, seed: int) -> None:
