@@ -106,7 +106,7 @@ class Experience(Chore):
             return None
         with np.errstate(invalid="ignore"):
             value = np.array([total[link] / count[link] for link in links.tolist()], np.float64).T
-        time = until - PAST_S + np.arange(n_times) * BIN_S
+        time = np.linspace(until - PAST_S, until, n_times, endpoint=False, dtype=np.float64)
         some_report = np.isfinite(value).any(axis=1)
         if np.count_nonzero(some_report) < FEWEST_TIMES:
             return None
