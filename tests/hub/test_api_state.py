@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from websockets.sync.client import connect
 
-from hub.show import sensor_counts
+from hub.show import sensor_counts, sensor_rows
 from sensors import Reading
+from twin import Network
 from twin.state import SensorState, Snapshot
+from twin.suspect import Suspicion
 
 COLUMNS = ("speed_kmh", "speed_sd_kmh", "flow_veh_h", "flow_sd_veh_h", "density_veh_km")
 
@@ -103,6 +105,23 @@ def test_a_sensor_that_nobody_registered_counts_only_while_it_reports() -> None:
         density=links, source=np.zeros(0, np.uint8), measured_at=links, sensors=sensors,
     )  # fmt: skip
     assert sensor_counts(snapshot) == (2, 3)
+
+
+def test_a_suspected_sensor_says_how_why_and_since_when(town: Network) -> None:
+    times, nothing = np.full(3, 10.0), np.zeros(3)
+    sensors = SensorState(
+        ("D1", "D1", "D2"), ("speed_kmh", "flow_veh_h", "speed_kmh"), ("",) * 3,
+        times, nothing, times, nothing, nothing,
+        suspicion=np.array([0, Suspicion.SCALED, 0], np.uint8), suspected_since=np.array([np.nan, 5.0, np.nan]),
+        reason=("", "flow_veh_h is half", ""),
+    )  # fmt: skip
+    links = np.zeros(0)
+    snapshot = Snapshot(
+        time=10.0, sequence=1, network_sha256="", speed=links, speed_deviation=links, flow=links, flow_deviation=links,
+        density=links, source=np.zeros(0, np.uint8), measured_at=links, sensors=sensors,
+    )  # fmt: skip
+    said = [(row["suspected"], row["reason"], row["suspected_since"]) for row in sensor_rows(town, snapshot)]
+    assert said == [("scaled", "flow_veh_h is half", "1970-01-01T00:00:05.000Z"), (None, None, None)]
 
 
 # --- readings
