@@ -5,10 +5,10 @@ import os
 import time
 from pathlib import Path
 
-from benchmarks import scores_aarhus, scores_city, scores_metr_la
+from benchmarks import scores_aarhus, scores_bologna, scores_city, scores_metr_la
 
 NO_DATA = "NO REAL INPUT DATA: set CITYTWIN_TEST_DATA to the shared data folder, or give --data"
-PARTS = ("city", "metr_la", "aarhus")
+PARTS = ("city", "metr_la", "aarhus", "bologna")
 
 
 def main() -> None:
@@ -16,7 +16,9 @@ def main() -> None:
     given = os.environ.get("CITYTWIN_TEST_DATA")
     parser.add_argument("--data", type=Path, default=given and Path(given), help="the shared data folder")
     parser.add_argument("--only", choices=PARTS, help="one of the scores")
-    parser.add_argument("--seeds", type=int, help="how many; five in Los Angeles, three in Aarhus")
+    parser.add_argument(
+        "--seeds", type=int, help="how many; five in Los Angeles, three in Aarhus; Bologna hides each in turn"
+    )
     parser.add_argument("--junctions", type=int, default=300, help="of the generated city")
     args = parser.parse_args()
     for part in [args.only] if args.only else PARTS:
@@ -28,6 +30,8 @@ def main() -> None:
             found = scores_city.lines(junctions=args.junctions)
         elif part == "metr_la":
             found = scores_metr_la.lines(args.data / part, range(args.seeds or 5))
+        elif part == "bologna":
+            found = scores_bologna.lines(args.data / part)
         else:
             found = scores_aarhus.lines(args.data / part, range(args.seeds or 3))
         print("\n".join(found))
