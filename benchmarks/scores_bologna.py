@@ -76,7 +76,10 @@ def read(folder: Path, *, several: Callable[[list[tuple[float, Float]]], Float] 
     link = sorted(found)
     usual = {name: np.median(days[name], axis=0) for loops in found.values() for _, name in loops}
     of_several = fullest if several is None else several
-    count = [of_several([(at, usual[name]) for at, name in found[k]]) for k in link]
+    count = [
+        usual[found[k][0][1]] if len(found[k]) == 1 else of_several([(at, usual[name]) for at, name in found[k]])
+        for k in link
+    ]
     routes = [[place[name] for name in str(row["link_ids"]).split(";")] for row in tables["trips"]]
     lengths = np.array([len(route) for route in routes])
     use = sparse.csr_array(
@@ -166,10 +169,17 @@ def lines(folder: Path, *, seed: int = 0) -> list[str]:
             f"    less than mean per lane by {gain:.3f}, 95 % interval {low:.3f} to {high:.3f} ({DRAWS:,} draws)",
             f"    90 % interval: {hidden.covered():.1%} of counts, {(hidden.high - hidden.low).mean():.0f} veh/h wide",
         ]
-    other = read(folder, several=lambda loops: np.mean([count for _, count in loops], axis=0))
-    hidden = score(other, edges)
-    found += ["   one edge left out, the mean of all loops of a link instead"]
-    for name in ("mean per lane", "scaled demand", "citytwin"):
-        good = (geh(hidden.told[name], hidden.truth) < GOOD_GEH).mean()
-        found.append(f"    {name:<18} {relative(hidden, name):5.3f} {good:6.1%}")
+    mean = read(folder, several=lambda loops: np.mean([count for _, count in loops], axis=0))
+    single = read(folder, several=lambda loops: np.full(len(HOURS), np.nan))
+    keep = np.isfinite(single.count[0])
+    alone = Counts(counts.network, counts.link[keep], counts.street[keep], counts.count[:, keep], counts.use)
+    for what, other in (
+        ("the mean of all loops of a link instead", mean),
+        (f"the {keep.sum()} edges with a single loop alone", alone),
+    ):
+        hidden = score(other, np.arange(len(other.link)))
+        found.append(f"   one edge left out, {what}")
+        for name in ("mean per lane", "scaled demand", "citytwin"):
+            good = (geh(hidden.told[name], hidden.truth) < GOOD_GEH).mean()
+            found.append(f"    {name:<18} {relative(hidden, name):5.3f} {good:6.1%}")
     return found

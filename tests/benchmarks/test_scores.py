@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import bench_scores, scores_metr_la
-from benchmarks.scores import dull, hide
+from benchmarks import bench_scores, scores_bologna, scores_metr_la
+from benchmarks.scores import Hidden, dull, hide
 
 
 def test_hidden_and_visible_sensors_share_none_and_are_those_of_the_seed() -> None:
@@ -49,3 +49,40 @@ def test_hidden_detectors_of_los_angeles_are_told_better_than_by_inverse_distanc
     # mean, and as much for the 156 that the interval was measured with; three of both together.
     assert found.covered() == pytest.approx(0.9, abs=0.06)
     assert found.covered(found.truth < scores_metr_la.SLOW_MPH) > 0.8
+
+
+def test_loops_abreast_add_up_and_the_fullest_section_of_a_link_counts() -> None:
+    loops = [(90.0, np.array([700.0, 10.0])), (10.0, np.array([500.0, 20.0])), (12.0, np.array([400.0, 30.0]))]
+    assert scores_bologna.fullest(loops).tolist() == [900.0, 50.0]
+    assert scores_bologna.fullest(loops[:2]).tolist() == [700.0, 10.0]
+
+
+def test_a_paired_bootstrap_draws_streets_whole_and_both_methods_together() -> None:
+    truth = np.full((2, 4), 100.0)
+    told = {
+        "mean per lane": truth + np.array([40.0, 40.0, -40.0, 40.0]),
+        "citytwin": truth + np.array([10.0, -10.0, 10.0, 10.0]),
+    }
+    hidden = Hidden(truth, told, truth, truth)
+    # Each link gains 30 of 100: so does any draw, however the streets fall.
+    assert scores_bologna.better_by(hidden, "mean per lane", np.array([0, 0, 1, 2]), seed=1) == pytest.approx(
+        (0.3,) * 3
+    )
+    told["citytwin"] = truth + np.array([10.0, 10.0, 70.0, 10.0])
+    gain, low, high = scores_bologna.better_by(hidden, "mean per lane", np.array([0, 0, 1, 2]), seed=1)
+    # Drawn thrice of three, the street that loses alone is the worst, the others alone the best.
+    assert (gain, low, high) == pytest.approx((0.15, -0.3, 0.3))
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_streets_of_bologna_are_told_better_by_shared_routes_than_by_lanes_or_the_scaled_demand(
+    shared_data: Path,
+) -> None:
+    counts = scores_bologna.read(shared_data / "bologna")
+    found = scores_bologna.score(counts, counts.street)
+    ours = scores_bologna.relative(found, "citytwin")
+    assert ours < min(scores_bologna.relative(found, name) for name in found.told if name != "citytwin")
+    assert scores_bologna.better_by(found, "mean per lane", counts.street, seed=0)[1] > 0
+    # 58 links, whose hours go together, and a quantile of as many: a deviation of 0.04 for either, two of both.
+    assert found.covered() == pytest.approx(0.9, abs=0.11)
