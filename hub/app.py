@@ -15,6 +15,7 @@ from hub.board import Board
 from hub.demo import Demo
 from hub.desk import Desk
 from hub.equipment import Equipment
+from hub.experience import Experience
 from hub.feed import CommittedFeed, PolledFeed, instants
 from hub.habit import Habit
 from hub.intake import Intake
@@ -90,6 +91,7 @@ class App:
         self._rollups = Rollups(store.database)
         holidays = frozenset(settings.city.holidays)
         self._habit = Habit(store.database, network, clock=clock, time_zone=self.timezone, holidays=holidays)
+        self._experience = Experience(store.database, network, clock=clock)
         self._level = store.database.level().value
         self.on_serving: Callable[[], None] = lambda: None
         self._feed = feed
@@ -119,6 +121,7 @@ class App:
         self._rollups.start()
         if self.demo is None:  # its street has a day of its own, whatever the city's clock says
             self._habit.start()
+            self._experience.start()
         if self.intake is not None:
             self.intake.on_failure = lambda: self.on_failure()
             self.intake.start()
@@ -128,6 +131,7 @@ class App:
         self._retention.stop()
         self._rollups.stop()
         self._habit.stop()
+        self._experience.stop()
         if self.intake is not None:
             self.intake.stop()
         self._stop.set()
@@ -145,6 +149,7 @@ class App:
         self._retention.stop()
         self._rollups.stop()
         self._habit.stop()
+        self._experience.stop()
         self._feed.close()
         if self.intake is not None:
             self.intake.stop()
@@ -194,6 +199,7 @@ class App:
             "estimate_error": None
             if error is None
             else {"speed_kmh_mae": number(error.speed_kmh_mae, 2), "flow_veh_h_mae": number(error.flow_veh_h_mae, 1)},
+            "leave_one_out": self._experience.errors(),
             "typical": None,
         }
 
@@ -275,6 +281,7 @@ class App:
             self._judging = awake
             self._twin = Twin(self.network, started_at=now, probes=Probes(Streets(self.network), self.compiled))
             self._twin.assimilate(self._before(now), now=now)
+        self._twin.estimator.learned = self._experience.learned
         snapshot = self._twin.assimilate(batch, now=now, prior=self._habit.prior(now), outage=self.equipment.outage)
         self.board.publish(snapshot)
         if awake:

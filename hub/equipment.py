@@ -1,16 +1,28 @@
 """The equipment of the living city: what people declared failed, and what is dark because of it; kept over restarts."""
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
 
 from hub.show import stamp
 from ingest.database import Database
 from sensors import InputError
 from twin import Network
-from twin.outage import Outage
+from twin.outage import Outage, Step
 
+Language = Literal["en", "zh"]
+# How an asset that does not simply work may be, the worst first.
+CONDITIONS = ("failed", "dark", "unheard", "on_battery")
+_NEEDS_ZH = {"power": "供电", "structure": "支撑", "control": "控制", "comms": "通信"}
+_STOPS = {
+    "en": {"dark": "its junction is an all-way stop: {}", "flashing": "its junction is a priority road: {}"},
+    "zh": {"dark": "路口信号熄灭，按全向停车让行：{}", "flashing": "路口信号黄闪，按主路优先：{}"},
+}
+_SHUT = {"en": "it is shut: {}", "zh": "路段关闭：{}"}
 _INSERT = "INSERT INTO asset_event (asset_id, event, time, author, reason) VALUES (%s, %s, to_timestamp(%s), %s, %s)"
 _LAST = (
     "SELECT DISTINCT ON (asset_id) asset_id, event, extract(epoch FROM time)::float8, author, reason,"
@@ -131,32 +143,44 @@ class Equipment:
 
     def state(self, asset_id: str) -> dict[str, Any]:
         """Return how an asset is: ``working``, ``failed``, ``dark``, ``unheard`` or ``on_battery``, and why."""
+        outage = self._outage
+        condition, since = ("working", None) if outage is None else self._condition(outage, asset_id, self._now())
+        if outage is None or condition == "working":
+            return {"state": "working", "because": "", "because_zh": "", "since": None, "failure": None}
+        failure = self._failures.get(asset_id)
+        heard = not outage.because(asset_id)
+        return {
+            "state": condition,
+            "because": outage.because(asset_id, heard=heard),
+            "because_zh": in_chinese(outage.reason(asset_id, heard=heard)),
+            # Of one on its battery: when it will be dark.
+            **({"since": None, "dark_at": stamp(since)} if condition == "on_battery" else {"since": stamp(since)}),
+            "failure": failure.to_json() if failure else None,
+        }
+
+    def conditions(self) -> dict[str, str]:
+        """Return how each asset is that does not simply work, the worst first."""
         outage, now = self._outage, self._now()
         if outage is None:
-            return {"state": "working", "because": "", "since": None, "failure": None}
+            return {}
+        names = tuple(self._network.assets.assets)
+        touched = np.flatnonzero(np.isfinite(outage.lost_at) | np.isfinite(outage.unheard_at)).tolist()
+        found = {names[at]: self._condition(outage, names[at], now)[0] for at in touched}
+        return dict(sorted(found.items(), key=lambda row: (CONDITIONS.index(row[1]), row[0])))
+
+    def _condition(self, outage: Outage, asset_id: str, now: float) -> tuple[str, float | None]:
+        """Return how an asset is and since when; of one on its battery when that will be empty."""
         at = self._network.assets.position[asset_id]
         failure = self._failures.get(asset_id)
         lost, unheard = float(outage.lost_at[at]), float(outage.unheard_at[at])
         if failure is not None:
-            state, since = "failed", failure.since
-        elif lost <= now:
-            state, since = "dark", lost
-        elif unheard <= now:
-            state, since = "unheard", unheard
-        elif lost < float("inf"):
-            state, since = "on_battery", lost
-        elif unheard < float("inf"):
-            state, since = "on_battery", unheard
-        else:
-            return {"state": "working", "because": "", "since": None, "failure": None}
-        because = outage.because(asset_id) or outage.because(asset_id, heard=True)
-        return {
-            "state": state,
-            "because": because,
-            # Of one on its battery: when it will be dark.
-            **({"since": None, "dark_at": stamp(since)} if state == "on_battery" else {"since": stamp(since)}),
-            "failure": failure.to_json() if failure else None,
-        }
+            return "failed", failure.since
+        if lost <= now:
+            return "dark", lost
+        if unheard <= now:
+            return "unheard", unheard
+        first = lost if lost < float("inf") else unheard
+        return ("on_battery", first) if first < float("inf") else ("working", None)
 
     def history(self, asset_id: str) -> list[dict[str, Any]]:
         """Return what people said about an asset, newest first.
@@ -171,7 +195,7 @@ class Equipment:
             for event, time, author, reason in self._database.fetch(_HISTORY, (asset_id,))
         ]
 
-    def dark_sensors(self, names: Collection[str] | None = None) -> dict[str, str]:
+    def dark_sensors(self, names: Collection[str] | None = None, *, language: Language = "en") -> dict[str, str]:
         """Return the sensors that are dark now, and why; of those that are named, or of all."""
         outage, now = self._outage, self._now()
         if outage is None:
@@ -180,24 +204,23 @@ class Equipment:
         found = {}
         for sensor_id, time in outage.sensors(self._network.sensors).items():
             if time <= now and (names is None or sensor_id in names):
-                found[sensor_id] = outage.because(sensors[sensor_id].asset_id or sensor_id, heard=True)
+                found[sensor_id] = _why(outage, sensors[sensor_id].asset_id or sensor_id, language, heard=True)
         return found
 
-    def of_link(self, link_id: str) -> list[str]:
+    def of_link(self, link_id: str, *, language: Language = "en") -> list[str]:
         """Return what is wrong with the equipment of a link and of the junction at its end, one sentence each."""
         outage, now, roads = self._outage, self._now(), self._network.compile()
         if outage is None or link_id not in self._network.links.position:
             return []
         node = roads.node_ids[int(roads.to_node[self._network.links.position[link_id]])]
-        words = {"dark": "an all-way stop", "flashing": "a priority road"}
         found = [
-            f"its junction is {words[signal.mode]}: {outage.because(signal.asset_id)}"
+            _STOPS[language][signal.mode].format(_why(outage, signal.asset_id, language))
             for signal in outage.signals()
             if signal.node_id == node and signal.time <= now
         ]
         if outage.closed_links().get(link_id, float("inf")) <= now:
             carrier = next(a for a in outage.dark(at=now) if self._network.assets.assets[a].link_id == link_id)
-            found.append(f"it is shut: {outage.because(carrier)}")
+            found.append(_SHUT[language].format(_why(outage, carrier, language)))
         return found
 
     def _check(self, asset_id: str) -> None:
@@ -211,3 +234,26 @@ class Equipment:
     def _write(self, asset_id: str, event: str, time: float, author: str, reason: str) -> None:
         with self._database.connection() as connection:
             connection.execute(_INSERT.encode(), (asset_id, event, time, author, reason))
+
+
+def in_chinese(steps: Sequence[Step]) -> str:
+    """Return a reason path (`Outage.reason`) as one Chinese sentence, from the cause on.
+
+    Examples
+    --------
+    >>> in_chinese([Step("FDR-01", 0.0, "failed"), Step("CAB-02", 1800.0, "power", 1800.0)])
+    'FDR-01失效，CAB-02失去FDR-01的供电且电池（30分钟）耗尽'
+    """
+    if not steps:
+        return ""
+    words = [f"{steps[0].asset_id}失效"] if steps[0].kind == "failed" else []
+    for before, step in pairwise(steps):
+        battery = f"且电池（{step.battery_s / 60:.3g}分钟）耗尽" if step.battery_s else ""
+        words.append(f"{step.asset_id}失去{before.asset_id}的{_NEEDS_ZH.get(step.kind, step.kind)}{battery}")
+    return "，".join(words)
+
+
+def _why(outage: Outage, asset_id: str, language: Language, *, heard: bool = False) -> str:
+    if language == "en":
+        return outage.because(asset_id, heard=heard)
+    return in_chinese(outage.reason(asset_id, heard=heard))

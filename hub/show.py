@@ -78,14 +78,19 @@ def link_attributes(network: Network, link: int) -> dict[str, Any]:
 
 
 def sensor_rows(
-    network: Network, snapshot: Snapshot, *, link_id: str | None = None, dark: Mapping[str, str] | None = None
+    network: Network,
+    snapshot: Snapshot,
+    *,
+    link_id: str | None = None,
+    dark: Mapping[str, str] | None = None,
+    dark_zh: Mapping[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return each sensor with its last values, or those of one link, in the order of the twin's memory.
 
-    ``dark`` says of sensors why they are dark. ``suspected`` is why its neighbours and its own past contradict a
-    sensor, None when they do not; ``reason`` says it in words.
+    ``dark`` says of sensors why they are dark, ``dark_zh`` in Chinese. ``suspected`` is why its neighbours and its own
+    past contradict a sensor, None when they do not; ``reason`` says it in words, ``suspected_since`` since when.
     """
-    dark = dark or {}
+    dark, dark_zh = dark or {}, dark_zh or {}
     kinds = {sensor.sensor_id: sensor for sensor in network.sensors}
     state = snapshot.sensors
     rows: dict[str, dict[str, Any]] = {}
@@ -108,8 +113,10 @@ def sensor_rows(
                 "stuck": False,
                 "dark": False,
                 "because": dark.get(sensor_id, ""),
+                "because_zh": dark_zh.get(sensor_id, ""),
                 "suspected": None,
                 "reason": None,
+                "suspected_since": None,
                 "registered": bool(state.registered[series]),
             },
         )
@@ -123,7 +130,8 @@ def sensor_rows(
         row["dark"] = row["dark"] or bool(state.dark[series])
         if state.suspicion[series] and row["suspected"] is None:
             row["suspected"] = Suspicion(state.suspicion[series]).name.lower()
-            row["reason"] = f"{state.reason[series]} (since {stamp(float(state.suspected_since[series]))})"
+            row["reason"] = state.reason[series]
+            row["suspected_since"] = stamp(float(state.suspected_since[series]))
     for row in rows.values():
         row["last_time"] = stamp(row["last_time"])
     return list(rows.values())

@@ -204,6 +204,33 @@ def week_profile(
     )
 
 
+def means(
+    database: Database, sensor_ids: Sequence[str], quantity: str, *, since: float, until: float, step_s: int
+) -> list[tuple[str, Floats, Floats]]:
+    """Return the means of one quantity of some sensors in steps of whole five minutes: sensor, times, values.
+
+    Times are the beginnings of the steps, s since 1970 UTC; a step without a good reading is left out, and so is a
+    sensor without any.
+
+    Raises
+    ------
+    InputError
+        When the step is no multiple of 300 s.
+    """
+    if step_s <= 0 or step_s % STEP_S:
+        raise InputError(f"step_s is {step_s}, must be a multiple of {STEP_S} s")
+    rows = database.fetch(
+        "SELECT s.sensor_id, array_agg(step ORDER BY step), array_agg(mean ORDER BY step) FROM ("  # noqa: S608 - no value inside
+        f"SELECT series_id, extract(epoch FROM date_bin(%s * interval '1 s', time, {_ORIGIN}))::float8 AS step,"
+        " sum(total) / sum(n_good) AS mean FROM rollup"
+        " WHERE series_id = ANY(SELECT series_id FROM series WHERE sensor_id = ANY(%s) AND quantity = %s)"
+        " AND time >= to_timestamp(%s) AND time < to_timestamp(%s) AND n_good > 0 GROUP BY series_id, step) AS m"
+        " JOIN series AS s USING (series_id) GROUP BY s.sensor_id ORDER BY s.sensor_id",
+        (step_s, [name for name in sensor_ids if storable(name)], quantity, since, until),
+    )
+    return [(str(name), np.array(times, np.float64), np.array(values, np.float64)) for name, times, values in rows]
+
+
 def week_quantiles(
     database: Database,
     sensor_ids: Sequence[str],

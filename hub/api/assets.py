@@ -1,13 +1,16 @@
 """Equipment: what there is, what needs what, how it is, and what people declare failed or restored."""
 
+from collections import Counter
 from dataclasses import asdict
+from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, HTTPException
+from fastapi import APIRouter, Body, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from hub.api.alerts import Text
 from hub.app import App
+from hub.equipment import CONDITIONS
 from hub.show import parse_stamp
 
 
@@ -26,7 +29,7 @@ class FailureDeclaration(Declaration):
 
 
 def router(app: App) -> APIRouter:
-    """Return the routes below ``/assets``, and ``/causes``."""
+    """Return the routes below ``/assets``, ``/outage`` and ``/causes``."""
     routes = APIRouter(tags=["assets"])
     graph = app.network.assets
     part_of = {
@@ -58,6 +61,17 @@ def router(app: App) -> APIRouter:
             "downstream": list(graph.downstream(asset_id)),
             "upstream": list(graph.upstream(asset_id)),
             "history": app.equipment.history(asset_id),
+        }
+
+    @routes.get("/outage")
+    def outage(limit: Annotated[int, Query(ge=0, le=100_000)] = 200) -> dict[str, Any]:
+        """Return the assets that do not simply work, the worst first, and how many there are of each state."""
+        conditions = app.equipment.conditions()
+        counts = Counter(conditions.values())
+        return {
+            "counts": {condition: counts[condition] for condition in CONDITIONS},
+            "dark_sensors": len(app.equipment.dark_sensors()),
+            "assets": [shown(name) for name in islice(conditions, limit)],
         }
 
     @routes.get("/causes")

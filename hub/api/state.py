@@ -21,6 +21,10 @@ def router(app: App) -> APIRouter:
     routes = APIRouter(tags=["state"])
     position = {link_id: link for link, link_id in enumerate(app.compiled.link_ids)}
 
+    def sensors_shown(snapshot: Snapshot, *, link_id: str | None = None) -> list[dict[str, Any]]:
+        dark, dark_zh = app.equipment.dark_sensors(), app.equipment.dark_sensors(language="zh")
+        return sensor_rows(app.network, snapshot, link_id=link_id, dark=dark, dark_zh=dark_zh)
+
     @routes.get("/state")
     def state() -> dict[str, Any]:
         """Return speed, flow and density of every link with deviation and source."""
@@ -64,8 +68,9 @@ def router(app: App) -> APIRouter:
                 "measured_at": stamp(float(snapshot.measured_at[index])),
                 "probe_vehicles": number(snapshot.probes[index], 1),
             },
-            "sensors": sensor_rows(app.network, snapshot, link_id=link_id, dark=app.equipment.dark_sensors()),
+            "sensors": sensors_shown(snapshot, link_id=link_id),
             "equipment": app.equipment.of_link(link_id),
+            "equipment_zh": app.equipment.of_link(link_id, language="zh"),
             "history": {
                 "time": [stamp(time) for time in history.time],
                 "speed_kmh": numbers(history.speed, KMH),
@@ -79,7 +84,7 @@ def router(app: App) -> APIRouter:
     @routes.get("/sensors")
     def sensors() -> dict[str, Any]:
         """Return every sensor with its last values, and whether it is silent, stuck, suspected or dark, and why."""
-        return {"sensors": sensor_rows(app.network, _snapshot(app), dark=app.equipment.dark_sensors())}
+        return {"sensors": sensors_shown(_snapshot(app))}
 
     @routes.get("/readings")
     def readings(

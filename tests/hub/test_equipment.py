@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from hub.cli import main
-from hub.equipment import Equipment
+from hub.equipment import Equipment, in_chinese
 from ingest.database import DatabaseAway
 from sensors import InputError, Reading
 from twin import Network, Source
+from twin.outage import Step
 
 
 def feeder_of(town: Network) -> str:
@@ -65,16 +66,28 @@ def test_a_failed_feeder_darkens_sensors_and_signals_at_once_and_a_restored_one_
     assert (row["dark"], row["silent"]) == (True, False)
     assert feeder in row["because"]
     assert row["because"].endswith("failed")
+    assert row["because_zh"].startswith(f"{feeder}失效，")
+    assert sensor.asset_id in row["because_zh"]
     assets = {asset["asset_id"]: asset for asset in hub.get("assets")["assets"]}
     assert assets[sensor.asset_id]["state"] == "dark"
     assert hub.get("assets")["failed"] == [feeder]
+    everything = hub.get("outage")
+    out = {asset["asset_id"]: asset for asset in everything["assets"]}
+    assert out == {name: asset for name, asset in assets.items() if asset["state"] != "working"}
+    assert next(iter(out)) == feeder, "the worst first"
+    assert sum(everything["counts"].values()) == len(out)
+    assert everything["counts"]["failed"] == 1
+    assert everything["dark_sensors"] == sum(row["dark"] for row in hub.get("sensors")["sensors"])
+    assert hub.get("outage", limit=1) == {**everything, "assets": [out[feeder]]}
     approach = next(
         roads.link_ids[k]
         for k in range(roads.n_links)
         if roads.node_ids[roads.to_node[k]] == signal.node_id and after.source[k] == Source.GUESSED
     )
-    told = hub.get(f"links/{approach}")["equipment"]
-    assert len(told) == 1
+    told, told_zh = (hub.get(f"links/{approach}")[name] for name in ("equipment", "equipment_zh"))
+    assert len(told) == len(told_zh) == 1
+    assert "全向停车" in told_zh[0]
+    assert feeder in told_zh[0]
     assert "all-way stop" in told[0]
     k = roads.link_ids.index(approach)
     assert after.speed[k] != pytest.approx(before.speed[k]), "its road is another one"
@@ -82,7 +95,8 @@ def test_a_failed_feeder_darkens_sensors_and_signals_at_once_and_a_restored_one_
     assert hub.client.post(f"/api/v1/assets/{feeder}/restore", json={"author": "Li"}).json()["state"] == "working"
     settled(hub, until)
     row = row_of(hub, sensor.sensor_id)
-    assert (row["dark"], row["silent"], row["because"]) == (False, False, "")
+    assert (row["dark"], row["silent"], row["because"], row["because_zh"]) == (False, False, "", "")
+    assert hub.get("outage")["assets"] == []
     say()
     assert hub.app.board.snapshot.source[link] == Source.MEASURED
     assert hub.app.board.snapshot.speed[k] == pytest.approx(before.speed[k], rel=0.05)
@@ -187,3 +201,11 @@ def test_the_command_declares_lists_and_restores(hub: Any, town: Network, capsys
     assert json.loads(capsys.readouterr().out)["state"] == "working"
     assert main(["assets", "status", "--url", url]) == 0
     assert "all equipment works" in capsys.readouterr().out
+
+
+def test_a_reason_is_told_in_chinese_from_the_cause_on() -> None:
+    path = [Step("A", 0.0, "failed"), Step("B", 1800.0, "power", 1800.0), Step("C", 1800.0, "comms")]
+    assert in_chinese(path) == "A失效，B失去A的供电且电池（30分钟）耗尽，C失去B的通信"
+    ring = [Step("B", 0.0, "power"), Step("C", 0.0, "control")]
+    assert in_chinese(ring) == "C失去B的控制", "nobody failed: two that feed each other have lost the rest"
+    assert in_chinese([]) == ""

@@ -55,6 +55,9 @@ class Stub:
     def reset(self) -> None:
         """Back to the first picture and the first alerts; sockets and runs stay."""
         self.frozen = self.mute = False
+        self.faults: dict[str, dict[str, Any]] = {}
+        self.equipment: list[dict[str, str]] = []
+        self.out: list[dict[str, Any]] = []
         self.refuse_until = self.stopped_at = 0.0
         self.city.fixed = {}
         self.alerts.clear()
@@ -180,7 +183,10 @@ class Stub:
                 "density_veh_km": 27.7,
                 "source": source,
                 "measured_at": rfc3339(now - 12) if source == "measured" else None,
+                "probe_vehicles": 2.7 if source == "measured" else 0.0,
             },
+            "equipment": [sentence["en"] for sentence in self.equipment],
+            "equipment_zh": [sentence["zh"] for sentence in self.equipment],
             "sensors": [
                 {
                     "sensor_id": f"D-{position:04d}-{lane}",
@@ -189,7 +195,14 @@ class Stub:
                     "last_time": rfc3339(now - 12) if lane < 2 else rfc3339(now - 900),
                     "silent": lane == 2,
                     "stuck": False,
+                    "dark": False,
+                    "because": "",
+                    "because_zh": "",
+                    "suspected": None,
+                    "reason": None,
+                    "suspected_since": None,
                     "values": {"speed_kmh": speed, "flow_veh_h": 471.0, "occupancy": 0.123},
+                    **self.faults.get(f"D-{position:04d}-{lane}", {}),
                 }
                 for lane in (1, 2)
                 if source == "measured"
@@ -203,6 +216,11 @@ class Stub:
             },
             "truth": {"speed_kmh": (speed or 20.0) - 1.3, "flow_veh_h": 951.0},
         }
+
+    def outage(self) -> dict[str, Any]:
+        states = [asset["state"] for asset in self.out]
+        counts = {state: states.count(state) for state in ("failed", "dark", "unheard", "on_battery")}
+        return {"counts": counts, "dark_sensors": 3 if self.out else 0, "assets": self.out[:200]}
 
     def run(self, run_id: str) -> dict[str, Any]:
         share = min(1.0, (time.time() - self.runs[run_id]) / 1.5)
@@ -262,6 +280,8 @@ def build(stub: Stub) -> FastAPI:
     app.get(f"{api}/network/geometry")(lambda: Response(stub.city.geometry(), media_type="application/octet-stream"))
     app.get(f"{api}/alerts")(lambda: {"alerts": list(stub.alerts.values())})
 
+    app.get(f"{api}/outage")(lambda: stub.outage())
+
     @app.get(f"{api}/links/{{link_id}}")
     def link(link_id: str) -> dict[str, Any]:
         if link_id not in stub.city.link_ids:
@@ -311,7 +331,8 @@ def build(stub: Stub) -> FastAPI:
         """Do what a test wishes.
 
         Fields: reset, burst (frames at once), frozen, mute, refuse_s, clear, fixed {link_id: byte},
-        alert {id, severity, en, zh, link_id}.
+        alert {id, severity, en, zh, link_id}, faults {sensor_id: fields}, equipment [{en, zh}] of any link,
+        out [assets that do not work].
         """
         wish = await request.json()
         if wish.get("reset"):
@@ -325,6 +346,11 @@ def build(stub: Stub) -> FastAPI:
             await stub.say(stub.full_frame())
         if "fixed" in wish:
             stub.city.fixed = {stub.city.link_ids.index(k): v for k, v in wish["fixed"].items()}
+        stub.faults = wish.get("faults", stub.faults)
+        stub.equipment = wish.get("equipment", stub.equipment)
+        if "out" in wish:
+            stub.out = wish["out"]
+            await stub.say({"type": "asset", "asset": {}})
         if wish.get("clear"):
             stub.alerts.clear()
         if "alert" in wish:

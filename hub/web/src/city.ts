@@ -8,6 +8,7 @@ import { decodeGeometry, type Geometry } from './geometry';
 import { hub } from './hub';
 import { language, timezone } from './language';
 import { LiveConnection } from './live';
+import { loadOutage } from './outage';
 import { feel, stateFactor } from './pulse';
 import { stepOf } from './speed';
 
@@ -69,6 +70,7 @@ function applyFrame(frame: LinkFrame): void {
 function applyMessage(message: LiveMessage): void {
   if (message.type === 'alert') mergeAlert(message.alert);
   else if (message.type === 'summary') summary.value = message.summary;
+  else if (message.type === 'asset') void loadOutage();
   else if (message.type === 'hello') {
     const known = city.value?.network.network_sha256;
     if (known && message.network_sha256 && message.network_sha256 !== known) void loadCity();
@@ -113,7 +115,10 @@ export async function startCity(): Promise<void> {
   const live = new LiveConnection(hub.liveAddress, {
     onFrame: applyFrame,
     onMessage: applyMessage,
-    onOpen: () => void loadAlerts(),
+    onOpen: () => {
+      void loadAlerts();
+      void loadOutage();
+    },
   });
   live.start();
 }

@@ -65,6 +65,8 @@ export interface Alert {
   acknowledged: { by: string | null; at: string; comment: string | null } | null;
 }
 
+export type Suspicion = 'empty' | 'noisy' | 'biased' | 'scaled' | 'drifting' | 'swapped';
+
 export interface LinkSensor {
   sensor_id: string;
   kind: string;
@@ -72,6 +74,14 @@ export interface LinkSensor {
   last_time: string | null;
   silent: boolean;
   stuck: boolean;
+  /** It cannot be heard because of equipment that people declared failed; `because` says which. */
+  dark: boolean;
+  because: string;
+  because_zh: string;
+  /** How its neighbours and its own past contradict it; `reason` has the figures, in English. */
+  suspected: Suspicion | null;
+  reason: string | null;
+  suspected_since: string | null;
   values: Record<string, number | null>;
 }
 
@@ -92,6 +102,8 @@ export interface LinkState {
   density_veh_km: number | null;
   source: SourceName;
   measured_at: string | null;
+  /** Passages of vehicles that tell where they are, of the last minutes and fading. */
+  probe_vehicles: number | null;
 }
 
 export interface LinkDetail {
@@ -105,9 +117,37 @@ export interface LinkDetail {
   assumed: string[];
   state: LinkState;
   sensors: LinkSensor[];
+  /** What is wrong with the equipment of this link and of the junction at its end. */
+  equipment: string[];
+  equipment_zh: string[];
   history: LinkHistory;
   /** The demo's street itself, which the twin never sees. */
   truth: { speed_kmh: number | null; flow_veh_h: number | null } | null;
+}
+
+export type AssetCondition = 'failed' | 'dark' | 'unheard' | 'on_battery';
+
+export interface OutAsset {
+  asset_id: string;
+  kind: string;
+  name: string;
+  name_zh: string;
+  lon_lat: [number, number] | null;
+  link_id: string;
+  state: AssetCondition;
+  because: string;
+  because_zh: string;
+  since: string | null;
+  /** When the battery will be empty. */
+  dark_at?: string | null;
+  failure: { since: string; author: string; reason: string } | null;
+}
+
+export interface Outage {
+  counts: Record<AssetCondition, number>;
+  dark_sensors: number;
+  /** The worst first, and no more than a page can show. */
+  assets: OutAsset[];
 }
 
 export interface RunSummary {
@@ -140,4 +180,5 @@ export interface Run {
 export type LiveMessage =
   | { type: 'hello'; network_sha256?: string }
   | { type: 'alert'; alert: Alert }
+  | { type: 'asset' }
   | { type: 'summary'; summary: Summary };

@@ -1,6 +1,6 @@
 // Calls to the hub. Every address is relative to the page, so that a hub below a path works too.
 
-import type { Alert, LinkDetail, NetworkInfo, Run, ScenarioRequest } from './contract';
+import type { Alert, LinkDetail, NetworkInfo, Outage, Run, ScenarioRequest } from './contract';
 
 const API = new URL('api/v1/', document.baseURI);
 
@@ -44,6 +44,7 @@ export const hub = {
   base: () => read<GeoJSON.FeatureCollection>('network/base'),
   alerts: async () => (await read<{ alerts: Alert[] }>('alerts?state=all')).alerts,
   link: (linkId: string, signal?: AbortSignal) => read<LinkDetail>(`links/${id(linkId)}`, signal),
+  outage: () => read<Outage>('outage'),
   acknowledge: (alertId: string | number) => send<Alert>(`alerts/${id(alertId)}/acknowledge`, {}),
   startScenario: (scenario: ScenarioRequest) => send<{ run_id: string }>('scenarios', scenario),
   run: (runId: string, signal?: AbortSignal) => read<Run>(`runs/${id(runId)}`, signal),

@@ -84,3 +84,8 @@ export function clock(time: Time, options: { seconds?: boolean } = {}): string {
 export function day(time: Time): string {
   return zoned({ weekday: 'short', day: 'numeric', month: 'short' }).format(new Date(time));
 }
+
+/** Day and time, of what may have lasted for days. */
+export function moment(time: Time): string {
+  return `${day(time)} ${clock(time)}`;
+}

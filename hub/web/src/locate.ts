@@ -18,8 +18,12 @@ export function showLink(link: number): void {
 
 export function locateAlert(alert: Alert): void {
   const link = alert.link_id === null ? undefined : city.value?.position.get(alert.link_id);
-  if (link !== undefined) showLink(link);
-  else if (alert.lon !== null && alert.lat !== null) target.value = { place: [alert.lon, alert.lat] };
-  else return;
+  if (link !== undefined) showPlace({ link });
+  else if (alert.lon !== null && alert.lat !== null) showPlace({ place: [alert.lon, alert.lat] });
+}
+
+export function showPlace(wanted: Target): void {
+  if ('link' in wanted) showLink(wanted.link);
+  else target.value = { place: wanted.place };
   goTo('map');
 }

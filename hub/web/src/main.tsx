@@ -5,6 +5,7 @@ import { render } from 'preact';
 import { cityName, startCity } from './city';
 import { t } from './language';
 import { followLink } from './linkdetail';
+import { followOutage } from './outage';
 import { bindAddress } from './place';
 import { startPulse } from './pulse';
 import './cockpit.css';
@@ -17,6 +18,7 @@ bindAddress();
 startPulse();
 openHandle();
 followLink();
+followOutage();
 followRuns();
 leadArrowsIntoList();
 effect(() => {

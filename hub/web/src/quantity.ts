@@ -73,6 +73,15 @@ const KINDS: Record<string, { en: string; zh: string }> = {
   travel_time: { en: 'travel time', zh: '行程时间' },
   unverified: { en: 'not in the table of sensors', zh: '未登记' },
   air_station: { en: 'air station', zh: '空气站' },
+  signal: { en: 'signal', zh: '信号灯' },
+  controller: { en: 'controller', zh: '信号机' },
+  cabinet: { en: 'cabinet', zh: '配电箱' },
+  feeder: { en: 'feeder', zh: '馈线' },
+  switch: { en: 'switch', zh: '交换机或开关' },
+  transformer: { en: 'transformer', zh: '变压器' },
+  substation: { en: 'substation', zh: '变电站' },
+  lamp: { en: 'lamp', zh: '路灯' },
+  bridge: { en: 'bridge', zh: '桥梁' },
 };
 
 export function kindOf(kind: string): string {

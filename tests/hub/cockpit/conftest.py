@@ -36,6 +36,7 @@ CHROMIUM_ARGS = [
 ]
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
+WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PATIENCE_MS = 20_000  # a software renderer on a shared machine is slow; a pass takes a fraction of it
 
 
@@ -179,6 +180,22 @@ def wait_for_colour() -> Callable[[Page, str, str], None]:
         )
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def violations() -> Callable[[Page], list[str]]:
+    """Return what axe finds against a page."""
+    script = WEB / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.is_file():
+        pytest.skip(f"AXE MISSING: {script} is missing; run `npm ci` in hub/web")
+    axe = script.read_text(encoding="utf-8")
+
+    def violations_of(page: Page) -> list[str]:
+        page.evaluate(axe)
+        found = page.evaluate("(tags) => axe.run({ runOnly: tags })", WCAG)["violations"]
+        return [f"{v['id']}: {v['help']}: {[node['html'][:160] for node in v['nodes']]}" for v in found]
+
+    return violations_of
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_panel_says_state_source_deviation_sensors_and_error(open_cockpit, stub,
     expect(panel.locator(".source")).to_contain_text("Measured · last measured")
     expect(panel.locator(".sensors tbody tr")).to_have_count(2)
     expect(panel.locator(".sensors")).to_contain_text("occupancy 12.3 %")
-    expect(panel.locator(".sensors .fault")).to_have_text("silent")
+    expect(panel.locator(".sensors .fault")).to_have_text("⚠ silent")
     expect(panel.locator(".truth")).to_contain_text("+1")
     expect(panel.locator(".facts")).to_contain_text("(assumed)")
     expect(panel.locator(".plot")).to_have_attribute("aria-label", re.compile("Speed over the last 90 minutes: lowest"))
@@ -36,7 +36,7 @@ def test_measured_estimated_and_guessed_links_say_so(open_cockpit, hub_url):
     words = {
         "measured": "Measured",
         "estimated": "Estimated from its neighbours",
-        "guessed": "Guessed: no sensor near",
+        "guessed": "Guessed: no usable sensor near",
     }
     page = open_cockpit()
     for link in page.evaluate("window.citytwin.linkIds"):

@@ -6,30 +6,13 @@ from playwright.sync_api import Page, expect
 pytestmark = pytest.mark.browser
 
 LINK = "h6-6f"
-WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 CJK = "/[\\u4e00-\\u9fff]/"
-
-
-@pytest.fixture(scope="module")
-def axe():
-    from pathlib import Path
-
-    script = Path(__file__).parents[3] / "hub" / "web" / "node_modules" / "axe-core" / "axe.min.js"
-    if not script.is_file():
-        pytest.skip(f"AXE MISSING: {script} is missing; run `npm ci` in hub/web")
-    return script.read_text(encoding="utf-8")
-
-
-def violations(page: Page, axe: str) -> list[str]:
-    page.evaluate(axe)
-    found = page.evaluate("(tags) => axe.run({ runOnly: tags })", WCAG)["violations"]
-    return [f"{v['id']}: {v['help']}: {[node['html'][:160] for node in v['nodes']]}" for v in found]
 
 
 @pytest.mark.parametrize(
     ("state", "language"), [("live", "en"), ("link", "zh"), ("difference", "en"), ("difference", "zh"), ("lost", "en")]
 )
-def test_desktop_has_no_axe_violation(open_cockpit, stub, axe, state, language):
+def test_desktop_has_no_axe_violation(open_cockpit, stub, violations, state, language):
     query = f"?lang={language}" + (f"&link={LINK}" if state in ("link", "difference") else "")
     page = open_cockpit(query, excuse="WebSocket|503")
     expect(page.locator('[data-alert="a1"]')).to_be_visible()
@@ -41,12 +24,12 @@ def test_desktop_has_no_axe_violation(open_cockpit, stub, axe, state, language):
     if state == "lost":
         stub.steer(refuse_s=8)
         expect(page.locator(".notice p")).to_be_visible()
-    assert violations(page, axe) == []
+    assert violations(page) == []
 
 
 @pytest.mark.parametrize("view", ["alerts", "map", "link"])
 def test_phone_has_no_axe_violation_no_small_target_and_no_sideways_scroll(
-    until, open_cockpit, axe, keep_screenshot, view
+    until, open_cockpit, violations, keep_screenshot, view
 ):
     page = open_cockpit(f"?lang=en&link={LINK}&view={view}", phone=True)
     expect(page.locator(".tabs [aria-current] >> nth=0")).to_be_visible()
@@ -54,7 +37,7 @@ def test_phone_has_no_axe_violation_no_small_target_and_no_sideways_scroll(
     if view == "map":
         until(page, "window.citytwin.linkColour('h6-6f').then((colour) => colour !== null)")
     keep_screenshot(page, f"phone_{view}_en")
-    assert violations(page, axe) == []
+    assert violations(page) == []
     assert small_targets(page, 44) == []
     assert small_letters(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -9,6 +9,7 @@ import { Indicators } from './indicators';
 import { LinkPanel } from './linkpanel';
 import { MapView } from './mapview';
 import { Notice } from './notice';
+import { OutageList } from './outagelist';
 import { Tabs } from './tabs';
 
 export function Cockpit() {
@@ -25,6 +26,7 @@ export function Cockpit() {
       <main>
         <div class="left">
           <Indicators />
+          <OutageList />
           <AlertList />
         </div>
         <MapView />

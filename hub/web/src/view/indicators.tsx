@@ -18,6 +18,7 @@ export function Indicators() {
         unit={now ? t('ofSensors', { total: number(now.sensors_total) }) : ''}
       />
       {city.value?.network.demo && <EstimateError />}
+      {city.value && <Version sha256={city.value.network.network_sha256} links={city.value.network.n_links} />}
     </dl>
   );
 }
@@ -32,6 +33,20 @@ function EstimateError() {
       unit={error?.flow_veh_h_mae == null ? '' : `· ${number(error.flow_veh_h_mae)} veh/h`}
       note={t('estimateErrorNote')}
     />
+  );
+}
+
+/** As many letters as tell two versions apart; `citytwin network info` says all 64. */
+const SHORT = 12;
+
+function Version({ sha256, links }: { sha256: string; links: number }) {
+  return (
+    <div class="indicator wide version">
+      <dt>{t('networkVersion')}</dt>
+      <dd>
+        <code title={sha256}>{sha256.slice(0, SHORT)}</code> <span>{t('ofLinks', { n: number(links) })}</span>
+      </dd>
+    </div>
   );
 }
 

@@ -12,6 +12,7 @@ import type { Word } from '../words/en';
 import { SpeedChart } from './chart';
 import { LinkFinder } from './linkfinder';
 import { PriorityMark } from './prioritymark';
+import { Reason } from './reason';
 import { SensorTable } from './sensortable';
 import { SlowestTable } from './slowesttable';
 import { WhatIf } from './whatifpanel';
@@ -92,6 +93,8 @@ function Known({ link, position }: { link: LinkDetail; position: number | undefi
         <Value name={t('flow')} value={state.flow_veh_h} deviation={state.flow_sd_veh_h} unit="veh/h" digits={0} />
         <Value name={t('density')} value={state.density_veh_km} deviation={null} unit="veh/km" digits={0} />
       </dl>
+      <Probes passages={state.probe_vehicles} />
+      <EquipmentHere link={link} />
       <AlertsHere id={link.link_id} />
       <h3>{t('history')} (km/h)</h3>
       {link.history.time.length > 1 ? (
@@ -105,6 +108,31 @@ function Known({ link, position }: { link: LinkDetail; position: number | undefi
       <SensorTable sensors={link.sensors} />
       <h3>{t('about')}</h3>
       <About link={link} />
+    </>
+  );
+}
+
+/** One that has faded to less than half a passage carries no speed any more. */
+function Probes({ passages }: { passages: number | null }) {
+  if (passages === null || passages < 0.5) return null;
+  return <p class="quiet">{t('probes', { n: number(passages) })}</p>;
+}
+
+function EquipmentHere({ link }: { link: LinkDetail }) {
+  if (link.equipment.length === 0) return null;
+  return (
+    <>
+      <h3>{t('equipment')}</h3>
+      <ul class="here">
+        {link.equipment.map((sentence, k) => (
+          <li key={sentence}>
+            <span class="fault" aria-hidden="true">
+              ⚠
+            </span>
+            <Reason text={{ en: sentence, zh: link.equipment_zh[k] ?? '' }} />
+          </li>
+        ))}
+      </ul>
     </>
   );
 }
