@@ -1,9 +1,11 @@
 """Programs of others judge what is written: SUMO, the schemas of GMNS, Path4GMNS, cjio, GDAL; skipped where missing."""
 
 import csv
+import importlib.util
 import json
 import os
 import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
@@ -247,24 +249,35 @@ def test_gdal_reads_our_geojson_with_its_counts_and_lengths(
 
 # CityJSON
 
+# In a process of its own: cjio makes Python's json round every number to three places, for all who use it.
+CJIO = """
+import json, sys
+from cjio import cityjson
+with open(sys.argv[1]) as file:
+    model = cityjson.reader(file, ignore_duplicate_keys=False)
+found = {"version": model.j["version"], "kinds": [thing["type"] for thing in model.j["CityObjects"].values()]}
+found["before"] = len(model.j["vertices"])
+model.remove_duplicate_vertices()
+found["orphans"] = model.remove_orphan_vertices()
+found["after"] = len(model.j["vertices"])
+print(json.dumps(found))
+"""
+
 
 @pytest.mark.parametrize("name", CITIES)
 def test_cjio_reads_our_city_with_its_counts(name: str, city: Callable[[str], Network], tmp_path: Path) -> None:
-    judge("cjio")
-    from cjio import cityjson
-
+    if importlib.util.find_spec("cjio") is None:
+        pytest.skip("NO JUDGE: cjio is not installed (extra 'peers')")
     network = city(name)
     export(network, tmp_path / "c.city.json")
-    with (tmp_path / "c.city.json").open("r") as file:
-        model = cityjson.reader(file, ignore_duplicate_keys=False)
-    assert model.get_version() == 2 or model.j["version"] == "2.0"
-    kinds = [thing["type"] for thing in model.j["CityObjects"].values()]
-    assert kinds.count("Road") == len(network.links)
-    assert kinds.count("Building") == len(network.buildings)
-    before = len(model.j["vertices"])
-    model.remove_duplicate_vertices()
-    assert model.remove_orphan_vertices() == 0
-    assert len(model.j["vertices"]) == before
+    done = subprocess.run([sys.executable, "-c", CJIO, tmp_path / "c.city.json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["version"] == "2.0"
+    assert told["kinds"].count("Road") == len(network.links)
+    assert told["kinds"].count("Building") == len(network.buildings)
+    assert told["orphans"] == 0
+    assert told["after"] == told["before"], "no vertex stands twice"
 
 
 def test_the_official_schema_of_cityjson_accepts_our_city(city: Callable[[str], Network], tmp_path: Path) -> None:
