@@ -52,7 +52,7 @@ class Experience(Chore):
         until = self._clock.now() // BIN_S * BIN_S
         histories = {}
         for name, (key, unit) in UNITS.items():
-            history = self._history(key, unit, until)
+            history = self.history(key, unit, until=until)
             if history is not None:
                 histories[name] = history
         if not histories or self.stopping:
@@ -82,7 +82,7 @@ class Experience(Chore):
             CLASS_NAMES[min(kind, len(CLASS_NAMES) - 1)]: error * UNITS[name][1] for kind, error in by_class.items()
         }
 
-    def _history(self, key: str, unit: float, until: float) -> History | None:
+    def history(self, key: str, unit: float, *, until: float) -> History | None:
         """Return what the detectors of a quantity saw, by link and quarter of an hour; None when that is too little."""
         position, lanes = self._network.links.position, self._network.links.lanes
         sensors = {s.sensor_id: s for s in self._network.sensors if s.link_id in position and key in s.quantities}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from hub.experience import Experience
+from hub.show import VEH_H
 from ingest.database import Database
 from ingest.rollup import means, refresh
 from ingest.store import Store
@@ -79,6 +80,27 @@ def test_a_short_past_or_few_detectors_teach_nothing(database: Database, town: N
     experience = Experience(database, network, clock=clock())
     assert experience.do() == 0
     assert experience.learned == {}
+
+
+def test_a_flow_is_that_of_all_lanes_of_its_link(database: Database, town: Network) -> None:
+    """Half of the lanes are watched: twice as many vehicles pass. 900 veh/h are 0.25 veh/s."""
+    wide = [link for link in town.links.ids if town.links.lanes[town.links.position[link]] >= 2][:20]
+    assert len(wide) == 20
+    lanes = {link: int(town.links.lanes[town.links.position[link]]) for link in wide}
+    sensors = [Sensor(f"F{k}", quantities=("flow_veh_h",), link_id=link, lanes=1) for k, link in enumerate(wide)]
+    readings = [
+        Reading(sensor.sensor_id, "flow_veh_h", int(NOW - 900 * step) * 1000, 900.0 + step % 2)
+        for sensor in sensors
+        for step in range(1, 60)
+    ]
+    Store(database).write(Batch.of(readings, received_at=NOW))
+    while refresh(database):
+        pass
+    experience = Experience(database, replace(town, sensors=tuple(sensors)), clock=clock())
+    history = experience.history("flow_veh_h", VEH_H, until=NOW)
+    assert history is not None
+    expected = [0.25 * lanes[town.links.ids[link]] for link in history.links.tolist()]
+    assert history.value.mean(axis=0) == pytest.approx(np.array(expected), rel=0.001)
 
 
 def test_means_are_those_of_whole_quarters_of_an_hour(database: Database, town: Network) -> None:

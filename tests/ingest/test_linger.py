@@ -103,6 +103,15 @@ def test_a_busy_hour_after_a_quiet_one_is_noticed_within_one_long_wait() -> None
     assert sum(wait > SHORT_S for wait in play.waits[-500:]) <= 1
 
 
+def test_one_long_wait_for_nobody_is_the_last_for_some_seconds() -> None:
+    linger = Linger(SHORT_S, LONG_S)
+    for k in range(150):
+        linger.took(1, now=k / 30)
+    assert linger.wait_s(now=5.0) > SHORT_S, "30 a second came unasked"
+    linger.waited(LONG_S, came=0, now=5.0 + LONG_S)
+    assert linger.wait_s(now=5.5) == SHORT_S
+
+
 def test_with_equal_limits_every_message_waits_the_same() -> None:
     linger = Linger(0.5, 0.5)
     for k in range(500):

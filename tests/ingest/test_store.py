@@ -129,25 +129,28 @@ def test_a_repeated_batch_is_counted_as_duplicates_and_stored_once(store: Store)
 def test_a_few_readings_are_written_as_many_are(store: Store) -> None:
     """One call and COPY must leave the same in every table, but for when and by whom."""
     rng = np.random.default_rng(5)
+    keys = [(f"D{sensor}", minute * 60_000) for sensor in range(3) for minute in range(100)]
     parts = [
-        batch(*((f"D{rng.integers(3)}", int(rng.integers(40)) * 60_000, float(rng.integers(2))) for _ in range(n)))
-        for n in (1, 2, 30, 199, 7, 1)
+        batch(*((*keys[i], float(rng.integers(2))) for i in rng.choice(len(keys), n, replace=False)))
+        for n in (1, 2, 30, 190, 7, 1)  # each key once in a part, and some in several parts, with other values
     ]
-    tables = "reading_raw", "latest", "rollup_due", "rejected"
+    tables = "reading_raw", "latest", "rejected"
     columns = {"rejected": "topic, payload, reason, detail"}
     found = []
     for few in (0, FEW):
-        for table in tables:
+        for table in (*tables, "rollup_due"):
             store.database.execute(f"TRUNCATE {table}")
         one = Store(store.database, few=few)
-        counts = [one.write(part) for part in parts]
+        counts, due = [], []
+        for part in parts:
+            counts.append(one.write(part))
+            due.append(store.database.fetch("SELECT DISTINCT bucket FROM rollup_due ORDER BY 1"))
+            store.database.execute("TRUNCATE rollup_due")
         rows = [
             store.database.fetch(f"SELECT DISTINCT {columns.get(table, '*')} FROM {table} ORDER BY 1, 2")
-            if table != "rollup_due"
-            else store.database.fetch("SELECT DISTINCT bucket FROM rollup_due ORDER BY 1")
             for table in tables
         ]
-        found.append((counts, rows))
+        found.append((counts, due, rows))
     assert found[0] == found[1]
 
 
