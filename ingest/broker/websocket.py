@@ -50,6 +50,7 @@ class Framed(asyncio.Transport):
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__()
         self._under = transport
+        self.said_goodbye = False
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return what the socket below knows."""
@@ -60,8 +61,9 @@ class Framed(asyncio.Transport):
         self._under.set_write_buffer_limits(high, low)
 
     def write(self, data: Any) -> None:
-        """Send one binary message."""
-        self._under.write(frame(BINARY, bytes(data)))
+        """Send one binary message; nothing may follow a close frame."""
+        if not self.said_goodbye:
+            self._under.write(frame(BINARY, bytes(data)))
 
     def pause_reading(self) -> None:
         """Stop reading the socket."""
@@ -73,10 +75,15 @@ class Framed(asyncio.Transport):
             self._under.resume_reading()
 
     def close(self) -> None:
-        """Say goodbye and close."""
-        if not self._under.is_closing():
-            self._under.write(frame(CLOSE, struct.pack(">H", 1000)))
-        self._under.close()
+        """Say goodbye; the socket is closed once the peer has answered (RFC 6455, 7.1.1), or by whoever aborts.
+
+        Closed at once, it would fail a client that is still writing, if only its own goodbye after a DISCONNECT.
+        """
+        if self.said_goodbye or self._under.is_closing():
+            return
+        self._under.write(frame(CLOSE, struct.pack(">H", 1000)))
+        self.said_goodbye = True
+        self._under.resume_reading()  # a client that is paused answers too
 
     def abort(self) -> None:
         """Close at once."""
@@ -98,6 +105,7 @@ class WebSocket(asyncio.Protocol):
         self._inner = inner
         self._max_bytes = max_bytes
         self._transport: asyncio.Transport | None = None
+        self._framed: Framed | None = None
         self._buffer = b""
         self._open = False
         self._closed = False
@@ -107,7 +115,8 @@ class WebSocket(asyncio.Protocol):
         """Wait for the opening request."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._inner.connection_made(Framed(transport))
+        self._framed = Framed(transport)
+        self._inner.connection_made(self._framed)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer is gone."""
@@ -168,8 +177,10 @@ class WebSocket(asyncio.Protocol):
 
     def _fail(self, code: int) -> None:
         assert self._transport is not None
+        assert self._framed is not None
         self._closed = True
-        self._transport.write(frame(CLOSE, struct.pack(">H", code)))
+        if not self._framed.said_goodbye:
+            self._transport.write(frame(CLOSE, struct.pack(">H", code)))
         self._transport.close()
 
     def _take_frames(self) -> None:

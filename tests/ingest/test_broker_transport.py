@@ -1,5 +1,6 @@
 """TLS and WebSocket: the same packets over other transports, with foreign clients."""
 
+import contextlib
 import shutil
 import ssl
 import subprocess
@@ -9,7 +10,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from ingest.broker.websocket import BINARY, accept_key, frame, unmask
+from ingest.broker.websocket import BINARY, CLOSE, accept_key, frame, unmask
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,37 @@ def test_what_is_no_websocket_is_closed(start_inner, wire, data):
     client.raw(data)
     while client.socket.recv(1000):
         pass
+
+
+def goodbye_of(client):
+    """Connect over WebSocket, say DISCONNECT, and return what comes after the acknowledged CONNECT."""
+    client.raw(REQUEST + masked(0x80 | BINARY, CONNECT) + masked(0x80 | BINARY, b"\xe0\x00"))
+    data, end = b"", frame(CLOSE, b"\x03\xe8")
+    while not data.endswith(end):
+        more = client.socket.recv(1000)
+        assert more, data
+        data += more
+
+
+def test_a_client_that_disconnects_may_still_say_goodbye(start_inner, wire):
+    client = wire(start_inner(websocket=True))
+    goodbye_of(client)
+    client.socket.settimeout(0.2)
+    for _ in range(3):  # to a closed socket the second or third write would fail
+        client.raw(masked(0x80 | BINARY, b"\xc0\x00"))
+        with pytest.raises(TimeoutError):  # and nothing follows a close frame, no PINGRESP either
+            client.socket.recv(1000)
+    client.socket.settimeout(10)
+    client.raw(masked(0x88, b"\x03\xe8"))
+    assert client.socket.recv(1000) == b""
+
+
+def test_a_client_that_never_answers_a_goodbye_is_cut_off(start_inner, wire, monkeypatch):
+    monkeypatch.setattr("ingest.broker.connection.LINGER_S", 0.1)
+    client = wire(start_inner(websocket=True))
+    goodbye_of(client)
+    with contextlib.suppress(ConnectionResetError):
+        assert client.socket.recv(1000) == b""
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536])
