@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sensors import InputError, WorkError
-from twin.tables import Table, write_table
+from twin.tables import Table, columns_of, write_table
 
 # The columns that are read; a table may hold more, which are kept and written back, but are no part of the hash.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -142,7 +142,7 @@ def write_tables(folder: Path | str, tables: Tables, *, overwrite: bool = False,
     try:
         part.mkdir(parents=True)
         for name, rows in tables.items():
-            extra = dict.fromkeys(key for keys in dict.fromkeys(map(tuple, rows)) for key in keys)
+            extra = columns_of(rows)
             own = [key for key in (*COLUMNS.get(name, ()), *DEMAND_COLUMNS.get(name, ())) if key in extra]
             if rows:
                 write_table(part / f"{name}.csv", list(dict.fromkeys([*own, *extra])), rows)
@@ -176,8 +176,9 @@ def sha256(tables: Mapping[str, Table]) -> str:
         table = tables[name]
         if name in _UNHASHED or not len(table):
             continue
-        columns = sorted(set(COLUMNS[name]) & {key for row in table.rows for key, value in row.items() if value})
+        cells = table.rows.cells
+        columns = sorted(key for key in set(COLUMNS[name]) & cells.keys() if any(cells[key]))
         digest.update(json.dumps([name, columns]).encode() + b"\n")
-        for row in table.rows:
-            digest.update(json.dumps([row.get(key, "") for key in columns], ensure_ascii=False).encode() + b"\n")
+        for row in zip(*(cells[key] for key in columns), strict=True):
+            digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -248,14 +249,15 @@ def read_links(table: Table, geometry: Table, nodes: Nodes, units: Units) -> Lin
     (v, w, k) cut at c when c is below its top ``v w k / (v + w)``, and the triangle when c is missing.
     """
     kept = motor_rows(table)
-    table = Table(
-        table.name,
-        [row for row, keep in zip(table.rows, kept, strict=True) if keep],
-        [line for line, keep in zip(table.lines, kept, strict=False) if keep],
-        table.faults,
-        table.columns,
-        table.readable,
-    )
+    if not all(kept):
+        table = Table(
+            table.name,
+            table.rows.take(kept),
+            list(compress(table.lines, kept)),
+            table.faults,
+            table.columns,
+            table.readable,
+        )
     rows = np.flatnonzero(kept)
     if not table.requires("link_id", "from_node_id", "to_node_id"):
         table = Table(table.name, faults=table.faults)

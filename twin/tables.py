@@ -6,10 +6,12 @@ A *table* is a file of the folder; a *place* names one of its rows for a person:
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import compress
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +28,82 @@ _YES = frozenset({"true", "t", "yes", "y", "1", "1.0"})
 _NO = frozenset({"false", "f", "no", "n", "0", "0.0"})
 
 
-def _rows(path: Path) -> tuple[list[dict[str, str]], list[int], list[str]]:
+class Columns(Sequence[Mapping[str, str]]):
+    """Rows of text that are kept as columns: those of a large city take a third of the room, and are read as a whole.
+
+    Parameters
+    ----------
+    cells
+        The cells of each column, as stripped text; all of one length.
+
+    Examples
+    --------
+    >>> rows = Columns({"link_id": ["L1", "L2"], "lanes": ["2", ""]})
+    >>> len(rows), rows[1], rows.cells["lanes"]
+    (2, {'link_id': 'L2', 'lanes': ''}, ['2', ''])
+    """
+
+    __slots__ = ("_length", "cells")
+
+    def __init__(self, cells: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.cells: Mapping[str, Sequence[str]] = cells or {}
+        lengths = {len(column) for column in self.cells.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"columns are {sorted(lengths)} cells long, must be of one length")
+        self._length = lengths.pop() if lengths else 0
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> "Columns":
+        """Return rows as columns; a cell that a row does not have is empty."""
+        if isinstance(rows, Columns):
+            return rows
+        rows = list(rows)
+        # Most cells of a city are text already: they are taken without a call each.
+        return cls(
+            {
+                name: [value.strip() if type(value := row.get(name)) is str else cell(value) for row in rows]
+                for name in _keys(rows)
+            }
+        )
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> Mapping[str, str]: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Columns": ...
+    def __getitem__(self, index: int | slice) -> "Mapping[str, str] | Columns":
+        if isinstance(index, slice):
+            return Columns({name: column[index] for name, column in self.cells.items()})
+        return {name: column[index] for name, column in self.cells.items()}
+
+    def __iter__(self) -> Iterator[Mapping[str, str]]:
+        names = tuple(self.cells)
+        return (dict(zip(names, values, strict=True)) for values in zip(*self.cells.values(), strict=True))
+
+    def take(self, kept: Sequence[bool]) -> "Columns":
+        """Return the rows at which a flag is set."""
+        return Columns({name: list(compress(column, kept)) for name, column in self.cells.items()})
+
+
+def _keys(rows: Iterable[Row]) -> list[str]:
+    """Return the columns that some row has, in the order in which they come up."""
+    return list(dict.fromkeys(key for keys in dict.fromkeys(map(tuple, rows)) for key in keys))
+
+
+def columns_of(rows: Sequence[Row]) -> list[str]:
+    """Return the columns that rows have.
+
+    Examples
+    --------
+    >>> columns_of([{"node_id": "A"}, {"node_id": "B", "zone_id": "1"}]), columns_of(Columns({"kind": []}))
+    (['node_id', 'zone_id'], ['kind'])
+    """
+    return list(rows.cells) if isinstance(rows, Columns) else _keys(rows)
+
+
+def _rows(path: Path) -> tuple[Columns, list[int], list[str]]:
     """Return the rows of a CSV file, the line on which each ends, and the columns of its header."""
     try:
         text = path.read_text("utf-8-sig")
@@ -37,9 +114,10 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[int], list[str]]:
     if "\0" in text:
         raise InputError(f"{path.name}: byte {len(text[: text.index(chr(0))].encode())} is 0, which no text file holds")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[dict[str, str]] = []
+    rows: list[list[str]] = []
     lines: list[int] = []
     faults: list[str] = []
+    header: list[str] = []
     try:
         header = [name.strip() for name in next(reader, [])]
         if not any(header):
@@ -54,18 +132,18 @@ def _rows(path: Path) -> tuple[list[dict[str, str]], list[int], list[str]]:
             if any(cell.strip() for cell in cells[len(header) :]):
                 faults.append(f"{path.name}: line {reader.line_num}: {len(cells)} cells, the header has {len(header)}")
                 continue
-            values = [cell.strip() for cell in cells] + [""] * (len(header) - len(cells))
-            rows.append(dict(zip(header, values, strict=False)))
+            rows.append([cell.strip() for cell in cells[: len(header)]] + [""] * (len(header) - len(cells)))
             lines.append(reader.line_num)
     except csv.Error as error:
         faults.append(f"{path.name}: line {reader.line_num}: is not CSV: {error}")
     if faults:
         raise InputError(faults)
-    return rows, lines, [name for name in header if name]
+    table = zip(*rows, strict=True) if rows else [()] * len(header)
+    return Columns(dict(zip(header, table, strict=True))), lines, [name for name in header if name]
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file as dictionaries of stripped text; blank lines are left out.
+def read_table(path: Path) -> Columns:
+    """Return the rows of a CSV file as stripped text; blank lines are left out.
 
     Raises
     ------
@@ -100,6 +178,10 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
+        if isinstance(rows, Columns):
+            nothing = ("",) * len(rows)
+            writer.writerows(zip(*(rows.cells.get(name, nothing) for name in columns), strict=True))
+            return
         writer.writerows(
             [value.strip() if type(value := row.get(name)) is str else cell(value) for name in columns] for row in rows
         )
@@ -130,7 +212,7 @@ class Table:
     name
         Name of the file without ``.csv``.
     rows
-        Cells as stripped text.
+        Cells as stripped text, kept as columns.
     lines
         Line of each row in its file; empty for a table that was made in memory.
     faults
@@ -144,7 +226,7 @@ class Table:
     """
 
     name: str
-    rows: Sequence[Mapping[str, str]] = ()
+    rows: Columns = field(default_factory=Columns)
     lines: Sequence[int] = ()
     faults: list[str] = field(default_factory=list)
     columns: Sequence[str] = ()
@@ -167,12 +249,8 @@ class Table:
     @classmethod
     def of(cls, name: str, rows: Iterable[Mapping[str, object]], faults: list[str]) -> "Table":
         """Return the table that holds the given rows as text."""
-        # Most cells of a city are text already: they are taken without a call each.
-        texts = [
-            {key: value.strip() if type(value) is str else cell(value) for key, value in row.items()} for row in rows
-        ]
-        columns = list(dict.fromkeys(key for keys in dict.fromkeys(map(tuple, texts)) for key in keys))
-        return cls(name, texts, (), faults, columns)
+        texts = Columns.of(rows)
+        return cls(name, texts, (), faults, list(texts.cells))
 
     @property
     def key(self) -> str:
@@ -203,9 +281,12 @@ class Table:
             )
         return not missing
 
-    def text(self, column: str, default: str = "") -> list[str]:
+    def text(self, column: str, default: str = "") -> Sequence[str]:
         """Return a column as text, empty cells as the default."""
-        return [row.get(column) or default for row in self.rows]
+        cells = self.rows.cells.get(column)
+        if cells is None:
+            return (default,) * len(self.rows)
+        return [text or default for text in cells] if default else cells
 
     def ids(self, column: str) -> dict[str, int]:
         """Return the position of each id; an empty one and one that stands twice are faults."""

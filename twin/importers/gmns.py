@@ -14,7 +14,7 @@ from twin.gmns import COLUMNS, Tables
 from twin.importers.source import stem
 from twin.links import is_for_motors
 from twin.nodes import to_degrees
-from twin.tables import Table, read_table
+from twin.tables import Columns, Table, read_table
 from twin.units import KMH, Units
 
 Rows = list[dict[str, object]]
@@ -35,10 +35,10 @@ def _files(folder: Path) -> dict[str, Path]:
     return {path.stem.lower(): path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".csv"}
 
 
-def _whole_names(rows: list[dict[str, str]], table: str) -> list[dict[str, str]]:
+def _whole_names(rows: Columns, table: str) -> list[dict[str, str]]:
     """Return rows whose column names are as in the specification: lower case, not cut."""
     known = (*COLUMNS[table], *_CARRIED.get(table, ()))
-    header = list(rows[0]) if rows else []
+    header = list(rows.cells)
     names: dict[str, str] = {}
     for name in header:
         low = name.lower()

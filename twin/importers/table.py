@@ -20,7 +20,7 @@ from twin.importers import line_file
 from twin.importers.column_map import ColumnMap, known_map
 from twin.importers.line_file import LineFile
 from twin.importers.source import beginning, read_text, stem
-from twin.tables import Table
+from twin.tables import Columns, Table
 from twin.units import KMH, Units
 
 Row = dict[str, object]
@@ -65,7 +65,7 @@ def _load(source: Path, faults: list[str]) -> Table:
                 continue
             rows.append(dict(zip(header, (cell.strip() for cell in cells), strict=True)))
             numbers.append(reader.line_num)
-    return Table(source.name.removesuffix(".csv"), rows, numbers, faults, header)
+    return Table(source.name.removesuffix(".csv"), Columns.of(rows), numbers, faults, header)
 
 
 def _renamed(table: Table, mapping: ColumnMap) -> Table:
@@ -81,7 +81,7 @@ def _renamed(table: Table, mapping: ColumnMap) -> Table:
         near = get_close_matches(theirs, table.columns, 1)
         hint = f", did you mean {near[0]!r}?" if near else ""
         table.faults.append(f"{file}: has no column {theirs!r}, which the map names for {ours}{hint}")
-    rows = [{ours: row.get(theirs, "") for ours, theirs in columns.items()} for row in table.rows]
+    rows = Columns({ours: table.text(theirs) for ours, theirs in columns.items()})
     return Table(table.name, rows, table.lines, table.faults, tuple(columns), file=table.file)
 
 
@@ -107,7 +107,7 @@ def _opened(source: Path, mapping: ColumnMap, faults: list[str], notes: list[str
         )
     if found.skipped:
         notes.append(f"{found.skipped} things of the source that are no lines are left out")
-    table = Table(stem(source), found.rows, range(1, len(found.rows) + 1), faults, found.columns, file=source.name)
+    table = Table(stem(source), Columns.of(found.rows), range(1, len(found.rows) + 1), faults, found.columns, file=source.name)
     return table, found
 
 
@@ -337,7 +337,7 @@ def _against(line: Float, start: tuple[float, float], end: tuple[float, float]) 
     return bool(np.abs(line[0] - end).sum() + np.abs(line[-1] - start).sum() < there)
 
 
-def _sensors(table: Table, mapping: ColumnMap, ids: list[str]) -> list[Row]:
+def _sensors(table: Table, mapping: ColumnMap, ids: Sequence[str]) -> list[Row]:
     """Return one sensor a link when the map says so."""
     if not mapping.sensor:
         return []
