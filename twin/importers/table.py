@@ -107,7 +107,9 @@ def _opened(source: Path, mapping: ColumnMap, faults: list[str], notes: list[str
         )
     if found.skipped:
         notes.append(f"{found.skipped} things of the source that are no lines are left out")
-    table = Table(stem(source), Columns.of(found.rows), range(1, len(found.rows) + 1), faults, found.columns, file=source.name)
+    table = Table(
+        stem(source), Columns.of(found.rows), range(1, len(found.rows) + 1), faults, found.columns, file=source.name
+    )
     return table, found
 
 

@@ -7,16 +7,18 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from sys import intern
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
 import osmium
 from osmium.osm import NODE, RELATION, WAY, osm_entity_bits
-from osmium.osm.types import Node, OSMEntity, Relation, Way
+from osmium.osm.types import Node, OSMEntity, Relation
 
 from sensors import InputError
 from twin.importers.osm import tags as words
+from twin.importers.osm import way_text
+from twin.importers.osm.way_text import WrittenWay
 from twin.importers.source import beginning, packing
 
 Float = npt.NDArray[np.float64]
@@ -161,32 +163,47 @@ def _walk(file: "osmium.io.File", extract: Extract, *, service: bool, name: str)
     processor.with_locations()
     for test, kind in filters:
         processor.with_filter(test.enable_for(kind))
-    seen: dict[str, set[int]] = {kind: set() for kind in "nwr"}
-    for item in processor:
-        if not isinstance(item, Node | Way | Relation):
-            continue
-        try:
-            tags = _tags(item)
-        except UnicodeDecodeError:
-            extract.counts["text"] += 1
-            continue
-        known = seen[item.type_str()]
-        if item.id in known or item.deleted:
-            extract.counts["twice"] += not item.deleted
-            continue
-        known.add(item.id)
-        if isinstance(item, Node):
-            _take_point(extract, item, tags)
-        elif isinstance(item, Way):
-            _take_way(extract, item, tags, service=service)
-        else:
-            _take_ban(extract, item, tags)
-    _place(file, extract, processor.node_location_storage)
+    new = _News(extract.counts)
+    with TemporaryDirectory(prefix="citytwin-") as scrap:
+        written = Path(scrap) / "ways.osm"
+        with osmium.SimpleWriter(osmium.io.File(str(written), way_text.FORMAT)) as writer:
+            # Nodes and relations that matter are few and come one by one; ways come as text, thousands at once.
+            processor.with_filter(writer).with_filter(osmium.filter.EntityFilter(NODE | RELATION))
+            for item in processor:
+                if not isinstance(item, Node | Relation):
+                    continue
+                tags = _tags(item)
+                if tags is None or not new(item.type_str(), item.id, item.deleted):
+                    extract.counts["text"] += tags is None
+                elif isinstance(item, Node):
+                    _take_point(extract, item, tags)
+                else:
+                    _take_ban(extract, item, tags)
+        refs, places = _take_ways(extract, written, new, service=service)
+    _place(file, extract, refs, places)
 
 
-def _tags(item: OSMEntity) -> dict[str, str]:
-    """Return the tags that are read; words that a city repeats ten thousand times are one object."""
-    return {intern(key): intern(value) for key, value in item.tags if key.partition(":")[0] in _TAG_KEYS}
+@dataclass(frozen=True, slots=True)
+class _News:
+    """Tells whether something comes for the first time; what does not is counted."""
+
+    counts: Counter[str]
+    seen: dict[str, set[int]] = field(default_factory=lambda: {kind: set() for kind in "nwr"})
+
+    def __call__(self, kind: str, ref: int, deleted: bool) -> bool:
+        if ref in self.seen[kind] or deleted:
+            self.counts["twice"] += not deleted
+            return False
+        self.seen[kind].add(ref)
+        return True
+
+
+def _tags(item: OSMEntity) -> dict[str, str] | None:
+    """Return the tags that are read, None when one is not UTF-8."""
+    try:
+        return {key: value for key, value in item.tags if key.partition(":")[0] in _TAG_KEYS}
+    except UnicodeDecodeError:
+        return None
 
 
 def _take_point(extract: Extract, node: Node, tags: dict[str, str]) -> None:
@@ -198,23 +215,33 @@ def _take_point(extract: Extract, node: Node, tags: dict[str, str]) -> None:
         extract.counts["place"] += 1
 
 
-def _take_way(extract: Extract, way: Way, tags: dict[str, str], *, service: bool) -> None:
+def _take_ways(extract: Extract, written: Path, new: _News, *, service: bool) -> tuple[Long, Float]:
+    """Take the ways that osmium wrote, and return their nodes with their places."""
+    all_refs, all_places = [extract.node_ids], [extract.lon_lat]
+    for block in way_text.read_ways(written, wanted=_TAG_KEYS):
+        kept = [(way, tags) for way in block if (tags := _tags_if_kept(extract, way, new, service=service))]
+        refs, places = way_text.nodes_of([way for way, _ in kept])
+        for (way, tags), own in zip(kept, refs, strict=True):
+            (extract.roads if "highway" in tags else extract.buildings).append(OsmWay(way.way_id, own, tags))
+        all_refs += refs
+        all_places.append(places)
+    return np.concatenate(all_refs), np.concatenate(all_places)
+
+
+def _tags_if_kept(extract: Extract, way: WrittenWay, new: _News, *, service: bool) -> dict[str, str] | None:
+    """Return the tags of a way that is a road for all or a building."""
+    tags = way.tags
+    if tags is None or not new("w", way.way_id, way.deleted):
+        extract.counts["text"] += tags is None
+        return None
     if "highway" not in tags:
-        if tags["building"] != "no":
-            extract.buildings.append(OsmWay(way.id, _refs(way), tags))
-        return
+        return tags if tags["building"] != "no" else None
     if not words.is_road(tags, service=service):
         extract.counts["service"] += tags["highway"] == "service" and not service
-        return
+        return None
     who = words.who_may_drive(tags)
-    if who != "all":
-        extract.counts[who] += 1
-        return
-    extract.roads.append(OsmWay(way.id, _refs(way), tags))
-
-
-def _refs(way: Way) -> Long:
-    return np.array([ref.ref for ref in way.nodes], np.int64)
+    extract.counts[who] += who != "all"
+    return tags if who == "all" else None
 
 
 def _take_ban(extract: Extract, relation: Relation, tags: dict[str, str]) -> None:
@@ -227,24 +254,23 @@ def _take_ban(extract: Extract, relation: Relation, tags: dict[str, str]) -> Non
     extract.bans.append(Ban(relation.id, tuple(members), tags))
 
 
-def _place(file: "osmium.io.File", extract: Extract, table: "osmium.index.LocationTable | None") -> None:
-    """Look up the places of the nodes that roads and buildings name, wherever in the file they stand."""
-    ways = (*extract.roads, *extract.buildings)
-    wanted = np.unique(np.concatenate([way.refs for way in ways])) if ways else extract.node_ids
-    found = np.full((len(wanted), 2), np.nan)
-    for index, ref in enumerate(wanted.tolist()):
-        try:
-            location = table.get(ref) if table is not None and ref >= 0 else None
-        except KeyError:
-            continue
-        if location is not None and location.valid():
-            found[index] = location.lon, location.lat
-    missing = np.flatnonzero(np.isnan(found[:, 0]))
-    late = _late_places(file, wanted[missing].tolist(), extract) if len(missing) else {}
-    for index in missing.tolist():
-        found[index] = late.get(int(wanted[index]), (np.nan, np.nan))
-    known = np.isfinite(found[:, 0])
-    extract.node_ids, extract.lon_lat = wanted[known], found[known]
+def _place(file: "osmium.io.File", extract: Extract, refs: Long, lon_lat: Float) -> None:
+    """Keep the places of the nodes that roads and buildings name, wherever in the file they stand.
+
+    Parameters
+    ----------
+    refs : (n,)
+        With repeats.
+    lon_lat : (n, 2) degrees
+        NaN where they are not known yet.
+    """
+    said = np.isfinite(lon_lat[:, 0])
+    late = np.setdiff1d(refs[~said], refs[said]) if not said.all() else refs[:0]
+    found = _late_places(file, late.tolist(), extract) if len(late) else {}
+    refs = np.concatenate([refs[said], np.fromiter(found, np.int64, len(found))])
+    lon_lat = np.concatenate([lon_lat[said], np.array(list(found.values())).reshape(-1, 2)])
+    extract.node_ids, first = np.unique(refs, return_index=True)
+    extract.lon_lat = lon_lat[first]
 
 
 def _late_places(file: "osmium.io.File", refs: Iterable[int], extract: Extract) -> dict[int, tuple[float, float]]:
