@@ -1,7 +1,9 @@
 """Geometry of links and areas: well-known text, lengths on the ellipsoid, places along a line, local metres."""
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -67,14 +69,34 @@ def parse_lines(texts: Sequence[str]) -> list[Float] | None:
     for text, count in zip(texts, counts, strict=True):
         if not (text.startswith("LINESTRING (") and text.endswith(")") and count > 1 and text.count(" ") == 2 * count):
             return None
-    words = " ".join([text[12:-1] for text in texts]).replace(",", "").split(" ")
-    try:
-        numbers = np.array(words, dtype=np.float64)
-    except ValueError:
+    joined = ", ".join([text[12:-1] for text in texts])
+    if "," in "".join(joined.split(" ")[0::2]):  # a comma after the first number of a point
         return None
+    numbers = _floats(joined.replace(",", " "))
     if len(numbers) != 2 * sum(counts) or not np.isfinite(numbers).all():
         return None
-    return np.split(numbers.reshape(-1, 2), np.cumsum(counts)[:-1]) if texts else []
+    return split_points(numbers.reshape(-1, 2), counts)
+
+
+def _floats(text: str) -> Float:
+    """Return the numbers of a text, none of them when something else stands in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # what numpy before 2.3 says instead of ValueError
+        try:
+            return np.fromstring(text, dtype=np.float64, sep=" ")
+        except (ValueError, DeprecationWarning):
+            return np.zeros(0)
+
+
+def split_points(points: Float, counts: Sequence[int]) -> list[Float]:
+    """Return points as lines of so many each; numpy's split takes ten times as long for a city.
+
+    Examples
+    --------
+    >>> [line.tolist() for line in split_points(np.eye(3), [1, 2])]
+    [[[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]
+    """
+    return [points[end - count : end] for end, count in zip(accumulate(counts), counts, strict=True)]
 
 
 def parse_polygon(text: str) -> tuple[Float, ...]:

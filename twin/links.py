@@ -10,7 +10,7 @@ from itertools import compress
 import numpy as np
 import numpy.typing as npt
 
-from twin.geometry import Float, line_lengths, parse_line, parse_lines
+from twin.geometry import Float, line_lengths, parse_line, parse_lines, split_points
 from twin.nodes import Nodes
 from twin.tables import Table
 from twin.units import KMH, Units
@@ -209,6 +209,7 @@ def _shapes(
     keys, texts = table.text("geometry_id"), table.text("geometry")
     drawn = _parsed_at_once([text for text in texts if text], units)
     starts, stops = ends[0].tolist(), ends[1].tolist()
+    straight = nodes.lon_lat[np.column_stack(ends)] if len(nodes) else np.zeros((len(table), 2, 2))
     for index, text in enumerate(texts):
         start, end = starts[index], stops[index]
         wkt = text or shapes.get(keys[index], "")
@@ -224,7 +225,7 @@ def _shapes(
                 continue
             lines.append(degrees[::-1] if backwards[index] else degrees)
         elif start >= 0 and end >= 0:
-            lines.append(nodes.lon_lat[[start, end]])
+            lines.append(straight[index])
         else:
             lines.append(None)
     return lines
@@ -239,7 +240,7 @@ def _parsed_at_once(texts: list[str], units: Units) -> Iterator[Float] | None:
         degrees = units.degrees(np.concatenate(lines))
     except ValueError:
         return None
-    return iter(np.split(degrees, np.cumsum([len(line) for line in lines])[:-1]))
+    return iter(split_points(degrees, [len(line) for line in lines]))
 
 
 def read_links(table: Table, geometry: Table, nodes: Nodes, units: Units) -> Links:

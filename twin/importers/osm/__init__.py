@@ -5,15 +5,12 @@ signal, furniture assets. What the map does not say is assumed, flagged and told
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from sensors import InputError
-from twin.geometry import Float, format_line
 from twin.gmns import Tables
 from twin.importers.osm import attributes, furniture, tags, turns
 from twin.importers.osm.extract import Extract, file_format, read_extract
@@ -23,6 +20,7 @@ from twin.importers.osm.side import driving_side
 from twin.importers.osm.signals import Signals, snap
 from twin.importers.source import stem
 from twin.importers.supply import supplied_by_boxes
+from twin.tables import Columns, cell
 
 Row = Mapping[str, object]
 Notes = list[tuple[str, str]]
@@ -99,14 +97,7 @@ def read(source: Path, *, service: bool = False, all_parts: bool = False, side: 
             }
         ],
         "node": _nodes(extract, signals, names),
-        "link": _LinkRows(
-            places=extract.lon_lat,
-            roads=roads,
-            of=of,
-            kinds=[way.tags["highway"] for way in extract.roads],
-            called=[_names(way.tags) for way in extract.roads],
-            node_names=names,
-        ),
+        "link": _links(extract, roads, of, names),
         "movement": turns.rows(known, roads, names),
         "asset": equipment,
         "dependency": supplies,
@@ -127,80 +118,68 @@ def _main_part(pieces: Pieces, extract: Extract, notes: Notes, *, all_parts: boo
     return pieces.keep(keep)
 
 
-def _nodes(extract: Extract, signals: Signals, names: Mapping[int, str]) -> list[Row]:
+def _nodes(extract: Extract, signals: Signals, names: Mapping[int, str]) -> Columns:
     steered = set(signals.junction.values())
-    return [
+    places = extract.lon_lat[list(names)].round(7).tolist()
+    return Columns(
         {
-            "node_id": name,
-            "x_coord": round(float(extract.lon_lat[node, 0]), 7),
-            "y_coord": round(float(extract.lon_lat[node, 1]), 7),
-            "ctrl_type": "signal" if node in steered else "",
+            "node_id": list(names.values()),
+            "x_coord": [cell(x) for x, _ in places],
+            "y_coord": [cell(y) for _, y in places],
+            "ctrl_type": ["signal" if node in steered else "" for node in names],
         }
-        for node, name in names.items()
+    )
+
+
+def _links(
+    extract: Extract,
+    roads: Roads,
+    of: Sequence[tuple[attributes.Attributes, attributes.Attributes]],
+    node_names: Mapping[int, str],
+) -> Columns:
+    """Return the rows of ``link.csv``."""
+    pieces = roads.pieces
+    at, back = roads.piece.tolist(), roads.back.tolist()
+    way = pieces.way[roads.piece].tolist()
+    length = [f"{metres:.2f}" for metres in pieces.length.tolist()]
+    own = [of[k][b] for k, b in zip(way, back, strict=True)]
+    names = [_names(road.tags) for road in extract.roads]
+    kinds = [road.tags["highway"] for road in extract.roads]
+    cells = {
+        "link_id": roads.ids,
+        "from_node_id": [node_names[node] for node in roads.from_node.tolist()],
+        "to_node_id": [node_names[node] for node in roads.to_node.tolist()],
+        "length": [length[k] for k in at],
+        "facility_type": [kinds[k] for k in way],
+        "free_speed": [link.speed_kmh for link in own],
+        "lanes": [link.lanes for link in own],
+        "assumed": [link.assumed for link in own],
+        "name": [names[k][0] for k in way],
+        "name_zh": [names[k][1] for k in way],
+        "geometry": _lines(extract, roads),
+    }
+    return Columns({name: column for name, column in cells.items() if any(column)})
+
+
+def _lines(extract: Extract, roads: Roads) -> list[str]:
+    """Return the geometry of each link, ``""`` where it is the line between its nodes; each place is written once."""
+    pieces = roads.pieces
+    place = [f"{x:.7f} {y:.7f}" for x, y in extract.lon_lat.tolist()]
+    points = [place[node] for node in pieces.points.tolist()]
+    shapes = [points[a : b + 1] for a, b in zip(pieces.first.tolist(), pieces.last.tolist(), strict=True)]
+    return [
+        f"LINESTRING ({', '.join(shape[::-1] if back else shape)})" if len(shape := shapes[k]) > 2 else ""
+        for k, back in zip(roads.piece.tolist(), roads.back.tolist(), strict=True)
     ]
-
-
-@dataclass(frozen=True)
-class _LinkRows(Sequence[Row]):
-    """The rows of ``link.csv``, made when they are looked at: those of a large city need not be held twice."""
-
-    places: Float
-    roads: Roads
-    of: Sequence[tuple[attributes.Attributes, attributes.Attributes]]
-    kinds: Sequence[str]
-    called: Sequence[tuple[str, str]]
-    node_names: Mapping[int, str]
-
-    def __len__(self) -> int:
-        return len(self.roads)
-
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
-        rows = list(self)
-        return rows[index]
-
-    def __iter__(self) -> Iterator[Row]:
-        roads, pieces, names = self.roads, self.roads.pieces, self.node_names
-        way, length = pieces.way.tolist(), pieces.length.tolist()
-        first, last = pieces.first.tolist(), pieces.last.tolist()
-        ends = roads.from_node.tolist(), roads.to_node.tolist()
-        for link, piece, back, start, end in zip(
-            roads.ids, roads.piece.tolist(), roads.back.tolist(), *ends, strict=True
-        ):
-            of = way[piece]
-            own = self.of[of][back]
-            row = {
-                "link_id": link,
-                "from_node_id": names[start],
-                "to_node_id": names[end],
-                "length": f"{length[piece]:.2f}",
-                "facility_type": self.kinds[of],
-                "free_speed": own.speed_kmh,
-                "lanes": own.lanes,
-            }
-            if own.assumed:
-                row["assumed"] = own.assumed
-            name, chinese = self.called[of]
-            if name:
-                row["name"] = name
-            if chinese:
-                row["name_zh"] = chinese
-            if last[piece] - first[piece] > 1:  # otherwise the line between its nodes
-                points = self.places[pieces.points[first[piece] : last[piece] + 1]]
-                row["geometry"] = format_line(points[::-1] if back else points)
-            yield row
 
 
 def _names(tag: tags.Tags) -> tuple[str, str]:
     """Return how a road is called, and how in Chinese."""
-    name = tag.get("name", tag.get("ref", ""))
-    chinese = tag.get("name:zh", tag.get("name:zh-Hans", ""))
+    name = tag.get("name", tag.get("ref", "")).strip()
+    chinese = tag.get("name:zh", tag.get("name:zh-Hans", "")).strip()
     if not chinese and any("\u4e00" <= sign <= "\u9fff" for sign in name):
         chinese = name
-    return (tag.get("name:en", name) if chinese and chinese == name else name), chinese
+    return (tag.get("name:en", name).strip() if chinese and chinese == name else name), chinese
 
 
 def _lanes_with_arrows(

@@ -209,7 +209,13 @@ def directions(tags: Tags) -> tuple[bool, bool, bool]:
     >>> directions({"highway": "primary", "oneway": "reversible"})
     (True, True, True)
     """
-    said = tags.get("oneway:motor_vehicle", tags.get("oneway", "")).strip().lower()
+    said = tags.get("oneway:motor_vehicle", tags.get("oneway", ""))
+    return _directions(said, tags.get("highway"), tags.get("junction"))
+
+
+@lru_cache(maxsize=4096)
+def _directions(said: str, highway: str | None, junction: str | None) -> tuple[bool, bool, bool]:
+    said = said.strip().lower()
     if said in ("-1", "reverse"):
         return False, True, False
     if said in ("yes", "true", "1"):
@@ -218,8 +224,7 @@ def directions(tags: Tags) -> tuple[bool, bool, bool]:
         return True, True, False
     if said in ("reversible", "alternating"):
         return True, True, True
-    implied = tags.get("highway") in ("motorway", "motorway_link")
-    implied = implied or tags.get("junction") in ("roundabout", "circular")
+    implied = highway in ("motorway", "motorway_link") or junction in ("roundabout", "circular")
     return True, not implied, False
 
 
