@@ -265,59 +265,91 @@ def read_movements(
     listed = frozenset(reader.listed)
     dangling = len(links) > 0 and min(links.from_node.min(), links.to_node.min()) < 0
     n = 0 if dangling else len(links)  # dangling ends are faults, noted before
-    out_start, out_link = (array.tolist() for array in adjacency(links.from_node[:n], len(nodes)))
-    from_node, to_node, lanes_of = links.from_node.tolist(), links.to_node.tolist(), links.lanes.tolist()
-    start, group_start = [0], [0]
-    out: list[int] = []
-    group: list[int] = []
-    group_lanes: list[float] = []
-    group_pocket: list[float] = []
+    into, out = _usual(links.from_node[:n], links.to_node[:n], len(nodes), listed)
+    # Links without rules have one group of all their lanes; those with rules stand in between.
+    told: dict[int, _Told] = {}
     merged: list[str] = []
-    closed: list[int] = []
-    ids = links.ids
-    for link in range(n):
-        node = to_node[link]
-        rules = reader.rules.get(link, [])
-        first = len(group_lanes)
-        if node in listed and rules and all(rule.lanes for rule in rules):
-            groups, owner, unlike = _groups(rules)
+    for link, rules in sorted(reader.rules.items()):
+        if link < n and int(links.to_node[link]) in listed and rules and all(rule.lanes for rule in rules):
+            told[link], unlike = _told(rules)
             if unlike:
-                merged.append(ids[link])
-            seen: set[int] = set()
-            for rule, g in zip(rules, owner, strict=True):
-                if rule.out not in seen:
-                    seen.add(rule.out)
-                    if rule.reserved:
-                        closed.append(len(out))
-                    out.append(rule.out)
-                    group.append(first + g)
-            for g, lanes in enumerate(groups):
-                group_lanes.append(float(len(lanes)))
-                group_pocket.append(max(r.pocket for r, o in zip(rules, owner, strict=True) if o == g))
-        else:
-            if node not in listed:
-                ways = out_link[out_start[node] : out_start[node + 1]]
-                ways = [way for way in ways if to_node[way] != from_node[link]] or ways
-                out.extend(ways)
-                group.extend([first] * len(ways))
-            group_lanes.append(float(lanes_of[link]))
-            group_pocket.append(np.inf)
-        start.append(len(out))
-        group_start.append(len(group_lanes))
+                merged.append(links.ids[link])
+    ruled = np.array(list(told), np.int64)
+    n_groups = np.ones(n, np.int64)
+    n_groups[ruled] = [len(one.lanes) for one in told.values()]
+    group_start = np.concatenate([[0], np.cumsum(n_groups)]).astype(np.int32)
+    group_lanes = links.lanes[np.repeat(np.arange(n), n_groups)].astype(np.float64)
+    group_pocket = np.full(len(group_lanes), np.inf)
+    into_told = [link for link, one in told.items() for _ in one.out]
+    group = [int(group_start[link]) + g for link, one in told.items() for g in one.group]
+    reserved = [flag for one in told.values() for flag in one.reserved]
+    for link, one in told.items():
+        own = slice(group_start[link], group_start[link + 1])
+        group_lanes[own], group_pocket[own] = one.lanes, one.pocket
+    all_into = np.concatenate([into, np.array(into_told, np.int64)])
+    order = np.argsort(all_into, kind="stable")
     return Movements(
-        start=np.array(start, np.int32),
-        out=np.array(out, np.int32),
-        group=np.array(group, np.int32),
-        group_start=np.array(group_start, np.int32),
-        group_lanes=np.array(group_lanes, np.float64),
-        group_pocket=np.array(group_pocket, np.float64),
+        start=np.searchsorted(all_into[order], np.arange(n + 1)).astype(np.int32),
+        out=np.concatenate([out, [way for one in told.values() for way in one.out]]).astype(np.int32)[order],
+        group=np.concatenate([group_start[into], group]).astype(np.int32)[order],
+        group_start=group_start,
+        group_lanes=group_lanes,
+        group_pocket=group_pocket,
         pairs=reader.pairs,
         nodes_with_rows=listed,
         merged=tuple(merged),
         assumed_pockets=tuple(dict.fromkeys(reader.assumed)),
-        reserved=np.array(closed, np.int32),
+        reserved=np.flatnonzero(np.concatenate([np.zeros(len(into), bool), np.array(reserved, bool)])[order]).astype(
+            np.int32
+        ),
         lanes={(link, rule.out): rule.lanes for link, rules in reader.rules.items() for rule in rules},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the rows say of one link: its movements with their groups, and lanes and pocket of each group."""
+
+    out: list[int]
+    group: list[int]
+    reserved: list[bool]
+    lanes: list[float]
+    pocket: list[float]
+
+
+def _told(rules: list[_Rule]) -> tuple[_Told, bool]:
+    """Return the movements and groups of a link, and whether unlike ranges of lanes were merged."""
+    groups, owner, unlike = _groups(rules)
+    first: dict[int, int] = {}
+    for index, rule in enumerate(rules):
+        first.setdefault(rule.out, index)
+    return _Told(
+        out=list(first),
+        group=[owner[index] for index in first.values()],
+        reserved=[rules[index].reserved for index in first.values()],
+        lanes=[float(len(lanes)) for lanes in groups],
+        pocket=[max(r.pocket for r, o in zip(rules, owner, strict=True) if o == g) for g in range(len(groups))],
+    ), unlike
+
+
+def _usual(
+    from_node: Int, to_node: Int, n_nodes: int, listed: frozenset[int]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return in-link and out-link of what is allowed at nodes without rows, by in-link."""
+    start, link = adjacency(from_node, n_nodes)
+    free = np.ones(n_nodes, bool)
+    free[list(listed)] = False
+    into = np.flatnonzero(free[to_node])
+    first = start[to_node[into]]
+    counts = start[to_node[into] + 1] - first
+    begin = np.cumsum(counts) - counts
+    into = np.repeat(into, counts)
+    out = link[np.arange(len(into)) - np.repeat(begin - first, counts)].astype(np.int64)
+    onward = to_node[out] != from_node[into]
+    stuck = np.ones(len(from_node), bool)  # from where only the U-turn goes on
+    stuck[into[onward]] = False
+    keep = onward | stuck[into]
+    return into[keep], out[keep]
 
 
 def movement_links(movements: Movements) -> tuple[npt.NDArray[np.int64], Int]:
