@@ -299,21 +299,28 @@ def _directed(
     directed = table.flags("directed", default=True)
     texts = table.text("link_id")
     position: dict[str, int] = {}
-    order: list[int] = []
-    reverse: list[bool] = []
-    for index in range(len(table)):
-        for backwards in (False,) if directed[index] else (False, True):
-            name = texts[index] + ("-r" if backwards else "")
-            if backwards and name in ids:
-                table.fault(index, f"is undirected, so its other direction is called {name!r}, but that id is taken")
-            position.setdefault(name, len(order))
-            order.append(index)
-            reverse.append(backwards)
+    order: list[int] = list(range(len(table)))
+    reverse: list[bool] = [False] * len(table)
+    if all(directed):
+        for index, name in enumerate(texts):
+            position.setdefault(name, index)
+    else:
+        order, reverse = [], []
+        for index in range(len(table)):
+            for backwards in (False,) if directed[index] else (False, True):
+                name = texts[index] + ("-r" if backwards else "")
+                if backwards and name in ids:
+                    sentence = f"is undirected, so its other direction is called {name!r}, but that id is taken"
+                    table.fault(index, sentence)
+                position.setdefault(name, len(order))
+                order.append(index)
+                reverse.append(backwards)
     at, back = np.array(order, np.int64), np.array(reverse, bool)
     lanes = c.lanes[at]
     empty = np.zeros((0, 2))
     shape = [
-        empty if (line := lines[i]) is None else (line[::-1] if b else line) for i, b in zip(at, back, strict=True)
+        empty if (line := lines[i]) is None else (line[::-1] if b else line)
+        for i, b in zip(order, reverse, strict=True)
     ]
     for line in shape:
         line.flags.writeable = False

@@ -20,7 +20,7 @@ from twin.importers.osm.side import driving_side
 from twin.importers.osm.signals import Signals, snap
 from twin.importers.source import stem
 from twin.importers.supply import supplied_by_boxes
-from twin.tables import Columns, cell
+from twin.tables import Columns
 
 Row = Mapping[str, object]
 Notes = list[tuple[str, str]]
@@ -120,12 +120,13 @@ def _main_part(pieces: Pieces, extract: Extract, notes: Notes, *, all_parts: boo
 
 def _nodes(extract: Extract, signals: Signals, names: Mapping[int, str]) -> Columns:
     steered = set(signals.junction.values())
-    places = extract.lon_lat[list(names)].round(7).tolist()
+    # Rounded so that no zero is negative; as `cell` writes numbers, and four times as fast.
+    x, y = (extract.lon_lat[list(names)].round(7) + 0.0).T.tolist()
     return Columns(
         {
             "node_id": list(names.values()),
-            "x_coord": [cell(x) for x, _ in places],
-            "y_coord": [cell(y) for _, y in places],
+            "x_coord": [repr(degrees).removesuffix(".0") for degrees in x],
+            "y_coord": [repr(degrees).removesuffix(".0") for degrees in y],
             "ctrl_type": ["signal" if node in steered else "" for node in names],
         }
     )
@@ -164,11 +165,11 @@ def _links(
 def _lines(extract: Extract, roads: Roads) -> list[str]:
     """Return the geometry of each link, ``""`` where it is the line between its nodes; each place is written once."""
     pieces = roads.pieces
-    place = [f"{x:.7f} {y:.7f}" for x, y in extract.lon_lat.tolist()]
+    place = ["%.7f %.7f" % (x, y) for x, y in extract.lon_lat.tolist()]  # noqa: UP031 (twice as fast)
     points = [place[node] for node in pieces.points.tolist()]
-    shapes = [points[a : b + 1] for a, b in zip(pieces.first.tolist(), pieces.last.tolist(), strict=True)]
+    first, end = pieces.first.tolist(), (pieces.last + 1).tolist()
     return [
-        f"LINESTRING ({', '.join(shape[::-1] if back else shape)})" if len(shape := shapes[k]) > 2 else ""
+        f"LINESTRING ({', '.join(points[first[k] : end[k]][:: -1 if back else 1])})" if end[k] - first[k] > 2 else ""
         for k, back in zip(roads.piece.tolist(), roads.back.tolist(), strict=True)
     ]
 

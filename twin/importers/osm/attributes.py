@@ -126,27 +126,30 @@ def _custom(seen: Counter[Key], default: Key) -> tuple[Key, int, int]:
 
 def complete(ways: Sequence[OsmWay], said: Readings, usual: Customs) -> list[tuple[Attributes, Attributes]]:
     """Return the attributes of both directions of each way."""
-    made: dict[tuple[object, ...], Attributes] = {}
+    made: dict[tuple[object, ...], tuple[Attributes, Attributes]] = {}
     result = []
-    for index, way in enumerate(ways):
+    for way, lanes, speed, shared in zip(ways, said.lanes, said.speed, said.shared, strict=True):
         kind = way.tags["highway"]
         oneway = not all(words.directions(way.tags)[:2])
-        sides = []
-        for side in (0, 1):
-            lanes, speed = said.lanes[index][side], said.speed[index][side]
-            assumed = [
-                name
-                for name, unknown in (("lanes", lanes is None or said.shared[index]), ("free_speed", speed is None))
-                if unknown
-            ]
-            if lanes is None:
-                lanes = usual.lanes[kind, oneway][0]
-            if speed is None:
-                speed = usual.speed[kind][0]
-            key = (lanes, speed, *assumed)
-            sides.append(made.setdefault(key, Attributes(str(lanes), f"{speed:.8g}", ";".join(assumed))))
-        result.append((sides[0], sides[1]))
+        key = kind, oneway, lanes, speed, shared  # a city says a few hundred things of ten thousand ways
+        sides = made.get(key)
+        if sides is None:
+            one, other = (_side(lanes[k], speed[k], shared, kind, usual, oneway=oneway) for k in (0, 1))
+            sides = made[key] = one, other
+        result.append(sides)
     return result
+
+
+def _side(
+    lanes: int | None, speed: float | None, shared: bool, kind: str, usual: Customs, *, oneway: bool
+) -> Attributes:
+    """Return the attributes of one direction; what is not said is that of the other roads of the class."""
+    unknown = (("lanes", lanes is None or shared), ("free_speed", speed is None))
+    return Attributes(
+        str(usual.lanes[kind, oneway][0] if lanes is None else lanes),
+        f"{usual.speed[kind][0] if speed is None else speed:.8g}",
+        ";".join(name for name, is_so in unknown if is_so),
+    )
 
 
 def in_words(usual: Customs, ways: Sequence[OsmWay], said: Readings) -> list[str]:
