@@ -15,6 +15,7 @@ Float = npt.NDArray[np.float64]
 # Metres per degree of the equator (WGS84): the scale of local metres, the same in every part of citytwin.
 METRES_PER_DEGREE = 111_319.49
 _E2 = FLATTENING * (2 - FLATTENING)
+_LINES_AT_ONCE = 8192  # of a city's shapes: their words take ten times the room of the numbers
 _POINTS = re.compile(r"\(([^()]*)\)")
 
 
@@ -51,31 +52,43 @@ def parse_line(text: str) -> Float:
     raise ValueError("must be LINESTRING (x y, x y, ...) of two points or more")
 
 
-def parse_lines(texts: Sequence[str]) -> list[Float] | None:
+def parse_lines(texts: Sequence[str]) -> tuple[Float, list[int]] | None:
     """Return the points of many ``LINESTRING`` at once, None unless all of them are written in the plainest way.
 
     Plain are two numbers a point, one space between them, a comma and a space between points: what `format_line` and
     most programs write. Others are parsed one by one.
 
+    Returns
+    -------
+    points : (n, 2)
+        Of one line after the other.
+    counts
+        How many points each line has.
+
     Examples
     --------
-    >>> lines = parse_lines(["LINESTRING (0 1, 2 3)", "LINESTRING (4 5, 6 7, 8 9)"])
-    >>> [line.tolist() for line in lines]
-    [[[0.0, 1.0], [2.0, 3.0]], [[4.0, 5.0], [6.0, 7.0], [8.0, 9.0]]]
+    >>> points, counts = parse_lines(["LINESTRING (0 1, 2 3)", "LINESTRING (4 5, 6 7, 8 9)"])
+    >>> points.tolist(), counts
+    ([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0], [6.0, 7.0], [8.0, 9.0]], [2, 3])
     >>> parse_lines(["LINESTRING Z (0 1 9, 2 3 9)"]) is None
     True
     """
     counts = [text.count(",") + 1 for text in texts]
-    for text, count in zip(texts, counts, strict=True):
-        if not (text.startswith("LINESTRING (") and text.endswith(")") and count > 1 and text.count(" ") == 2 * count):
+    parts = [np.zeros((0, 2))]
+    for start in range(0, len(texts), _LINES_AT_ONCE):
+        some, n = texts[start : start + _LINES_AT_ONCE], counts[start : start + _LINES_AT_ONCE]
+        for text, count in zip(some, n, strict=True):
+            plain = text.startswith("LINESTRING (") and text.endswith(")") and text.count(" ") == 2 * count
+            if not plain or count < 2:
+                return None
+        joined = ", ".join([text[12:-1] for text in some])
+        if "," in "".join(joined.split(" ")[0::2]):  # a comma after the first number of a point
             return None
-    joined = ", ".join([text[12:-1] for text in texts])
-    if "," in "".join(joined.split(" ")[0::2]):  # a comma after the first number of a point
-        return None
-    numbers = _floats(joined.replace(",", " "))
-    if len(numbers) != 2 * sum(counts) or not np.isfinite(numbers).all():
-        return None
-    return split_points(numbers.reshape(-1, 2), counts)
+        numbers = _floats(joined.replace(",", " "))
+        if len(numbers) != 2 * sum(n) or not np.isfinite(numbers).all():
+            return None
+        parts.append(numbers.reshape(-1, 2))
+    return np.concatenate(parts), counts
 
 
 def _floats(text: str) -> Float:

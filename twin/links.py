@@ -233,14 +233,14 @@ def _shapes(
 
 def _parsed_at_once(texts: list[str], units: Units) -> Iterator[Float] | None:
     """Return the lines of plainly written texts in degrees, None when one of them has to be looked at by itself."""
-    lines = parse_lines(texts)
-    if not lines:
+    found = parse_lines(texts)
+    if not texts or found is None:
         return None
+    points, counts = found
     try:
-        degrees = units.degrees(np.concatenate(lines))
+        return iter(split_points(units.degrees(points), counts))
     except ValueError:
         return None
-    return iter(split_points(degrees, [len(line) for line in lines]))
 
 
 def read_links(table: Table, geometry: Table, nodes: Nodes, units: Units) -> Links:

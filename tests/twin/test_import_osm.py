@@ -3,6 +3,8 @@
 import bz2
 import gzip
 import math
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -586,6 +588,43 @@ def test_tags_that_are_not_utf_8_lose_their_object_and_nothing_else(tmp_path: Pa
     network = Network.from_tables(import_tables(raw))
     assert note(network, "not UTF-8").startswith("1 objects")
     assert "101.0" not in network.links.position
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not limited in size there")
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    nodes = {n: (n, n % 7) for n in range(1, 3000)}
+    (tmp_path / "wide.osm").write_text(osm(nodes, [(n, [n, n + 1], STREET) for n in range(1, 2999)]))
+    program = (
+        "import resource, signal, sys, tempfile; from pathlib import Path; from sensors import WorkError\n"
+        "from twin.importers import import_tables\n"
+        f"tempfile.tempdir = {str(tmp_path / 'scrap')!r}\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: import_tables(Path(sys.argv[1]))\n"
+        "except WorkError as error: print(error)\n"
+    )
+    (tmp_path / "scrap").mkdir()
+    words = [sys.executable, "-c", program, str(tmp_path / "wide.osm")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("cannot write to the temporary folder")
+    assert not list((tmp_path / "scrap").iterdir())
+
+
+def test_words_of_the_map_come_through_as_they_are(tmp_path: Path) -> None:
+    strange = 'Smith & Sons <"O\'Neill">\nRoad\t&amp; </way><nd ref="1"/> ü 路'
+    network = network_of(osm(CROSS, [(n, refs, {**tags, "name": strange}) for n, refs, tags in CROSS_WAYS]), tmp_path)
+    assert set(network.links.names) == {strange}
+
+
+def test_ids_beyond_what_floats_hold_are_told_apart(tmp_path: Path) -> None:
+    far = 2**53
+    text = osm(
+        {far + k: place for k, place in enumerate([(0, 0), (1, 0), (2, 0), (1, 1)])},
+        [(7, [far, far + 1, far + 2], STREET), (8, [far + 1, far + 3], STREET)],
+    )
+    network = network_of(text, tmp_path)
+    assert sorted(network.nodes.ids) == [str(far + k) for k in range(4)]
+    assert set(network.links.ids) == {"7.0", "7.0-r", "7.1", "7.1-r", "8.0", "8.0-r"}
 
 
 @settings(max_examples=150, deadline=None)

@@ -3,11 +3,12 @@
 This is the one file that knows pyosmium. What it hands on are plain arrays and words.
 """
 
+import ctypes
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import osmium
 from osmium.osm import NODE, RELATION, WAY, osm_entity_bits
 from osmium.osm.types import Node, OSMEntity, Relation
 
-from sensors import InputError
+from sensors import InputError, WorkError
 from twin.importers.osm import tags as words
 from twin.importers.osm import way_text
 from twin.importers.osm.way_text import WrittenWay
@@ -133,6 +134,8 @@ def read_extract(source: Path, *, service: bool = False) -> Extract:
     ------
     InputError
         When the file is cut off, broken, or holds changes or a history.
+    WorkError
+        When the temporary folder has no room for the ways.
     """
     form = file_format(source)
     if form is None:
@@ -142,7 +145,11 @@ def read_extract(source: Path, *, service: bool = False) -> Extract:
     extract = Extract()
     try:
         _walk(osmium.io.File(str(source), form), extract, service=service, name=source.name)
+    except WorkError:
+        raise
     except (RuntimeError, ValueError, osmium.InvalidLocationError) as error:  # whatever osmium makes of a broken file
+        if isinstance(error, RuntimeError) and str(error).startswith("Write failed"):
+            raise WorkError(_no_room(error)) from None
         text = " ".join(str(error).split())[:200]
         raise InputError(
             f"{source.name}: cannot be read as OpenStreetMap: {text}; the file is cut off or broken"
@@ -151,36 +158,62 @@ def read_extract(source: Path, *, service: bool = False) -> Extract:
 
 
 def _walk(file: "osmium.io.File", extract: Extract, *, service: bool, name: str) -> None:
+    new = _News(extract.counts)
+    with TemporaryDirectory(prefix="citytwin-") as scrap:
+        written = Path(scrap) / "ways.osm"
+        _write_ways(file, written, extract, new, name=name)
+        refs, places = _take_ways(extract, written, new, service=service)
+    _place(file, extract, refs, places)
+
+
+def _write_ways(file: "osmium.io.File", target: Path, extract: Extract, new: "_News", *, name: str) -> None:
+    """Take nodes and relations, which come one by one, and let osmium write the ways, of which there are many."""
     filters = (
         # By key: osmium 4.3.2 crashes on damaged nodes when a filter of tags has several pairs.
         (osmium.filter.KeyFilter(*sorted({key for key, _ in words.POINT_KINDS})), NODE),
         (osmium.filter.KeyFilter("highway", "building"), WAY),
         (osmium.filter.TagFilter(("type", "restriction")), RELATION),
     )
-    processor = osmium.FileProcessor(file, NODE | WAY | RELATION)
+    processor = osmium.FileProcessor(file, NODE | WAY | RELATION, thread_pool=osmium.io.ThreadPool(1))
     if processor.header.has_multiple_object_versions:
         raise InputError(f"{name}: is a history of OpenStreetMap, must be an extract of one moment")
     processor.with_locations()
     for test, kind in filters:
         processor.with_filter(test.enable_for(kind))
-    new = _News(extract.counts)
-    with TemporaryDirectory(prefix="citytwin-") as scrap:
-        written = Path(scrap) / "ways.osm"
-        with osmium.SimpleWriter(osmium.io.File(str(written), way_text.FORMAT)) as writer:
-            # Nodes and relations that matter are few and come one by one; ways come as text, thousands at once.
-            processor.with_filter(writer).with_filter(osmium.filter.EntityFilter(NODE | RELATION))
-            for item in processor:
-                if not isinstance(item, Node | Relation):
-                    continue
-                tags = _tags(item)
-                if tags is None or not new(item.type_str(), item.id, item.deleted):
-                    extract.counts["text"] += tags is None
-                elif isinstance(item, Node):
-                    _take_point(extract, item, tags)
-                else:
-                    _take_ban(extract, item, tags)
-        refs, places = _take_ways(extract, written, new, service=service)
-    _place(file, extract, refs, places)
+    writer = osmium.SimpleWriter(osmium.io.File(str(target), way_text.FORMAT), thread_pool=osmium.io.ThreadPool(1))
+    processor.with_filter(writer).with_filter(osmium.filter.EntityFilter(NODE | RELATION))
+    try:
+        for item in processor:
+            if isinstance(item, Node | Relation):
+                _take_item(extract, item, new)
+        writer.close()
+    except RuntimeError:
+        _give_up(writer)
+        raise
+
+
+def _give_up(writer: osmium.SimpleWriter) -> None:
+    """Close a writer after an error, its own or that of what it was to write."""
+    try:
+        writer.close()
+    except RuntimeError as error:
+        # osmium 4.3.2 ends the whole process when it destroys a writer that could not write: this one stays for ever.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(writer))
+        raise WorkError(_no_room(error)) from None
+
+
+def _no_room(error: RuntimeError) -> str:
+    return f"cannot write to the temporary folder {gettempdir()}, is it full? {' '.join(str(error).split())[:200]}"
+
+
+def _take_item(extract: Extract, item: Node | Relation, new: "_News") -> None:
+    tags = _tags(item)
+    if tags is None or not new(item.type_str(), item.id, item.deleted):
+        extract.counts["text"] += tags is None
+    elif isinstance(item, Node):
+        _take_point(extract, item, tags)
+    else:
+        _take_ban(extract, item, tags)
 
 
 @dataclass(frozen=True, slots=True)

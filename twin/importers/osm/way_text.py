@@ -21,7 +21,7 @@ Long = npt.NDArray[np.int64]
 FORMAT = "osm,add_metadata=false,locations_on_ways=true,force_visible_flag=true"
 
 _END = b"</way>"
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 20
 _ID = re.compile(rb'<way id="(-?\d+)" visible="(true|false)"')
 _TAG = re.compile(r'<tag k="([^"]*)" v="([^"]*)"/>')
 _NO_PLACE = re.compile(rb'(<nd ref="-?\d+")/>')
