@@ -8,9 +8,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
-from sensors import InputError, WorkError
+from sensors import InputError
+from twin.files import filled_folder
 from twin.tables import Table, columns_of, write_table
 
 # The columns that are read; a table may hold more, which are kept and written back, but are no part of the hash.
@@ -117,9 +119,10 @@ def make_tables(tables: Tables, faults: list[str]) -> dict[str, Table]:
 def write_tables(folder: Path | str, tables: Tables, *, overwrite: bool = False, copies: Iterable[Path] = ()) -> None:
     """Write the tables of a network to a folder, all or nothing.
 
-    The files are written beside the folder and put in its place when all are complete, ``link.csv`` last: what is cut
-    off in between is no network rather than half of two. A folder that holds something is refused unless ``overwrite``;
-    then its network tables are replaced and other files stay.
+    ``link.csv`` comes last: what is cut off in between is no network rather than half of two. A folder that holds
+    something is refused unless ``overwrite``; then its network tables are replaced and other files stay. Demand is the
+    user's and stays too: whoever simulates is told where it does not fit. Where the network brings the other kind of
+    demand, the old file becomes ``demand.csv.old`` or ``trips.csv.old``.
 
     Parameters
     ----------
@@ -133,14 +136,9 @@ def write_tables(folder: Path | str, tables: Tables, *, overwrite: bool = False,
     WorkError
         When the disk refuses.
     """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file, a network is written to a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise InputError(f"{folder}: is not empty; name another folder, or use --force to replace the network in it")
-    part = folder.parent / f".{folder.name}.{os.getpid()}.part"
-    try:
-        part.mkdir(parents=True)
+    with filled_folder(
+        Path(folder), what="the network", overwrite=overwrite, make_room=_make_room, last="link.csv"
+    ) as part:
         for name, rows in tables.items():
             extra = columns_of(rows)
             own = [key for key in (*COLUMNS.get(name, ()), *DEMAND_COLUMNS.get(name, ())) if key in extra]
@@ -148,19 +146,25 @@ def write_tables(folder: Path | str, tables: Tables, *, overwrite: bool = False,
                 write_table(part / f"{name}.csv", list(dict.fromkeys([*own, *extra])), rows)
         for path in copies:
             shutil.copyfile(path, part / path.name)
-        if folder.is_dir():
-            (folder / "link.csv").unlink(missing_ok=True)
-            for old in (folder / f"{name}.csv" for name in (*COLUMNS, *DEMAND_TABLES)):
-                if not (part / old.name).exists():
-                    old.unlink(missing_ok=True)
-            for new in sorted(part.iterdir(), key=lambda path: path.name == "link.csv"):
-                new.replace(folder / new.name)
-        else:
-            part.rename(folder)
-    except OSError as error:
-        raise WorkError(f"cannot write the network to {folder}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+
+
+def _make_room(part: Path, folder: Path) -> None:
+    """Take away the tables that the new network has not, and move demand aside that its own would contradict."""
+    (folder / "link.csv").unlink(missing_ok=True)
+    for name in COLUMNS:
+        if not (part / f"{name}.csv").exists():
+            (folder / f"{name}.csv").unlink(missing_ok=True)
+    demand = [f"{name}.csv" for name in DEMAND_TABLES]
+    if any((part / name).exists() for name in demand):
+        for name in demand:
+            if is_there(folder / name) and not (part / name).exists():
+                (folder / name).replace(_unused(folder / f"{name}.old"))
+
+
+def _unused(path: Path) -> Path:
+    """Return a path, numbered when something stands there."""
+    numbered = (path.with_name(f"{path.name}{number}") for number in count(2))
+    return path if not is_there(path) else next(other for other in numbered if not is_there(other))
 
 
 DEMAND_COLUMNS: dict[str, tuple[str, ...]] = {

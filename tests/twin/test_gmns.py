@@ -188,6 +188,25 @@ def test_a_network_written_over_itself_keeps_its_demand(tmp_path: Path) -> None:
     assert Network.read(tmp_path / "a").sha256 == network.sha256
 
 
+def test_demand_outlives_a_network_that_brings_none_and_is_put_aside_by_one_that_does(
+    tmp_path: Path, crossing: Tables
+) -> None:
+    folder = tmp_path / "city"
+    network = Network.from_tables(crossing)
+    network.write(folder)
+    mine = "o_zone_id,d_zone_id,volume,start_s,end_s\nZ1,Z2,10,0,60\n"
+    (folder / "demand.csv").write_text(mine)
+    network.write(folder, overwrite=True)
+    assert (folder / "demand.csv").read_text() == mine
+    node = str(crossing["node"][0]["node_id"])
+    trip = {"trip_id": "T1", "depart_s": 0, "from_node_id": node, "to_node_id": node}
+    for kept in ("demand.csv.old", "demand.csv.old2"):
+        Network.from_tables({**crossing, "trips": [trip]}).write(folder, overwrite=True)
+        assert (folder / kept).read_text() == mine
+        assert not (folder / "demand.csv").exists()
+        (folder / "demand.csv").write_text(mine)
+
+
 def test_cells_may_be_long_and_hold_line_ends_and_separators_of_other_scripts(tmp_path: Path) -> None:
     ring = ", ".join(f"{120 + i / 1e5:.5f} 30" for i in range(20_000))
     name = "a\u2028b\x0bc\u0085d, e\nf"

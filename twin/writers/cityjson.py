@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from twin.files import write_file
 from twin.geometry import Float, all_at_once
 from twin.links import CLASS_NAMES
 from twin.network import Network
 from twin.polygon import opened, polygons
 from twin.projection import utm_zone
 from twin.ribbon import LANE_WIDTH_M, ribbons
-from twin.writers.files import write_file
 
 Object = dict[str, object]
 Ring = list[int]

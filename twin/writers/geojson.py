@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from twin.files import write_file
 from twin.geometry import Float
 from twin.links import CLASS_NAMES
 from twin.network import Network
 from twin.polygon import closed, polygons
-from twin.writers.files import write_file
 
 Feature = dict[str, object]
 DIGITS = 7  # of a degree: a centimetre

@@ -12,13 +12,13 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
+from twin.files import write_folder
 from twin.geometry import Float, all_at_once
 from twin.links import CLASS_NAMES, is_for_all
 from twin.movement import movement_links
 from twin.network import Network
 from twin.projection import utm_zone
 from twin.signal import SignalPlan, Stage
-from twin.writers.files import write_folder
 from twin.writers.turns import lanes_of, turn_angles
 
 Pair = tuple[str, str]

@@ -1,8 +1,9 @@
-"""Files of an export: written beside their place and moved there when all are complete."""
+"""Files and folders that are written whole: beside their place, and moved there when all is complete."""
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from sensors import InputError, WorkError
@@ -45,22 +46,55 @@ def write_folder(out: Path, files: Mapping[str, Lines], *, overwrite: bool = Fal
     WorkError
         When the disk refuses.
     """
+    with filled_folder(out, what="this format", overwrite=overwrite) as part:
+        for name, lines in files.items():
+            _write(part / name, lines)
+
+
+@contextmanager
+def filled_folder(
+    out: Path,
+    *,
+    what: str,
+    overwrite: bool,
+    make_room: Callable[[Path, Path], None] | None = None,
+    last: str = "",
+) -> Iterator[Path]:
+    """Give a folder to fill, whose files take their place in another one when all are complete.
+
+    Parameters
+    ----------
+    what
+        What is written, for messages.
+    make_room
+        Called with the filled folder and the one that is there already, before files of that are replaced.
+    last
+        Name of the file that takes its place after all others.
+
+    Raises
+    ------
+    InputError
+        When the folder holds something and is not to be replaced, or is a file.
+    WorkError
+        When the disk refuses.
+    """
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file, this format is a folder")
+        raise InputError(f"{out}: is a file, {what} is written to a folder")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise InputError(f"{out}: is not empty; name another folder, or use --force to replace its files")
+        raise InputError(f"{out}: is not empty; name another folder, or use --force to replace {what} in it")
     part = out.parent / f".{out.name}.{os.getpid()}.part"
     try:
         part.mkdir(parents=True)
-        for name, lines in files.items():
-            _write(part / name, lines)
+        yield part
         if out.is_dir():
-            for made in sorted(part.iterdir()):
+            if make_room is not None:
+                make_room(part, out)
+            for made in sorted(part.iterdir(), key=lambda path: (path.name == last, path.name)):
                 made.replace(out / made.name)
         else:
             part.rename(out)
     except OSError as error:
-        raise WorkError(f"cannot write {out}: {error.strerror or error}") from None
+        raise WorkError(f"cannot write {what} to {out}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
