@@ -282,7 +282,7 @@ def read_links(table: Table, geometry: Table, nodes: Nodes, units: Units) -> Lin
         columns.length[[k for k, _ in drawn]] = line_lengths([line for _, line in drawn])
         for index, _ in drawn:
             columns.assumed[index] = (*columns.assumed[index], "length")
-            if not columns.length[index] >= SHORTEST_LINK_M:
+            if columns.length[index] < SHORTEST_LINK_M:  # of an end that lies nowhere its node's row tells
                 table.fault(index, "length is empty and its geometry has none either, must be > 0")
     return _directed(table, ids, rows, ends, columns, lines)
 

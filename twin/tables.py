@@ -353,7 +353,8 @@ class Table:
             for index, text in enumerate(texts):
                 if text in wrong:
                     is_ = f"is {text!r}" if text else "is empty"
-                    self.fault(index, f"{column} {is_}, must be {rule}")
+                    comma = ", with a decimal point and no other signs" if "," in text else ""
+                    self.fault(index, f"{column} {is_}, must be {rule}{comma}")
         return np.array([read[text] for text in texts], np.float64)
 
     def lists(self, column: str) -> list[tuple[str, ...]]:

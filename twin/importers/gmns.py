@@ -75,6 +75,8 @@ def _load(folder: Path) -> dict[str, list[dict[str, str]]]:
                 tables[name] = [_whole_ids(row) for row in _whole_names(read_table(files[name]), name)]
             except InputError as error:
                 faults.extend(error.faults)
+    faults += [f"{name}.csv: has a header and no rows, a network needs {name}s" for name in ("node", "link")
+               if name in tables and not tables[name]]  # fmt: skip
     if faults:
         raise InputError(faults)
     return tables
