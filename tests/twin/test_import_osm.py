@@ -463,6 +463,14 @@ def test_a_signal_on_its_stop_line_steers_the_junction_downstream(tmp_path: Path
     assert note(network, "no timing").startswith("2 signals of the map stand at 1 junctions")
 
 
+@pytest.mark.parametrize(("at", "steered"), [(0.3, "10"), (0.4, "20")])
+def test_a_signal_between_two_junctions_steers_the_nearer_one(at: float, steered: str, tmp_path: Path) -> None:
+    places = {**CROSS, 20: (0.7, 0), 21: (0.7, 1), 22: (0.7, -1), 60: (at, 0)}  # junctions 78 m apart
+    ways: list[Way] = [*CROSS_WAYS[:1], *CROSS_WAYS[2:], (102, [10, 60, 20, 2], STREET), (105, [21, 20, 22], STREET)]
+    network = network_of(osm(places, ways, (), {60: {"highway": "traffic_signals"}}), tmp_path)
+    assert {asset.node_id for asset in network.assets.assets.values()} == {steered}
+
+
 def test_a_signal_between_junctions_is_an_asset_of_its_link(tmp_path: Path) -> None:
     places = {**CROSS, 5: (5, 0), 60: (3, 0)}
     ways: list[Way] = [*CROSS_WAYS, (105, [2, 60, 5], STREET)]
@@ -470,6 +478,14 @@ def test_a_signal_between_junctions_is_an_asset_of_its_link(tmp_path: Path) -> N
     assert set(network.nodes.ctrl_types) == {""}
     (asset,) = network.assets.assets.values()
     assert (asset.kind, asset.node_id, asset.link_id) == ("signal", "", "105.0")
+
+
+@pytest.mark.parametrize(("steps", "beside"), [(0.3, True), (0.42, False)])
+def test_furniture_farther_than_40_m_from_any_street_has_no_link(steps: float, beside: bool, tmp_path: Path) -> None:
+    places = {**CROSS, 70: (0.5, steps)}  # 33 and 47 m north of a street
+    network = network_of(osm(places, CROSS_WAYS, (), {70: {"highway": "street_lamp"}}), tmp_path)
+    (lamp,) = network.assets.assets.values()
+    assert bool(lamp.link_id) == beside
 
 
 def test_furniture_beside_a_street_is_an_asset_with_its_link_and_buildings_have_heights(tmp_path: Path) -> None:

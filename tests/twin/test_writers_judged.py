@@ -161,21 +161,25 @@ def test_sumo_drives_a_vehicle_over_every_movement(city: Callable[[str], Network
 def test_the_official_schemas_of_gmns_accept_every_table(
     name: str, city: Callable[[str], Network], tmp_path: Path
 ) -> None:
-    frictionless, gmnspy = judge("frictionless"), judge("gmnspy")
+    frictionless = judge("frictionless")
     export(city(name), tmp_path / "out")
-    spec = Path(gmnspy.__file__).parent / "spec"
+    # Those of the package are older than 0.95; the newest are the folder ``spec`` of zephyr-data-specs/GMNS on GitHub.
+    newest = os.environ.get("CITYTWIN_TEST_GMNS_SPEC")
+    spec = Path(newest) if newest else Path(judge("gmnspy").__file__).parent / "spec"
     checked = 0
     for table in sorted((tmp_path / "out").glob("*.csv")):
         schema = spec / f"{table.stem}.schema.json"
         if not schema.exists():
-            assert table.stem == "config"  # it came with 0.95, after the package
+            # It came with 0.95, after the package; demand is no table of GMNS.
+            assert table.stem in (("demand",) if newest else ("config", "demand"))
             continue
         fields = json.loads(schema.read_text("utf-8"))
         header = table.read_text("utf-8").split("\n")[0].split(",")
         needed = {f["name"] for f in fields["fields"] if f.get("constraints", {}).get("required")}
         assert needed <= set(header)
         # The newer specification counts empty cells as missing in every table, this package in some.
-        wanted = {"fields": fields["fields"], "primaryKey": fields["primaryKey"], "missingValues": ["", "NaN"]}
+        wanted = {"fields": fields["fields"], "missingValues": ["", "NaN"]}
+        wanted |= {"primaryKey": fields["primaryKey"]} if "primaryKey" in fields else {}
         wanted["fieldsMatch"] = "subset"  # as the newer specification says
         unique = {field["name"]: field for field in wanted["fields"]}
         wanted["fields"] = [{k: v for k, v in field.items() if k != "foreign_key"} for field in unique.values()]
