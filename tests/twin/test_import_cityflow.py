@@ -44,6 +44,7 @@ def test_lanes_count_from_the_middle_and_speeds_are_metres_per_second(source: Pa
     network = Network.from_tables(import_tables(source))
     rows = {row["mvmt_id"]: row for row in network.tables["movement"].rows}
     assert (rows["am>mb"]["start_ib_lane"], rows["am>mc"]["start_ib_lane"]) == ("1", "2")
+    assert [rows[name]["type"] for name in ("am>mb", "am>mc", "bm>mc")] == ["thru", "right", "left"]
     assert network.compile().free_speed[network.links.position["mc"]] == pytest.approx(5.0)
     assert network.compile().length.tolist() == [200.0] * 4
     assert any("no geographic coordinates" in note for note in network.notes)

@@ -45,6 +45,12 @@ def test_lanes_are_those_of_each_direction_and_signals_those_of_nodes() -> None:
     assert any("1 nodes that no link touches" in note for note in network.notes)
 
 
+def test_a_one_way_street_drawn_against_its_traffic_has_all_its_lanes() -> None:
+    network = Network.from_tables(tables_of_graph(graph(oneway=True, reversed=True, lanes="3")))
+    assert network.compile().lanes.tolist() == [3, 3]
+    assert network.assumed(0) == ()
+
+
 def test_lists_of_merged_ways_take_the_least_and_what_is_imputed_is_flagged() -> None:
     network = Network.from_tables(tables_of_graph(graph(maxspeed=["50", "30 mph", "none?"], lanes=["6", "4"])))
     assert network.compile().free_speed[0] * 3.6 == pytest.approx(30 * 1.609344)

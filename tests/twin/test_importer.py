@@ -388,6 +388,12 @@ def test_sumo_places_nodes_by_offset_and_projection(tmp_path: Path) -> None:
     assert len(middle) == 3
 
 
+def test_a_sumo_edge_is_as_fast_as_its_fastest_lane_for_motors(tmp_path: Path) -> None:
+    slow = 'id="ab_1" index="1" speed="13.89"'
+    network = network_of_sumo(tmp_path, lambda text: text.replace(slow, slow.replace("13.89", "8.33")))
+    assert network.compile().free_speed[network.links.position["ab"]] == pytest.approx(13.89)
+
+
 def test_sumo_lanes_are_those_of_motors_counted_from_the_left(tmp_path: Path) -> None:
     network = network_of_sumo(tmp_path)
     ab = network.links.position["ab"]
