@@ -207,6 +207,24 @@ def test_demand_outlives_a_network_that_brings_none_and_is_put_aside_by_one_that
         (folder / "demand.csv").write_text(mine)
 
 
+def test_links_take_their_place_last_so_that_half_of_a_network_is_none(
+    tmp_path: Path, crossing: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Network.from_tables(crossing)
+    network.write(tmp_path / "city")
+    moved, replace = [], Path.replace
+    monkeypatch.setattr(Path, "replace", lambda path, to: (moved.append(path.name), replace(path, to))[1])
+    network.write(tmp_path / "city", overwrite=True)
+    assert "node.csv" in moved
+    assert moved[-1] == "link.csv"
+
+
+def test_a_comma_between_the_numbers_of_a_point_is_a_fault_not_another_line(crossing: Tables) -> None:
+    wrong = [{**row, "geometry": "LINESTRING (24, 60 24.1 60)"} for row in crossing["link"]]
+    with pytest.raises(InputError, match="every point needs two finite coordinates"):
+        Network.from_tables({**crossing, "link": wrong})
+
+
 def test_cells_may_be_long_and_hold_line_ends_and_separators_of_other_scripts(tmp_path: Path) -> None:
     ring = ", ".join(f"{120 + i / 1e5:.5f} 30" for i in range(20_000))
     name = "a\u2028b\x0bc\u0085d, e\nf"

@@ -26,6 +26,15 @@ def test_a_sound_network_is_left_as_it_is(crossing: Tables, tmp_path: Path) -> N
     assert network.sha256 == Network.from_tables(crossing).sha256
 
 
+def test_a_line_that_fits_its_link_neither_way_is_not_turned(crossing: Tables, tmp_path: Path) -> None:
+    link = next(row for row in crossing["link"] if row["link_id"] == "WC")
+    link["geometry"] = "LINESTRING (121.0000000 31.0000000, 121.0010000 31.0010000)"
+    link.setdefault("length", 100)
+    network, done = fixed(crossing, tmp_path)
+    assert not any("from its end to its beginning" in sentence for sentence in done)
+    assert network.geometry(network.links.position["WC"])[0] == pytest.approx([121.0, 31.0])
+
+
 def test_links_to_nowhere_go_with_their_movements_and_equipment_stays(crossing: Tables, tmp_path: Path) -> None:
     crossing["link"].append({"link_id": "lost", "from_node_id": "C", "to_node_id": "nowhere", "length": 50})
     crossing["movement"] = [
