@@ -287,8 +287,11 @@ def _cause(args: argparse.Namespace) -> int:
         if not cause.asset_id:
             print(f"{cause.likelihood:6.1%}  each of them failed by itself")
             continue
-        print(f"{cause.likelihood:6.1%}  {_called(graph.assets[cause.asset_id])}: explains {len(cause.explains)} of "
-              f"{len(args.assets)}, {cause.also} others would be dark too; fails {cause.failures_per_year:g} times a year (assumed)")  # fmt: skip
+        print(
+            f"{cause.likelihood:6.1%}  {_called(graph.assets[cause.asset_id])}: explains {len(cause.explains)} of "
+            f"{len(args.assets)}, {cause.also} others would be dark too; fails {cause.failures_per_year:g} times a year "
+            "(assumed)"
+        )
         _lines(list(cause.reason.values())[:5])
         if cause.unexplained:
             print(f"          does not explain {', '.join(cause.unexplained)}")
