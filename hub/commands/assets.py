@@ -289,8 +289,8 @@ def _cause(args: argparse.Namespace) -> int:
             continue
         print(
             f"{cause.likelihood:6.1%}  {_called(graph.assets[cause.asset_id])}: explains {len(cause.explains)} of "
-            f"{len(args.assets)}, {cause.also} others would be dark too; fails {cause.failures_per_year:g} times a year "
-            "(assumed)"
+            f"{len(args.assets)}, {cause.also} others would be dark too; fails {cause.failures_per_year:g} times a "
+            "year (assumed)"
         )
         _lines(list(cause.reason.values())[:5])
         if cause.unexplained:
