@@ -5,14 +5,15 @@ the neighbours see traffic, noise, a bias, a scale (a lane that is not counted),
 Every series is compared once in `STEP_S`, all at once; a suspected series is not used as a measurement.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sensors import Sensor
-from twin.agreement import N_PEERS, Agreement, adopt, nearest
+from sensors import InputError, Sensor
+from twin.agreement import N_PEERS, Agreement, adopt, columns, nearest
 from twin.compiled import CompiledNetwork
 from twin.finding import Evidence, Finding, Suspicion, scaled
 from twin.judgement import LONG, READY, Judgement, Question, Window
@@ -54,6 +55,10 @@ class Explanation:
     suspicion: Suspicion
     size: float
     like: int = -1
+
+
+# What `Suspects.keep` returns: columns by name.
+Kept = Mapping[str, npt.NDArray[Any]]
 
 
 class _Tests:
@@ -174,7 +179,7 @@ class Suspects:
         self._position = {link_id: link for link, link_id in enumerate(compiled.link_ids)}
         self._rows = np.zeros(0, np.int64)  # of the memory, by series compared
         self._total, self._count, self._taken = np.zeros(0), np.zeros(0), np.zeros(0)
-        self._heard = np.zeros(0, np.bool_)
+        self._heard, self._rooted = np.zeros(0, np.bool_), np.zeros(0, np.bool_)
         self._next, self._steps_until_peers = np.nan, 0
         nobody = np.zeros(0, np.int64)
         self._tests = _Tests(Agreement(nobody.reshape(0, N_PEERS)), Judgement(nobody))
@@ -183,6 +188,70 @@ class Suspects:
         self.compared = np.zeros(0, np.bool_)
         self.since = np.zeros(0)
         self.findings: tuple[Finding | None, ...] = ()
+        self._kept: Kept | None = None
+
+    def keep(self, memory: Memory) -> Kept:
+        """Return copies of all that was learned, for `resume`."""
+        n = len(self._tests)
+        rows = self._rows[:n].tolist()
+        names = {
+            "sensor_id": np.array([memory.sensor_ids[row] for row in rows], np.str_),
+            "quantity": np.array([memory.quantities[row] for row in rows], np.str_),
+            "link_id": np.array([memory.link_ids[row] for row in rows], np.str_),
+            "since": self.since[self._rows[:n]],
+        }
+        return names | {name: column.copy() for name, column in columns(self._tests, "tests.").items()}
+
+    def resume(self, kept: Kept) -> None:
+        """Go on from what an earlier run kept, before the first readings; series that are gone or have moved fall out.
+
+        Raises
+        ------
+        InputError
+            When it was not kept by `keep` of this version.
+        """
+        wanted = columns(
+            _Tests(Agreement(np.zeros((0, N_PEERS), np.int64)), Judgement(np.zeros(0, np.int64))), "tests."
+        )
+        n = len(kept.get("sensor_id", ()))
+        for name in ("sensor_id", "quantity", "link_id", "since", *wanted):
+            shape = (n, *wanted[name].shape[1:]) if name in wanted else (n,)
+            if name not in kept or kept[name].shape != shape:
+                raise InputError(f"what the suspects learned is of another version: {name} is not {shape}")
+        self._kept = kept
+
+    def _take_up(self, memory: Memory) -> None:
+        """Bring back what was kept of the series that are still there, where they were."""
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return
+        at = {(memory.sensor_ids[row], memory.quantities[row], memory.link_ids[row]): k
+              for k, row in enumerate(self._rows.tolist())}  # fmt: skip
+        keys = zip(kept["sensor_id"].tolist(), kept["quantity"].tolist(), kept["link_id"].tolist(), strict=True)
+        new = np.array([at.get(key, -1) for key in keys], np.int64)
+        old = np.flatnonzero(new >= 0)
+        if not len(old):
+            return
+        # What is kept comes first, as if it had been admitted before the others.
+        order = np.concatenate((new[old], np.setdiff1d(np.arange(len(self._rows)), new[old])))
+        self._rows, self._rooted = self._rows[order], self._rooted[order]
+        place = np.full(len(new) + 1, -1, np.int64)  # the last one: of nobody
+        place[old] = np.arange(len(old))
+        tests = _Tests(
+            Agreement(place[kept["tests.agreement.peers"][old]]), Judgement(kept["tests.judgement._group"][old])
+        )
+        for name, column in columns(tests, "tests.").items():
+            if name == "tests.agreement.peers":
+                continue
+            value = kept[name][old]
+            if name == "tests.judgement._places":
+                value = place[value]
+            column[...] = value
+        self._tests = tests
+        self._heard[: len(old)] = True
+        rows = self._rows[: len(old)]
+        self.since[rows], self.suspicion[rows] = kept["since"][old], tests.suspected
+        self._tell(memory, now=np.nan)  # nobody is suspected anew
 
     def learn(self, memory: Memory, *, now: float) -> None:
         """Take the newest valid values of the memory, and compare all series when a step is over."""
@@ -232,6 +301,8 @@ class Suspects:
         self.compared = np.concatenate((self.compared, np.zeros(more, np.bool_)))
         self.since = np.concatenate((self.since, np.full(more, np.nan)))
         self.findings += (None,) * more
+        if first == 0:
+            self._take_up(memory)
 
     @property
     def reason(self) -> tuple[str, ...]:

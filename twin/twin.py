@@ -20,7 +20,7 @@ from twin.probes import Probes
 from twin.signal import SignalPlan
 from twin.state import Snapshot
 from twin.stop_control import degraded_prior
-from twin.suspect import Suspects
+from twin.suspect import Kept, Suspects
 
 # A value serves as a measurement for this many of its intervals and at least so long; then the sensor is silent.
 MAXIMUM_AGE_INTERVALS, MAXIMUM_AGE_S = 3.0, 60.0
@@ -62,6 +62,13 @@ class Twin:
         Matches the positions of vehicles to links; without it they are no measurements.
     maximum_age_intervals
         A value older than this many intervals of its sensor, and older than a minute, is no measurement any more.
+    kept
+        What an earlier twin of this city learned of its sensors, from `keep`.
+
+    Raises
+    ------
+    InputError
+        When ``kept`` is of another version.
 
     Examples
     --------
@@ -79,6 +86,7 @@ class Twin:
         estimator: Estimator | None = None,
         probes: Probes | None = None,
         maximum_age_intervals: float = MAXIMUM_AGE_INTERVALS,
+        kept: Kept | None = None,
     ) -> None:
         self.compiled = network.compile()
         self.estimator = estimator or Estimator(self.compiled, prior=free_flow_prior(self.compiled, network.signals))
@@ -91,6 +99,8 @@ class Twin:
         self._memory = Memory(network.sensors, started_at=started_at)
         self.probes = probes
         self._suspects = Suspects(self.compiled, network.sensors)
+        if kept is not None:
+            self._suspects.resume(kept)
         self._links = LinkSensors(self.compiled, network.sensors)
         self._maximum_age_intervals = maximum_age_intervals
         self._sequence = itertools.count(1)
@@ -99,6 +109,10 @@ class Twin:
     def n_late(self) -> int:
         """How many readings came too late to change the snapshot."""
         return self._memory.late
+
+    def keep(self) -> Kept:
+        """Return what was learned of the sensors, for a twin that goes on after a restart."""
+        return self._suspects.keep(self._memory)
 
     def assimilate(
         self, batch: Batch, *, now: float, prior: Prior | None = None, outage: Outage | None = None
