@@ -121,3 +121,15 @@ def test_a_feeder_is_likelier_than_many_lamps_at_once_and_less_so_when_another_o
     often = graph.common_cause(["L0", "L1"], working=["L2"], failures_per_year={"lamp": 2000.0, "feeder": 1e-3})
     assert often[0].asset_id == ""
     assert graph.common_cause([]) == []
+
+
+def test_nearly_all_that_work_are_read_as_well_as_a_few_and_an_unknown_one_is_told() -> None:
+    graph = junction()
+    works = [name for name in graph.assets if name != "S3"]
+    against = {cause.asset_id: cause.contradicted_by for cause in graph.common_cause(["S3"], working=works)}
+    assert against == {"S3": (), "C3": ("C3",), "K3": ("K3", "C3")}, "that of all is out of the question"
+    # One is named twice and C3 is not: nothing is known of it.
+    twice = graph.common_cause(["S3"], working=["F" if name == "C3" else name for name in works])
+    assert {cause.asset_id: cause.contradicted_by for cause in twice} == {"S3": (), "C3": (), "K3": ("K3",)}
+    with pytest.raises(InputError, match="'nobody' is not in"):
+        graph.common_cause(["S3"], working=[*works[:-1], "nobody"])
