@@ -200,6 +200,14 @@ def test_the_batteries_of_a_ring_count_once() -> None:
     assert outage.lost_at.tolist() == [10.0, 70.0, 70.0]
 
 
+def test_of_a_ring_that_falls_at_once_the_reason_is_told_from_outside() -> None:
+    any_of = {"kind": "power", "need": "any", "group": "supply"}
+    needs = [Dependency(f"A{i}", other, **any_of) for i in (1, 2) for other in ("A0", "A1", "A2") if other != f"A{i}"]
+    outage = graph_of(3, needs).outage({"A0": 10.0})
+    for name in ("A1", "A2"):
+        assert [(step.asset_id, step.kind) for step in outage.reason(name)] == [("A0", "failed"), (name, "power")]
+
+
 def test_assets_that_need_each_other_run_until_something_fails() -> None:
     graph = graph_of(3, [Dependency("A0", "A1"), Dependency("A1", "A0", kind="control"), Dependency("A2", "A1")])
     assert graph.outage({}).dark() == ()

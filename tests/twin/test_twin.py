@@ -174,6 +174,25 @@ def test_a_detector_with_a_ceiling_is_not_stuck_there_and_elsewhere_as_soon_as_a
     assert stuck_after(70.0, 400) > 0, "but not for ever"
 
 
+def test_the_nights_at_a_ceiling_say_nothing_of_how_often_other_values_repeat() -> None:
+    random = np.random.default_rng(2)
+    memory = Memory([detector()], started_at=START)
+    row, step = memory.quantities.index("speed_kmh"), 0
+    for _ in range(150):
+        values = [70.0] * int(random.geometric(0.1))
+        values += np.repeat(random.choice(np.arange(30.0, 66.0), 2, replace=False), 2).tolist()  # half of them repeat
+        for value in values:
+            step += 1
+            memory.learn(reading(60.0 * step, speed_kmh=value), now=START + 60 * step)
+    assert memory.column("ceiling")[row] == 70.0
+    # Twelve repeats at a chance of a half are not rare enough.
+    for _ in range(13):
+        step += 1
+        memory.learn(reading(60.0 * step, speed_kmh=20.0), now=START + 60 * step)
+    assert memory.column("repeats")[row] == 12
+    assert not memory.stuck()[row]
+
+
 def test_a_detector_that_repeats_beyond_its_habit_is_stuck_and_not_used() -> None:
     twin = Twin(Road(detector()), started_at=START)
     values = np.random.default_rng(1).normal(40, 3, 60).round(1)
