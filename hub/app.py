@@ -19,6 +19,8 @@ from hub.experience import Experience
 from hub.feed import CommittedFeed, PolledFeed, instants
 from hub.habit import Habit
 from hub.intake import Intake
+from hub.keeping import EVERY_S as KEEP_EVERY_S
+from hub.keeping import Keeping
 from hub.live import Fan
 from hub.notify import Notifier
 from hub.rules import RuleSet, evaluate
@@ -31,7 +33,7 @@ from ingest.database import DatabaseAway
 from ingest.retention import Retention
 from ingest.rollup import Rollups
 from ingest.store import Store
-from sensors import Batch
+from sensors import Batch, InputError, WorkError
 from sensors.clock import CityClock
 from twin import Network, Snapshot
 from twin.matching import Streets
@@ -92,6 +94,7 @@ class App:
         holidays = frozenset(settings.city.holidays)
         self._habit = Habit(store.database, network, clock=clock, time_zone=self.timezone, holidays=holidays)
         self._experience = Experience(store.database, network, clock=clock)
+        self._keeping, self._kept_at = Keeping(store.database), time.monotonic()
         self._level = store.database.level().value
         self.on_serving: Callable[[], None] = lambda: None
         self._feed = feed
@@ -119,6 +122,7 @@ class App:
         self._thread.start()
         self._retention.start()
         self._rollups.start()
+        self._keeping.start()
         if self.demo is None:  # its street has a day of its own, whatever the city's clock says
             self._habit.start()
             self._experience.start()
@@ -130,6 +134,7 @@ class App:
         """Take in what has arrived, make the last snapshot and stop; the street must have stopped before."""
         self._retention.stop()
         self._rollups.stop()
+        self._keeping.stop()
         self._habit.stop()
         self._experience.stop()
         if self.intake is not None:
@@ -142,12 +147,14 @@ class App:
         self.notifier.settled(timeout_s=NOTIFY_S)
         self.desk.save()
         self.truth.save(self.store.database)
+        self._keep()
 
     def close(self) -> None:
         """Let go of everything; also of an app that never started."""
         self._stop.set()
         self._retention.stop()
         self._rollups.stop()
+        self._keeping.stop()
         self._habit.stop()
         self._experience.stop()
         self._feed.close()
@@ -279,15 +286,37 @@ class App:
         awake = self._awake.is_set()
         if self._twin is None or awake != self._judging:
             self._judging = awake
-            self._twin = Twin(self.network, started_at=now, probes=Probes(Streets(self.network), self.compiled))
+            self._twin = self._new_twin(now)
             self._twin.assimilate(self._before(now), now=now)
         self._twin.estimator.learned = self._experience.learned
         snapshot = self._twin.assimilate(batch, now=now, prior=self._habit.prior(now), outage=self.equipment.outage)
         self.board.publish(snapshot)
+        if time.monotonic() - self._kept_at > KEEP_EVERY_S:
+            self._kept_at = time.monotonic()
+            self._keeping.put(self._twin.keep())
         if awake:
             for event in self.desk.update(evaluate(self.rules, snapshot, self.compiled), now=now):
                 self.fan.message("alert", alert=event.alert.to_json())
         return snapshot
+
+    def _new_twin(self, now: float) -> Twin:
+        """Return a twin that knows of its sensors what an earlier run learned."""
+        probes = Probes(Streets(self.network), self.compiled)
+        try:
+            return Twin(self.network, started_at=now, probes=probes, kept=self._keeping.read())
+        except (DatabaseAway, InputError) as error:
+            log.warning("%s; sensors are compared from the beginning", error)
+            return Twin(self.network, started_at=now, probes=probes)
+
+    def _keep(self) -> None:
+        """Keep what the twin learned when the hub stops."""
+        if self._twin is None:
+            return
+        self._keeping.put(self._twin.keep())
+        try:
+            self._keeping.do()
+        except WorkError as error:
+            log.warning("%s; what was learned of the sensors is lost since the last time it was kept", error)
 
     def _before(self, now: float) -> Batch:
         """Return the newest reading of every series that an earlier run stored, so that a restart is not blind.

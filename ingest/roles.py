@@ -15,7 +15,7 @@ ROLES = (READER, WRITER, OWNER)
 # What an ingest worker and a hub write, table by table. Readings and corrections are never changed.
 _WRITES = {
     "INSERT": ("reading_raw", "correction", "alert_event", "asset_event", "street_truth", "street_event"),
-    "INSERT, UPDATE": ("sensor", "series", "latest", "rejected", "writer", "run"),
+    "INSERT, UPDATE": ("sensor", "series", "latest", "rejected", "writer", "run", "kept"),
     "INSERT, UPDATE, DELETE": ("backfill",),
 }
 # Functions with their owner's rights that a writer needs; those that drop what is old are not among them.
@@ -32,7 +32,7 @@ _CALLS = (
 TABLES = (
     "sensor", "series", "reading_raw", "reading", "latest", "rejected", "correction", "alert_event", "asset_event",
     "run", "writer", "street_truth", "street_event", "rollup", "rollup_network", "rollup_zone", "rollup_due",
-    "schema_version", "backfill",
+    "schema_version", "backfill", "kept",
 )  # fmt: skip
 FUNCTIONS = (
     "drop_readings_before", "drop_weeks_before", "ensure_reading_partition", "ensure_week", "forget_before",

@@ -5,6 +5,8 @@ pasts; the predictions are joined by a weighted mean that listens less to a peer
 a faulty, silent or suspected peer does no harm. No matrix is solved: work and memory grow with the number of series.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
@@ -177,6 +179,17 @@ def adopt(new: object, old: object) -> None:
             getattr(new, name)[: len(value)] = value
         else:
             adopt(getattr(new, name), value)
+
+
+def columns(of: object, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
+    """Return all arrays of an object and of the objects that it holds, by dotted name."""
+    found: dict[str, npt.NDArray[Any]] = {}
+    for name, value in vars(of).items():
+        if isinstance(value, np.ndarray):
+            found[prefix + name] = value
+        else:
+            found |= columns(value, f"{prefix}{name}.")
+    return found
 
 
 def _weighted_median(value: Float, weight: Float, there: Bool) -> Float:

@@ -110,16 +110,19 @@ class AssetArrays:
         at_once
             Without those that a battery bridges for a while.
         """
-        from twin.asset_passes import fall, scratch
+        from twin.asset_falls import fall, scratch
 
-        work: Any = scratch(2 * self.n, len(self.owner))
-        columns = self._columns()
-        found: list[Int] = []
-        for asset in assets.tolist():
-            words: tuple[Any, ...] = (asset, *work, at_once, *columns)
-            fallen: int = fall(*words)
-            found.append(work[0][:fallen].astype(np.int64))
-        return found
+        work = scratch(2 * self.n, len(self.owner))
+        return [
+            work[0][: fall(asset, at_once, np.zeros(0, np.bool_), work, self.columns)].astype(np.int64)
+            for asset in assets.tolist()
+        ]
+
+    def above(self, dark: Bool) -> Bool:
+        """Return (2 n,) the states that some of the dark assets (n,) have or need, directly or not."""
+        from twin.asset_falls import above
+
+        return above(dark, self.start[self.group_of], self.member)
 
     def falls(self, weight: Float) -> tuple[Int, Int, Float]:
         """Return what falls with each asset alone, batteries empty.
@@ -136,11 +139,13 @@ class AssetArrays:
         worth : (n,)
             Sum of the weights of both, its own not counted.
         """
-        from twin.asset_passes import count_falls
+        from twin.asset_falls import count_falls
 
-        return count_falls(weight, *self._columns())
+        return count_falls(weight, self.columns)
 
-    def _columns(self) -> tuple[Any, ...]:
+    @property
+    def columns(self) -> tuple[Any, ...]:
+        """The arrays in the order in which the kernels of `twin.asset_falls` unpack them."""
         return (
             self.group_of, self.start, self.member, self.autonomy, self.used_start, self.used_owner, self.used_group,
             self.used_ring, self.used_autonomy, self.order, self.part_start, self.part,
@@ -184,7 +189,7 @@ def _arrays(n: int, owner: Int, table: Float) -> AssetArrays:
     start = np.searchsorted(group, np.arange(len(owner) + 1))
     used = np.argsort(member, kind="stable")
     order, part_start, part = parts_of(start[group_of], member)
-    founded = founded_parts(group_of, start, member, order, part_start, part)
+    founded = founded_parts(group_of, start, member, autonomy, order, part_start, part)
     used_owner = owner[group[used]].astype(np.int32)
     used_ring = np.where(founded[part[used_owner]], part[used_owner], -1).astype(np.int32)
     used_group = np.where(np.diff(start)[group[used]] > 1, group[used], -1).astype(np.int32)

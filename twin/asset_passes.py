@@ -1,4 +1,4 @@
-"""Passes over the dependency graph that are compiled by numba; `twin.asset_arrays` says what the arrays hold."""
+"""Circles, and when each state is lost, compiled by numba; `twin.asset_arrays` says what the arrays hold."""
 
 import numba
 import numpy as np
@@ -56,10 +56,12 @@ def parts_of(start: Int, member: Int) -> tuple[Int, Int, Int]:
 
 
 @numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
-def founded_parts(group_of: Int, start: Int, member: Int, order: Int, part_start: Int, part: Int) -> Bool:
+def founded_parts(
+    group_of: Int, start: Int, member: Int, autonomy: Float, order: Int, part_start: Int, part: Int
+) -> Bool:
     """Return the parts of several states that could have started from what they need from outside."""
     n_parts = len(part_start) - 1
-    founded, alive = np.zeros(n_parts, np.bool_), np.zeros(len(order), np.bool_)
+    founded, alive, dead = np.zeros(n_parts, np.bool_), np.zeros(len(order), np.bool_), np.full(len(order), -1)
     for k in range(n_parts):
         first, end = part_start[k], part_start[k + 1]
         if end - first > 1:
@@ -67,7 +69,7 @@ def founded_parts(group_of: Int, start: Int, member: Int, order: Int, part_start
             while changed:
                 changed = False
                 for v in order[first:end]:
-                    if not alive[v] and _supplied(v, group_of, start, member, part, alive):
+                    if not alive[v] and supplied(v, alive, dead, 0, False, group_of, start, member, autonomy, part):
                         alive[v] = changed = True
                         started += 1
             founded[k] = started == end - first
@@ -75,12 +77,19 @@ def founded_parts(group_of: Int, start: Int, member: Int, order: Int, part_start
 
 
 @numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
-def _supplied(v: int, group_of: Int, start: Int, member: Int, part: Int, alive: Bool) -> bool:
-    """Return whether each group of a state has a member outside of its part, or one inside that is alive."""
+def supplied(
+    v: int, alive: Bool, dead: Int, asset: int, battery: bool, group_of: Int, start: Int, member: Int, autonomy: Float,
+    part: Int,
+) -> bool:  # fmt: skip
+    """Return whether each group of a state has a member that is not dead with an asset, and feeds it.
+
+    A member outside of the state's part does, one inside if it is alive; with ``battery`` one that a battery bridges.
+    """
     for g in range(group_of[v], group_of[v + 1]):
         enough = False
         for m in range(start[g], start[g + 1]):
-            if part[member[m]] != part[v] or alive[member[m]]:
+            w = member[m]
+            if (dead[w] != asset and (part[w] != part[v] or alive[w])) or (battery and autonomy[m] > 0):
                 enough = True
                 break
         if not enough:
@@ -149,131 +158,6 @@ def times_lost(
             v = order[first]
             time[v], cause[v] = _first_loss(v, alone, True, time, group_of, start, member, autonomy, part)
     return time, cause
-
-
-@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
-def scratch(n_states: int, n_groups: int) -> tuple[Int, Int, Int, Int, Int, Int]:
-    """Return what `fall` works on: stack, suspects, dead, hit, count and spot."""
-    return (
-        np.empty(n_states, np.int32), np.empty(n_states, np.int32), np.full(n_states, -1, np.int32),
-        np.full(n_groups, -1, np.int32), np.zeros(n_groups, np.int32), np.zeros(n_states, np.int32),
-    )  # fmt: skip
-
-
-@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
-def fall(
-    asset: int, stack: Int, suspect: Int, dead: Int, hit: Int, count: Int, spot: Int, at_once: bool, group_of: Int,
-    start: Int, member: Int, autonomy: Float, used_start: Int, used_owner: Int, used_group: Int, used_ring: Int,
-    used_autonomy: Float, order: Int, part_start: Int, part: Int,
-) -> int:  # fmt: skip
-    """Put the states that are lost with an asset onto the stack and return how many; ``dead`` marks them with it."""
-    stack[0], dead[asset], fallen, done, suspects = asset, asset, 1, 0, 0
-    while True:
-        while done < fallen:
-            v = stack[done]
-            done += 1
-            for k in range(used_start[v], used_start[v + 1]):
-                of = used_owner[k]
-                if dead[of] == asset:
-                    continue
-                ring = used_ring[k]
-                # A circle that has lost a supply, and may have been left to itself.
-                if ring >= 0 and suspects < len(suspect) and (suspects == 0 or suspect[suspects - 1] != ring):
-                    suspect[suspects] = ring
-                    suspects += 1
-                if at_once and used_autonomy[k] > 0:
-                    continue
-                g = used_group[k]
-                if g >= 0:
-                    if hit[g] != asset:
-                        hit[g], count[g] = asset, 0
-                    count[g] += 1
-                    if count[g] < start[g + 1] - start[g]:
-                        continue
-                dead[of] = asset
-                stack[fallen] = of
-                fallen += 1
-        if suspects == 0:
-            return fallen
-        suspects -= 1
-        fallen = _unfed(
-            suspect[suspects], asset, stack, dead, spot, fallen, at_once, group_of, start, member, autonomy, order,
-            part_start, part,
-        )  # fmt: skip
-
-
-@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
-def _unfed(
-    ring: int, asset: int, stack: Int, dead: Int, spot: Int, fallen: int, at_once: bool, group_of: Int, start: Int,
-    member: Int, autonomy: Float, order: Int, part_start: Int, part: Int,
-) -> int:  # fmt: skip
-    """Put the states of a circle that nobody outside feeds any more onto the stack.
-
-    With ``at_once`` those stay that have a battery of their own; it feeds nobody else in the circle.
-    """
-    states = order[part_start[ring] : part_start[ring + 1]]
-    fed = np.zeros(len(states), np.bool_)
-    for i, v in enumerate(states):
-        spot[v] = i
-    changed = True
-    while changed:
-        changed = False
-        for i, v in enumerate(states):
-            if not fed[i] and dead[v] != asset:
-                fed[i] = not _cut(v, ring, asset, False, dead, fed, spot, group_of, start, member, autonomy, part)
-                changed = changed or fed[i]
-    for i, v in enumerate(states):
-        if fed[i] or dead[v] == asset:
-            continue
-        if _cut(v, ring, asset, at_once, dead, fed, spot, group_of, start, member, autonomy, part):
-            dead[v] = asset
-            stack[fallen] = v
-            fallen += 1
-    return fallen
-
-
-@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
-def _cut(
-    v: int, ring: int, asset: int, battery: bool, dead: Int, fed: Bool, spot: Int, group_of: Int, start: Int,
-    member: Int, autonomy: Float, part: Int,
-) -> bool:  # fmt: skip
-    """Return whether every member of one of a state's groups is lost, or within the circle is not fed."""
-    for g in range(group_of[v], group_of[v + 1]):
-        enough = False
-        for m in range(start[g], start[g + 1]):
-            w = member[m]
-            lives = dead[w] != asset and (part[w] != ring or fed[spot[w]])
-            if lives or (battery and autonomy[m] > 0):
-                enough = True
-                break
-        if not enough:
-            return True
-    return False
-
-
-@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
-def count_falls(
-    weight: Float, group_of: Int, start: Int, member: Int, autonomy: Float, used_start: Int, used_owner: Int,
-    used_group: Int, used_ring: Int, used_autonomy: Float, order: Int, part_start: Int, part: Int,
-) -> tuple[Int, Int, Float]:  # fmt: skip
-    """Return for each asset how many others it takes along, how many it silences, and the weight of both."""
-    n = len(weight)
-    lost, unheard, worth = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n)
-    stack, suspect, dead, hit, count, spot = scratch(2 * n, len(start) - 1)
-    for asset in range(n):
-        if used_start[asset + 1] - used_start[asset] == 1 and used_start[n + asset + 1] == used_start[n + asset]:
-            continue  # nobody needs it
-        fallen = fall(
-            asset, stack, suspect, dead, hit, count, spot, False, group_of, start, member, autonomy, used_start,
-            used_owner, used_group, used_ring, used_autonomy, order, part_start, part,
-        )  # fmt: skip
-        for v in stack[1:fallen]:
-            if v < n:
-                lost[asset] += 1
-            elif v != n + asset:
-                unheard[asset] += 1
-                worth[asset] += weight[v - n]
-    return lost, unheard - lost, worth
 
 
 @numba.njit(cache=True)  # type: ignore[misc, unused-ignore]

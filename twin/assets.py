@@ -151,6 +151,13 @@ class AssetGraph:
         return np.array([asset.kind for asset in self.assets.values()], object)
 
     @cached_property
+    def kind_numbers(self) -> tuple[tuple[str, ...], Int]:
+        """The kinds that there are, and the position of each asset's kind among them, (n_assets,)."""
+        numbers: dict[str, int] = {}
+        at = [numbers.setdefault(asset.kind, len(numbers)) for asset in self.assets.values()]
+        return tuple(numbers), np.array(at, np.int64)
+
+    @cached_property
     def signal_heads(self) -> "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]":
         """Which assets are signal heads, (n_assets,)."""
         return np.asarray(self.kinds == "signal", np.bool_)
@@ -168,10 +175,6 @@ class AssetGraph:
         of, to = np.array(ends, np.int64).reshape(-1, 2).T
         return _rows(of, to, n), _rows(to, of, n)
 
-    def needed(self, i: int) -> Int:
-        """Return the positions of the assets that the asset at a position needs, directly or not."""
-        return self._reached(i, 0)
-
     def _reached(self, i: int, direction: int) -> Int:
         from twin.asset_passes import reached
 
@@ -188,7 +191,7 @@ class AssetGraph:
             When no asset has the id.
         """
         self.assets[asset_id]
-        return self._named(self._reached(self.position[asset_id], 1))
+        return self.named(self._reached(self.position[asset_id], 1))
 
     def upstream(self, asset_id: str) -> tuple[str, ...]:
         """Return the assets that this one needs, directly or not, in the order of ``asset.csv``.
@@ -199,14 +202,20 @@ class AssetGraph:
             When no asset has the id.
         """
         self.assets[asset_id]
-        return self._named(self._reached(self.position[asset_id], 0))
+        return self.named(self._reached(self.position[asset_id], 0))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Ids of the assets in the order of ``asset.csv``."""
         return tuple(self.assets)
 
-    def _named(self, positions: Int) -> tuple[str, ...]:
+    @cached_property
+    def ids(self) -> frozenset[str]:
+        """The same without order."""
+        return frozenset(self.assets)
+
+    def named(self, positions: Int) -> tuple[str, ...]:
+        """Return the ids of the assets at some positions."""
         return tuple(self.names[i] for i in positions.tolist())
 
     def path(self, asset_id: str, depends_on: str) -> tuple[Dependency, ...]:
@@ -284,6 +293,7 @@ class AssetGraph:
         dark: Collection[str],
         *,
         working: Collection[str] = (),
+        watched: Collection[str] | None = None,
         failures_per_year: Mapping[str, float] | None = None,
     ) -> list[Cause]:
         """Return what may have failed when assets are dark, the most likely first; see `twin.causes`.
@@ -291,9 +301,9 @@ class AssetGraph:
         Raises
         ------
         InputError
-            When no asset has an id.
+            When no asset has an id, or a rate is not positive.
         """
-        return common_causes(self, dark, working=working, failures_per_year=failures_per_year)
+        return common_causes(self, dark, working=working, watched=watched, failures_per_year=failures_per_year)
 
     def single_points_of_failure(self) -> list[WeakPoint]:
         """Return the assets that alone take others along, those that darken most first; see `twin.weak_points`."""

@@ -24,6 +24,9 @@ STUCK_CHANCE = 1e-8
 CREDIBLE_CHANCE = 1e-2
 # Before anything is known, three of ten readings are taken to repeat the one before (whole km/h repeat that often).
 REPEATS_PRIOR, READINGS_PRIOR = 3.0, 10.0
+# Some detectors have a ceiling, and say it all night. The value at which a series repeats so many times more than at
+# all others together has a chance of its own: there long runs are habit, elsewhere they are not.
+CEILING_REPEATS = 10
 UNKNOWN_INTERVAL_S = 60.0
 # Intervals shorter than this swing with every signal cycle: they are averaged over about one. A mean speed is distance
 # over time of all vehicles (Edie), hence of paces and weighted by vehicles; that also makes a jam show at its first
@@ -44,6 +47,9 @@ _COLUMNS: dict[str, tuple[type, tuple[int, ...]]] = {
     "gaps": (np.float64, (N_GAPS,)),
     # Repeats in the present run; repeats and readings before it, from which the chance of a repeat is learned.
     **dict.fromkeys(("repeats", "habit", "readings"), (np.int64, ())),
+    # The value that repeats most, by how many repeats it is ahead, and habit and readings of it alone.
+    "ceiling": (np.float64, ()),
+    **dict.fromkeys(("ahead", "ceiling_habit", "ceiling_readings"), (np.int64, ())),
     "sensor": (np.int64, ()),
     **dict.fromkeys(("registered", "fixed_interval", "averaged", "is_speed"), (np.bool_, ())),
     **dict.fromkeys(("needs_vehicles", "is_count", "zero_is_empty", "is_occupancy"), (np.bool_, ())),
@@ -108,6 +114,7 @@ class Memory:
             "valid_value": math.nan,
             "unchanged_since": math.nan,
             "first_time": math.nan,
+            "ceiling": math.nan,
             "expected_since": since,
             "interval": sensor.interval_s if sensor is not None and known else UNKNOWN_INTERVAL_S,
             "fixed_interval": known,
@@ -184,10 +191,11 @@ class Memory:
         # A run joins the habit when it breaks off, and not at all if it was taken for stuck.
         ended = ~again & ~self._stuck(rows)
         # Nor does more of it than the habit makes credible: a short outage that the feed filled up is no habit.
-        credible = np.log(CREDIBLE_CHANCE) / np.log((habit + REPEATS_PRIOR) / (readings + READINGS_PRIOR))
+        credible = np.log(CREDIBLE_CHANCE) / np.log(self._chance(rows))
         counted = np.minimum(run, np.ceil(credible)).astype(np.int64)
         self.column("habit")[rows] = habit + np.where(ended, counted, 0)
         self.column("readings")[rows] = readings + np.where(ended, counted + ~absent, 0)
+        self._learn_ceiling(rows[ended], counted[ended], counted[ended] + ~absent[ended])
         self.column("repeats")[rows] = np.where(again, run + 1, 0)
         first = self.column("first_time")[rows]
         self.column("first_time")[rows] = np.where(np.isnan(first), time, first)
@@ -195,6 +203,30 @@ class Memory:
         self.column("time")[rows] = time
         self.column("value")[rows] = value
         self._learn_valid(rows[usable], time[usable], value[usable], weight[usable])
+
+    def _learn_ceiling(self, rows: Int64, repeats: Int64, readings: Int64) -> None:
+        """Learn from runs that have ended at which value a series repeats most.
+
+        Source: Boyer and Moore (1991), MJRTY, a fast majority vote algorithm, doi:10.1007/978-94-011-3488-0_5.
+        """
+        value, ahead = self.column("value")[rows], self.column("ahead")[rows]
+        same = value == self.column("ceiling")[rows]
+        ahead = np.where(same, ahead + repeats, ahead - repeats)
+        other = ahead < 0
+        for name, more in (("ceiling_habit", repeats), ("ceiling_readings", readings)):
+            self.column(name)[rows] = np.where(other, 0, self.column(name)[rows]) + np.where(same | other, more, 0)
+        self.column("ceiling")[rows] = np.where(other, value, self.column("ceiling")[rows])
+        self.column("ahead")[rows] = np.abs(ahead)
+
+    def _chance(self, rows: Int64 | slice) -> Float:
+        """Return how likely the next reading repeats the last one, given how often such a one was repeated."""
+        habit, readings = self.column("habit")[rows], self.column("readings")[rows]
+        own_habit, own_readings = self.column("ceiling_habit")[rows], self.column("ceiling_readings")[rows]
+        has = self.column("ahead")[rows] >= CEILING_REPEATS
+        at = self.column("value")[rows] == self.column("ceiling")[rows]
+        habit = np.where(has, np.where(at, own_habit, habit - own_habit), habit)
+        readings = np.where(has, np.where(at, own_readings, readings - own_readings), readings)
+        return np.asarray((habit + REPEATS_PRIOR) / (readings + READINGS_PRIOR), np.float64)
 
     def _learn_interval(self, rows: Int64, gap: Float) -> None:
         """Learn the interval of series that no table gives as the median of the last gaps."""
@@ -221,9 +253,8 @@ class Memory:
         self.column("valid_time")[rows] = time
 
     def _stuck(self, rows: Int64 | slice) -> Bool:
-        repeats, habit, readings = (self.column(name)[rows] for name in ("repeats", "habit", "readings"))
-        chance = (habit + REPEATS_PRIOR) / (readings + READINGS_PRIOR)
-        return np.asarray(repeats * np.log(chance) < math.log(STUCK_CHANCE), np.bool_)
+        repeats = self.column("repeats")[rows]
+        return np.asarray(repeats * np.log(self._chance(rows)) < math.log(STUCK_CHANCE), np.bool_)
 
     def stuck(self) -> Bool:
         """Return which series repeat their value for longer than their own past makes likely."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sensors import Batch, Sensor
 from twin.compiled import CompiledNetwork
 from twin.estimate import Estimator
+from twin.finding import Suspicion
 from twin.measure import LinkSensors
 from twin.memory import Memory
 from twin.outage import Outage
@@ -19,7 +20,7 @@ from twin.probes import Probes
 from twin.signal import SignalPlan
 from twin.state import Snapshot
 from twin.stop_control import degraded_prior
-from twin.suspect import Suspects, Suspicion
+from twin.suspect import Kept, Suspects
 
 # A value serves as a measurement for this many of its intervals and at least so long; then the sensor is silent.
 MAXIMUM_AGE_INTERVALS, MAXIMUM_AGE_S = 3.0, 60.0
@@ -61,6 +62,13 @@ class Twin:
         Matches the positions of vehicles to links; without it they are no measurements.
     maximum_age_intervals
         A value older than this many intervals of its sensor, and older than a minute, is no measurement any more.
+    kept
+        What an earlier twin of this city learned of its sensors, from `keep`.
+
+    Raises
+    ------
+    InputError
+        When ``kept`` is of another version.
 
     Examples
     --------
@@ -78,6 +86,7 @@ class Twin:
         estimator: Estimator | None = None,
         probes: Probes | None = None,
         maximum_age_intervals: float = MAXIMUM_AGE_INTERVALS,
+        kept: Kept | None = None,
     ) -> None:
         self.compiled = network.compile()
         self.estimator = estimator or Estimator(self.compiled, prior=free_flow_prior(self.compiled, network.signals))
@@ -90,6 +99,8 @@ class Twin:
         self._memory = Memory(network.sensors, started_at=started_at)
         self.probes = probes
         self._suspects = Suspects(self.compiled, network.sensors)
+        if kept is not None:
+            self._suspects.resume(kept)
         self._links = LinkSensors(self.compiled, network.sensors)
         self._maximum_age_intervals = maximum_age_intervals
         self._sequence = itertools.count(1)
@@ -98,6 +109,10 @@ class Twin:
     def n_late(self) -> int:
         """How many readings came too late to change the snapshot."""
         return self._memory.late
+
+    def keep(self) -> Kept:
+        """Return what was learned of the sensors, for a twin that goes on after a restart."""
+        return self._suspects.keep(self._memory)
 
     def assimilate(
         self, batch: Batch, *, now: float, prior: Prior | None = None, outage: Outage | None = None
@@ -128,7 +143,7 @@ class Twin:
             suspicion=suspects.suspicion.copy(),
             compared=suspects.compared.copy(),
             suspected_since=suspects.since.copy(),
-            reason=suspects.reason,
+            findings=suspects.findings,
         )
         limit = np.maximum(self._maximum_age_intervals * sensors.interval_s, MAXIMUM_AGE_S)
         fresh = now - memory.column("valid_time") <= limit  # false before the first valid value

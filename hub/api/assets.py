@@ -85,7 +85,7 @@ def router(app: App) -> APIRouter:
             asset_id = part_of.get(sensor_id)
             if asset_id is not None and not is_dark:  # why those are dark is known
                 (silent if is_silent else heard).add(asset_id)
-        found = graph.common_cause(silent - heard, working=heard)
+        found = graph.common_cause(silent - heard, working=heard, watched=set(part_of.values()))
         return {"silent": sorted(silent - heard), "causes": [cause.to_json() for cause in found]}
 
     @routes.post("/assets/{asset_id}/fail")

@@ -52,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if name == "fail":
             said.add_argument("--since", metavar="TIME", help="since when, RFC 3339 (default now)")
     add_live("status", "what is failed, dark, unheard or on its battery in the running hub, and why", _status)
+    add_live("suspects", "which sensors the running hub does not believe, since when and why", _suspects)
     for name, text, work in (
         ("downstream", "what needs an asset, and which of it fails with it", _downstream),
         ("upstream", "what an asset needs", _upstream),
@@ -194,6 +195,19 @@ def _status(args: argparse.Namespace) -> int:
     return 0
 
 
+def _suspects(args: argparse.Namespace) -> int:
+    import citytwin
+
+    found = citytwin.connect(args.url).get("/api/v1/suspects", limit=100_000)
+    if args.json:
+        return _print_json(found)
+    counts = ", ".join(f"{number:,} {code}" for code, number in found["counts"].items() if number)
+    compared = f"{found['sensors_compared']:,} sensors are compared with their neighbours"
+    print(f"{counts or 'every sensor is believed'}; {compared}")
+    _lines([f"{row['sensor_id']} ({row['kind']}) since {row['since']}: {row['reason']}" for row in found["suspects"]])
+    return 0
+
+
 def _downstream(args: argparse.Namespace) -> int:
     graph = _read(args, args.asset).assets
     names, outage = graph.downstream(args.asset), graph.outage({args.asset})
@@ -273,8 +287,11 @@ def _cause(args: argparse.Namespace) -> int:
         if not cause.asset_id:
             print(f"{cause.likelihood:6.1%}  each of them failed by itself")
             continue
-        print(f"{cause.likelihood:6.1%}  {_called(graph.assets[cause.asset_id])}: explains {len(cause.explains)} of "
-              f"{len(args.assets)}, {cause.also} others would be dark too")  # fmt: skip
+        print(
+            f"{cause.likelihood:6.1%}  {_called(graph.assets[cause.asset_id])}: explains {len(cause.explains)} of "
+            f"{len(args.assets)}, {cause.also} others would be dark too; fails {cause.failures_per_year:g} times a "
+            "year (assumed)"
+        )
         _lines(list(cause.reason.values())[:5])
         if cause.unexplained:
             print(f"          does not explain {', '.join(cause.unexplained)}")

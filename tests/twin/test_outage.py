@@ -200,6 +200,14 @@ def test_the_batteries_of_a_ring_count_once() -> None:
     assert outage.lost_at.tolist() == [10.0, 70.0, 70.0]
 
 
+def test_of_a_ring_that_falls_at_once_the_reason_is_told_from_outside() -> None:
+    any_of = {"kind": "power", "need": "any", "group": "supply"}
+    needs = [Dependency(f"A{i}", other, **any_of) for i in (1, 2) for other in ("A0", "A1", "A2") if other != f"A{i}"]
+    outage = graph_of(3, needs).outage({"A0": 10.0})
+    for name in ("A1", "A2"):
+        assert [(step.asset_id, step.kind) for step in outage.reason(name)] == [("A0", "failed"), (name, "power")]
+
+
 def test_assets_that_need_each_other_run_until_something_fails() -> None:
     graph = graph_of(3, [Dependency("A0", "A1"), Dependency("A1", "A0", kind="control"), Dependency("A2", "A1")])
     assert graph.outage({}).dark() == ()
@@ -277,38 +285,3 @@ def test_unknown_assets_and_times_that_are_none_are_told_at_once(junction: Asset
     )
     with pytest.raises(InputError, match="'Y' is not in"):
         junction.common_cause(["Y"])
-
-
-# --- common causes --------------------------------------------------------------------------------------------------
-
-
-@SMALL
-@given(graphs(cyclic=True), st.integers(0, 8))
-def test_a_cause_that_explains_all_that_is_known_comes_first(graph: AssetGraph, i: int) -> None:
-    planted = f"A{i % len(graph)}"
-    outage = graph.outage({planted})
-    dark = set(outage.unheard())
-    causes = graph.common_cause(dark, working=set(graph.assets) - dark)
-    assert sum(cause.likelihood for cause in causes) == pytest.approx(1.0)
-    first = graph.outage({causes[0].asset_id}).unheard()
-    assert dark <= set(first), "the first one darkens all that is dark"
-    assert causes[0].unexplained == ()
-    # What it darkens beside that only dies when a battery is empty.
-    assert causes[0].contradicted_by == ()
-
-
-def test_a_feeder_is_likelier_than_many_lamps_at_once_and_less_so_when_another_of_its_lamps_burns() -> None:
-    lamps = [f"L{i}" for i in range(5)]
-    assets = {name: Asset(name, "lamp" if name[0] == "L" else "feeder") for name in ("F", "G", *lamps)}
-    graph = AssetGraph(assets, tuple(Dependency(name, "F" if name < "L3" else "G") for name in lamps))
-    first, *others = graph.common_cause(["L0", "L1", "L2"])
-    assert (first.asset_id, first.also) == ("F", 0)
-    assert first.likelihood > 0.99
-    assert first.reason["L0"] == "L0 has no power from F, which failed"
-    assert [cause.asset_id for cause in others] == [""]
-    burns = graph.common_cause(["L0", "L1"], working=["L2"])
-    assert burns[0].contradicted_by == ("L2",)
-    assert burns[0].likelihood < graph.common_cause(["L0", "L1"])[0].likelihood
-    often = graph.common_cause(["L0", "L1"], working=["L2"], failures_per_year={"lamp": 2000.0, "feeder": 1e-3})
-    assert often[0].asset_id == ""
-    assert graph.common_cause([]) == []

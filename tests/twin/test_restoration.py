@@ -73,6 +73,23 @@ def test_flow_decides_which_signal_comes_first(city: Network) -> None:
         assert first.asset_id == busy.asset_id != other.asset_id
 
 
+@pytest.mark.parametrize("crews", [1, 2])  # the best of all orders, and the rule of Smith
+def test_a_short_repair_comes_before_a_long_one_that_saves_a_little_more(city: Network, crews: int) -> None:
+    roads = city.compile()
+    heads = [a for a in city.assets.assets.values() if a.kind == "signal" and a.node_id in roads.node_ids][:6]
+    flow = np.full(roads.n_links, 0.001)
+    for k, head in enumerate(heads):
+        flow[roads.to_node == roads.node_ids.index(head.node_id)] = 0.3 + 0.01 * k
+    loss = StreetLoss(city, flow)
+    saves = {head.asset_id: loss.of(city.assets.outage({head.asset_id})) for head in heads}
+    less, more = sorted(saves, key=saves.__getitem__)[-2:]
+    assert 0 < saves[less] < saves[more] < 9 * saves[less]
+    work = {less: 600.0, more: 6000.0}
+    first = restoration_order(city, [more, less], crews, flow=flow, repair_s=work)[0]
+    assert first.asset_id == less
+    assert restoration_order(city, [less, more], crews, flow=flow)[0].asset_id == more, "if they take as long"
+
+
 def test_all_faults_of_a_question_are_told_at_once(city: Network) -> None:
     with pytest.raises(InputError) as caught:
         restoration_order(city, ["nobody"], crews=0, repair_s={"FDR-01": -1.0})

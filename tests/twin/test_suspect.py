@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sensors import Batch, Sensor
+from sensors import Batch, InputError, Sensor
 from tests.twin.test_twin import Road
 from twin import Network
+from twin.finding import Suspicion
 from twin.memory import Memory
 from twin.signal import SignalPlan
-from twin.suspect import STEP_S, Suspects, Suspicion, explain
+from twin.suspect import STEP_S, Suspects, explain
 from twin.twin import Twin
 
 Float = npt.NDArray[np.float64]
@@ -183,6 +184,63 @@ def test_a_sensor_that_recovers_is_believed_again(trained: Watch, week: dict[str
     assert np.isnan(healed.suspects.since[healed.row("D14")])
 
 
+def test_a_new_twin_goes_on_with_what_the_old_one_kept(trained: Watch, week: dict[str, Float]) -> None:
+    broken = play(trained, week, 9, speed_kmh=changed(14, lambda v: v[14] + 30))
+    kept = broken.suspects.keep(broken.memory)
+    # The new table lists the sensors the other way round, without one, and another is on another link now.
+    _, sensors = city()
+    table = [dataclasses.replace(s, link_id="L35") if s.sensor_id == "D20" else s for s in reversed(sensors)]
+    again = Watch()
+    table = [sensor for sensor in table if sensor.sensor_id != "D3"]
+    again.memory = Memory(table, started_at=START + STEP_S * broken.step)
+    again.suspects = Suspects(city()[0].compile(), table)
+    again.suspects.resume(kept)
+    again.step = broken.step
+    step = {key: value[again.step].copy() for key, value in week.items()}
+    step["speed_kmh"][14] += 30
+    again.take(copy.deepcopy(step))
+    broken.take(step)
+    moved = [f"{name}" for name in ("D20", "D3")]
+    for name in (s.sensor_id for s in sensors):
+        for key in ("speed_kmh", "flow_veh_h"):
+            if name in moved:
+                continue
+            old, new = broken.row(name, key), again.row(name, key)
+            assert again.suspects.compared[new], "no day is needed again"
+            assert again.suspects.suspicion[new] == broken.suspects.suspicion[old]
+            assert again.suspects.since[new] == pytest.approx(broken.suspects.since[old], nan_ok=True)
+    assert again.of("D14")
+    finding, before = again.suspects.findings[again.row("D14")], broken.suspects.findings[broken.row("D14")]
+    assert finding is not None
+    assert before is not None
+    assert finding.evidence.readings == before.evidence.readings
+    assert finding.evidence.answer == pytest.approx(before.evidence.answer, rel=0.05)
+    assert not again.suspects.compared[again.row("D20")], "it stands elsewhere now"
+    assert not play(again, week, 8.5).of("D14")
+
+
+def test_a_twin_that_goes_on_reads_the_same_as_one_that_never_stopped(trained: Watch, week: dict[str, Float]) -> None:
+    again = Watch()
+    again.suspects.resume(trained.suspects.keep(trained.memory))
+    again.memory = copy.deepcopy(trained.memory)
+    again.step = trained.step
+    steady = copy.deepcopy(trained)
+    steady.suspects._next = np.nan  # who starts waits for a whole step: the other waits as well
+    one, other = (play(watch, week, 9, speed_kmh=changed(14, lambda v: v[14] + 30)) for watch in (steady, again))
+    assert one.of("D14")
+    assert np.array_equal(one.suspects.suspicion, other.suspects.suspicion)
+    assert np.array_equal(one.suspects.since, other.suspects.since, equal_nan=True)
+    assert one.suspects.findings == other.suspects.findings
+
+
+def test_what_another_version_kept_is_refused(trained: Watch) -> None:
+    kept = dict(trained.suspects.keep(trained.memory))
+    cut = kept | {"tests.judgement._before": kept["tests.judgement._before"][:, :1]}
+    for wrong in (cut, {name: column for name, column in kept.items() if name != "tests.agreement._shared"}, {}):
+        with pytest.raises(InputError, match="of another version"):
+            Watch().suspects.resume(wrong)
+
+
 def test_nothing_is_suspected_before_a_day_has_been_seen(week: dict[str, Float]) -> None:
     watch = Watch()
     for step in range(DAY):
@@ -237,7 +295,7 @@ def test_a_suspected_detector_is_not_a_measurement(week: dict[str, Float]) -> No
         )
     row = snapshot.sensors.sensor_ids.index("D14")
     assert snapshot.sensors.suspicion[row]
-    assert "speed_kmh" in snapshot.sensors.reason[row]
+    assert "speed_kmh" in str(snapshot.sensors.findings[row])
     assert np.isnan(snapshot.measured_at[14])
     assert np.isfinite(snapshot.measured_at[13])
 

@@ -8,6 +8,7 @@ import pytest
 from sensors import Batch, Reading, Sensor
 from sensors.reading import Quality
 from twin.compiled import CompiledNetwork
+from twin.memory import Memory
 from twin.signal import SignalPlan
 from twin.state import Snapshot, Source
 from twin.twin import Twin
@@ -144,6 +145,52 @@ def test_a_count_without_vehicles_that_comes_in_a_batch_of_its_own_still_unmakes
     twin.assimilate(reading(60, speed_kmh=20), now=START + 61)
     snapshot = twin.assimilate(reading(60, count_veh=0), now=START + 62)
     assert snapshot.speed_source[5] == Source.GUESSED
+
+
+def test_a_detector_with_a_ceiling_is_not_stuck_there_and_elsewhere_as_soon_as_any_other() -> None:
+    random = np.random.default_rng(1)
+    memory, step = Memory([detector()], started_at=START), 0
+    row = memory.quantities.index("speed_kmh")
+
+    def stuck_after(value: float, readings: int) -> int:
+        """Return after how many readings of a value the detector is taken for stuck; 0 when it is not."""
+        nonlocal step
+        for k in range(readings):
+            step += 1
+            memory.learn(reading(60.0 * step, speed_kmh=value), now=START + 60 * step)
+            if memory.stuck()[row]:
+                return k + 1
+        return 0
+
+    runs = []
+    for _ in range(50):  # 70 when the road is empty, short runs and long ones; between them anything
+        runs.append(stuck_after(70.0, int(random.geometric(0.2))))
+        for value in random.normal(60, 4, 20):
+            stuck_after(float(value), 1)
+    assert not any(runs[20:]), "the ceiling has become a habit"
+    assert not stuck_after(70.0, 20)
+    assert 0 < stuck_after(57.1, 20) <= 7  # the first of them repeats nothing
+    stuck_after(60.0, 1)
+    assert stuck_after(70.0, 400) > 0, "but not for ever"
+
+
+def test_the_nights_at_a_ceiling_say_nothing_of_how_often_other_values_repeat() -> None:
+    random = np.random.default_rng(2)
+    memory = Memory([detector()], started_at=START)
+    row, step = memory.quantities.index("speed_kmh"), 0
+    for _ in range(150):
+        values = [70.0] * int(random.geometric(0.1))
+        values += np.repeat(random.choice(np.arange(30.0, 66.0), 2, replace=False), 2).tolist()  # half of them repeat
+        for value in values:
+            step += 1
+            memory.learn(reading(60.0 * step, speed_kmh=value), now=START + 60 * step)
+    assert memory.column("ceiling")[row] == 70.0
+    # Twelve repeats at a chance of a half are not rare enough.
+    for _ in range(13):
+        step += 1
+        memory.learn(reading(60.0 * step, speed_kmh=20.0), now=START + 60 * step)
+    assert memory.column("repeats")[row] == 12
+    assert not memory.stuck()[row]
 
 
 def test_a_detector_that_repeats_beyond_its_habit_is_stuck_and_not_used() -> None:
