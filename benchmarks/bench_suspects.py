@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from sensors import Batch, Sensor
 from twin import Network
+from twin.finding import Suspicion
 from twin.memory import Memory
-from twin.suspect import STEP_S, Suspects, Suspicion
+from twin.suspect import STEP_S, Suspects
 
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]

@@ -174,7 +174,7 @@ def sensor_evidence(findings: Findings, row: int) -> dict[str, Any]:
         "unchanged_s": _number(unchanged),
         "unchanged_min": _number(unchanged, 1 / 60, 0),
         "repeats": int(table.column("repeats")[row]),
-        "reason": "; ".join(reason for i in rows if (reason := findings.snapshot.sensors.reason[i])),
+        "reason": "; ".join(str(found) for i in rows if (found := findings.snapshot.sensors.findings[i])),
         **_last_values(findings, rows),
         "readings": _readings(findings, rows),
     }

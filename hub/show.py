@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from sensors import InputError
+from sensors import QUANTITIES, InputError
 from twin import Network, Snapshot
-from twin.suspect import Suspicion
+from twin.finding import Finding
+from twin.suspect import STEP_S
 
 KMH = 3.6
 VEH_H = 3600.0
@@ -77,6 +78,25 @@ def link_attributes(network: Network, link: int) -> dict[str, Any]:
     }
 
 
+def finding_shown(finding: Finding) -> dict[str, Any]:
+    """Return a finding as the API shows it: code, quantity and unit of its figures, parameters, evidence, words."""
+    evidence = finding.evidence
+    return {
+        "code": finding.suspicion.name.lower(),
+        "quantity": finding.quantity,
+        "unit": QUANTITIES[finding.quantity].unit,
+        "parameters": {name: _figure(value) for name, value in finding.parameters.items()},
+        "evidence": {
+            "answer": number(evidence.answer),
+            "read": number(evidence.read),
+            "expected": number(evidence.expected),
+            "readings": evidence.readings,
+            "step_s": STEP_S,
+        },
+        "reason": str(finding),
+    }
+
+
 def sensor_rows(
     network: Network,
     snapshot: Snapshot,
@@ -88,7 +108,8 @@ def sensor_rows(
     """Return each sensor with its last values, or those of one link, in the order of the twin's memory.
 
     ``dark`` says of sensors why they are dark, ``dark_zh`` in Chinese. ``suspected`` is why its neighbours and its own
-    past contradict a sensor, None when they do not; ``reason`` says it in words, ``suspected_since`` since when.
+    past contradict a sensor, None when they do not; ``reason`` says it in words, ``suspected_since`` since when,
+    ``finding`` with its figures.
     """
     dark, dark_zh = dark or {}, dark_zh or {}
     kinds = {sensor.sensor_id: sensor for sensor in network.sensors}
@@ -117,6 +138,7 @@ def sensor_rows(
                 "suspected": None,
                 "reason": None,
                 "suspected_since": None,
+                "finding": None,
                 "registered": bool(state.registered[series]),
             },
         )
@@ -128,13 +150,18 @@ def sensor_rows(
         row["silent"] = row["silent"] and bool(state.silent[series])
         row["stuck"] = row["stuck"] or bool(state.stuck[series])
         row["dark"] = row["dark"] or bool(state.dark[series])
-        if state.suspicion[series] and row["suspected"] is None:
-            row["suspected"] = Suspicion(state.suspicion[series]).name.lower()
-            row["reason"] = state.reason[series]
+        finding = state.findings[series]
+        if finding is not None and row["finding"] is None:
+            shown = finding_shown(finding)
+            row["finding"], row["suspected"], row["reason"] = shown, shown["code"], shown["reason"]
             row["suspected_since"] = stamp(float(state.suspected_since[series]))
     for row in rows.values():
         row["last_time"] = stamp(row["last_time"])
     return list(rows.values())
+
+
+def _figure(value: float | str) -> float | str | None:
+    return value if isinstance(value, str | int) else number(value)
 
 
 def sensor_counts(snapshot: Snapshot) -> tuple[int, int]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from twin.finding import Finding
+
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
 
@@ -39,13 +41,13 @@ class SensorState:
     silent, stuck : (n_series,)
         No reading for several intervals; more repeats than this series' own past makes likely. Neither is used as a
         measurement.
-    suspicion : (n_series,) uint8 of `twin.suspect.Suspicion`
+    suspicion : (n_series,) uint8 of `twin.finding.Suspicion`
         Why its neighbours and its own past contradict it; not used as a measurement either. 0: they do not.
     compared : (n_series,)
         Enough is known of it and of its neighbours to suspect it.
     suspected_since : (n_series,) s since 1970 UTC, NaN where not suspected
-    reason
-        (n_series,) the suspicion in words, "" without one.
+    findings
+        (n_series,) the suspicion with its figures, None without one.
     registered : (n_series,)
         The network's table of sensors has this sensor; others are admitted as unverified.
     reported : (n_series,)
@@ -71,7 +73,7 @@ class SensorState:
     suspicion: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     compared: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
     suspected_since: Float = field(default_factory=lambda: np.zeros(0))
-    reason: tuple[str, ...] = ()
+    findings: tuple[Finding | None, ...] = ()
     registered: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
     reported: Bool = field(default_factory=lambda: np.zeros(0, np.bool_))
     first_time: Float = field(default_factory=lambda: np.zeros(0))
@@ -89,8 +91,8 @@ class SensorState:
             "reported": True,
             "dark": False,
         }
-        if len(self.reason) != n:
-            object.__setattr__(self, "reason", ("",) * n)
+        if len(self.findings) != n:
+            object.__setattr__(self, "findings", (None,) * n)
         for name, value in {**defaults, "first_time": np.nan, "suspected_since": np.nan}.items():
             given = getattr(self, name)
             if len(given) != n:  # left out

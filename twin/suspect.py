@@ -5,16 +5,16 @@ the neighbours see traffic, noise, a bias, a scale (a lane that is not counted),
 Every series is compared once in `STEP_S`, all at once; a suspected series is not used as a measurement.
 """
 
-import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from sensors import QUANTITIES, Sensor
+from sensors import Sensor
 from twin.agreement import N_PEERS, Agreement, adopt, nearest
 from twin.compiled import CompiledNetwork
+from twin.finding import Evidence, Finding, Suspicion, scaled
 from twin.judgement import LONG, READY, Judgement, Question, Window
 from twin.memory import Memory
 
@@ -35,25 +35,11 @@ ROOTED = frozenset({"flow_veh_h", "count_veh", "queue_veh", "density_veh_km", "o
 COMPARED = frozenset({"speed_kmh", "travel_time_s"}) | ROOTED
 # A drift and another place must explain the readings so much better: with queues around it a step looks like them.
 DRIFT_HANDICAP, ELSEWHERE_HANDICAP = 1.1, 1.25
-# A ratio so near to lanes counted over lanes there is told as lanes.
-LANES_TOLERANCE = 0.07
-
-
-class Suspicion(enum.IntEnum):
-    """Why a series is not believed; 0 is no reason."""
-
-    NONE = 0
-    EMPTY = 1  # nothing where the neighbours see traffic
-    NOISY = 2
-    BIASED = 3
-    SCALED = 4  # lanes not counted, or counted twice; a wrong unit
-    DRIFTING = 5
-    SWAPPED = 6  # mapped to the wrong link, or cables exchanged
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Why a series is suspected.
+class Explanation:
+    """What explains the readings of a series best.
 
     Parameters
     ----------
@@ -99,16 +85,28 @@ class _Tests:
         worst = self._answers.max(axis=1)
         self.suspected = np.where(self.suspected, worst > RELEASE, worst > 1) | (self._empty >= EMPTY_STEPS)
 
-    def find(self, at: int, *, rooted: bool) -> Finding:
-        """Return why a suspected series is suspected; ``rooted`` says that its readings are roots."""
+    def last(self, at: int, *, rooted: bool) -> tuple[Float, Float]:
+        """Return the last readings of a series and what was expected, oldest first; ``rooted``: they are roots."""
         value, expected = self._values.last(at), self._expected.last(at)
-        if rooted:
-            value, expected = value**2, expected**2
+        return (value**2, expected**2) if rooted else (value, expected)
+
+    def evidence(self, at: int, explanation: Explanation, *, rooted: bool) -> Evidence:
+        """Return what the suspicion of a series rests on."""
+        value, expected = self.last(at, rooted=rooted)
+        answer = float(self._answers[at].max())
+        if explanation.suspicion == Suspicion.EMPTY:
+            value, expected = value[-EMPTY_STEPS:], expected[-EMPTY_STEPS:]
+            answer = max(answer, self._empty[at] / EMPTY_STEPS)
+        return Evidence(answer, float(np.median(value)), float(np.median(expected)), len(value))
+
+    def explain(self, at: int, *, rooted: bool) -> Explanation:
+        """Return what explains a suspected series."""
+        value, expected = self.last(at, rooted=rooted)
         if self._empty[at] >= EMPTY_STEPS or not value[-EMPTY_STEPS:].any():
-            return Finding(Suspicion.EMPTY, float(np.median(expected[-EMPTY_STEPS:])))
+            return Explanation(Suspicion.EMPTY, float(np.median(expected[-EMPTY_STEPS:])))
         question = int(self._answers[at].argmax())
         if question == Question.JUMPS:
-            return Finding(Suspicion.NOISY, self.judgement.jumpiness(at))
+            return Explanation(Suspicion.NOISY, self.judgement.jumpiness(at))
         like = self.judgement.resembles(at)
         elsewhere = self._expected.last(like) if like >= 0 else value
         if like < 0 or len(elsewhere) != len(value):
@@ -116,7 +114,7 @@ class _Tests:
         return explain(value, expected, elsewhere=elsewhere**2 if rooted else elsewhere, like=like)
 
 
-def explain(value: Float, expected: Float, *, elsewhere: Float | None = None, like: int = -1) -> Finding:
+def explain(value: Float, expected: Float, *, elsewhere: Float | None = None, like: int = -1) -> Explanation:
     """Return which of a bias, a scale, a drift and another place, begun at any time, explains readings best.
 
     Parameters
@@ -135,7 +133,7 @@ def explain(value: Float, expected: Float, *, elsewhere: Float | None = None, li
     """
     n = len(value)
     error = value - expected
-    best, finding = np.inf, Finding(Suspicion.BIASED, float(error.mean()))
+    best, found = np.inf, Explanation(Suspicion.BIASED, float(error.mean()))
     for begin in range(0, 3 * n // 4 + 1, max(1, n // 12)):
         off, should, read = error[begin:], expected[begin:], value[begin:]
         before = float(np.abs(error[:begin]).sum())
@@ -155,8 +153,8 @@ def explain(value: Float, expected: Float, *, elsewhere: Float | None = None, li
         ):
             if before + misfit < best:
                 place = like if suspicion == Suspicion.SWAPPED else -1
-                best, finding = before + float(misfit), Finding(suspicion, size, place)
-    return finding
+                best, found = before + float(misfit), Explanation(suspicion, size, place)
+    return found
 
 
 class Suspects:
@@ -184,7 +182,7 @@ class Suspects:
         self.suspicion = np.zeros(0, np.uint8)
         self.compared = np.zeros(0, np.bool_)
         self.since = np.zeros(0)
-        self.reason: tuple[str, ...] = ()
+        self.findings: tuple[Finding | None, ...] = ()
 
     def learn(self, memory: Memory, *, now: float) -> None:
         """Take the newest valid values of the memory, and compare all series when a step is over."""
@@ -233,7 +231,12 @@ class Suspects:
         self.suspicion = np.concatenate((self.suspicion, np.zeros(more, np.uint8)))
         self.compared = np.concatenate((self.compared, np.zeros(more, np.bool_)))
         self.since = np.concatenate((self.since, np.full(more, np.nan)))
-        self.reason += ("",) * more
+        self.findings += (None,) * more
+
+    @property
+    def reason(self) -> tuple[str, ...]:
+        """The findings in words, ``""`` of series that are not suspected."""
+        return tuple(str(finding or "") for finding in self.findings)
 
     def _choose_peers(self, memory: Memory) -> None:
         """Find peers for the series that have none yet; the others keep what they have learned."""
@@ -260,44 +263,29 @@ class Suspects:
         self.since[rows[tests.suspected & ~before]] = now
         self.since[rows[~tests.suspected]] = np.nan
         self.suspicion[rows[~tests.suspected]] = Suspicion.NONE
-        words = list(self.reason)
+        findings = list(self.findings)
         for at in np.flatnonzero(before & ~tests.suspected).tolist():
-            words[rows[at]] = ""
+            findings[rows[at]] = None
         for at in np.flatnonzero(tests.suspected).tolist():
-            row = int(rows[at])
-            finding = tests.find(at, rooted=bool(self._rooted[at]))
-            self.suspicion[row] = finding.suspicion
-            words[row] = self._in_words(finding, memory, row)
-        self.reason = tuple(words)
+            found = findings[rows[at]] = self._found(at, memory)
+            self.suspicion[rows[at]] = found.suspicion
+        self.findings = tuple(findings)
 
-    def _in_words(self, finding: "Finding", memory: Memory, row: int) -> str:
-        key = memory.quantities[row]
-        quantity = QUANTITIES[key]
-        size = f"{abs(finding.size):.3g} {quantity.unit}".rstrip()
-        match finding.suspicion:
+    def _found(self, at: int, memory: Memory) -> Finding:
+        row, rooted = int(self._rows[at]), bool(self._rooted[at])
+        key, sensor = memory.quantities[row], self._sensors[memory.sensor_ids[row]]
+        why = self._tests.explain(at, rooted=rooted)
+        parameters: dict[str, float | str] = {}
+        match why.suspicion:
             case Suspicion.EMPTY:
-                return f"{key} is 0 while the neighbours imply {size}"
+                parameters["expected"] = why.size
             case Suspicion.NOISY:
-                return f"{key} jumps {finding.size:.1f} times as much as it used to"
-            case Suspicion.BIASED:
-                return f"{key} is {size} {_side(finding.size)} what the neighbours imply"
-            case Suspicion.DRIFTING:
-                return f"{key} drifts away from what the neighbours imply, by now {size} {_side(finding.size)}"
+                parameters["times"] = why.size
+            case Suspicion.BIASED | Suspicion.DRIFTING:
+                parameters["difference"] = why.size
             case Suspicion.SCALED:
-                lanes = _lanes(finding.size, self._sensors[memory.sensor_ids[row]].lanes) if key in ROOTED else ""
-                return f"{key} is {finding.size:.2f} times what the neighbours imply{lanes}"
+                parameters = scaled(why.size, lanes=sensor.lanes if key in ROOTED else 0)
             case _:
-                other = memory.sensor_ids[int(self._rows[finding.like])]
-                return f"{key} reads like the place of {other} rather than its own"
-
-
-def _side(size: float) -> str:
-    return "above" if size > 0 else "below"
-
-
-def _lanes(ratio: float, lanes: int) -> str:
-    """Return what a ratio would mean in lanes, if it means anything."""
-    for counted in range(1, 2 * lanes + 1):
-        if counted != lanes and abs(ratio * lanes / counted - 1) < LANES_TOLERANCE:
-            return f", as if it counted {counted} of {lanes} lanes" if counted < lanes else ", as if it counted twice"
-    return ""
+                other = self._sensors[memory.sensor_ids[int(self._rows[why.like])]]
+                parameters = {"sensor_id": other.sensor_id, "link_id": other.link_id}
+        return Finding(why.suspicion, key, parameters, self._tests.evidence(at, why, rooted=rooted))

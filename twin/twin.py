@@ -11,6 +11,7 @@ import numpy.typing as npt
 from sensors import Batch, Sensor
 from twin.compiled import CompiledNetwork
 from twin.estimate import Estimator
+from twin.finding import Suspicion
 from twin.measure import LinkSensors
 from twin.memory import Memory
 from twin.outage import Outage
@@ -19,7 +20,7 @@ from twin.probes import Probes
 from twin.signal import SignalPlan
 from twin.state import Snapshot
 from twin.stop_control import degraded_prior
-from twin.suspect import Suspects, Suspicion
+from twin.suspect import Suspects
 
 # A value serves as a measurement for this many of its intervals and at least so long; then the sensor is silent.
 MAXIMUM_AGE_INTERVALS, MAXIMUM_AGE_S = 3.0, 60.0
@@ -128,7 +129,7 @@ class Twin:
             suspicion=suspects.suspicion.copy(),
             compared=suspects.compared.copy(),
             suspected_since=suspects.since.copy(),
-            reason=suspects.reason,
+            findings=suspects.findings,
         )
         limit = np.maximum(self._maximum_age_intervals * sensors.interval_s, MAXIMUM_AGE_S)
         fresh = now - memory.column("valid_time") <= limit  # false before the first valid value

@@ -1,11 +1,14 @@
 """The live state: all links, one link with its sensors and history, sensors and their readings."""
 
-from typing import Annotated, Any
+from collections import Counter
+from itertools import compress, islice
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Query
 
 from hub.app import App
 from hub.show import KMH, VEH_H, VEH_KM, link_attributes, number, numbers, parse_stamp, sensor_rows, stamp
+from hub.suspects import CODES, suspect_rows
 from ingest.store import Store
 from twin.state import Snapshot, Source
 
@@ -17,7 +20,7 @@ def _snapshot(app: App) -> Snapshot:
 
 
 def router(app: App) -> APIRouter:
-    """Return the routes ``/state``, ``/summary``, ``/links``, ``/sensors`` and ``/readings``."""
+    """Return the routes ``/state``, ``/summary``, ``/links``, ``/sensors``, ``/suspects`` and ``/readings``."""
     routes = APIRouter(tags=["state"])
     position = {link_id: link for link, link_id in enumerate(app.compiled.link_ids)}
 
@@ -85,6 +88,22 @@ def router(app: App) -> APIRouter:
     def sensors() -> dict[str, Any]:
         """Return every sensor with its last values, and whether it is silent, stuck, suspected or dark, and why."""
         return {"sensors": sensors_shown(_snapshot(app))}
+
+    @routes.get("/suspects")
+    def suspects(
+        code: Literal["silent", "stuck", "empty", "noisy", "biased", "scaled", "drifting", "swapped"] | None = None,
+        limit: Annotated[int, Query(ge=0, le=100_000)] = 200,
+    ) -> dict[str, Any]:
+        """Return the sensors that are not believed, a row for each fault, the newest first, and how many of each."""
+        snapshot = _snapshot(app)
+        rows = suspect_rows(app.network, snapshot)
+        counts = Counter(row["code"] for row in rows)
+        return {
+            "time": stamp(snapshot.time),
+            "sensors_compared": len(set(compress(snapshot.sensors.sensor_ids, snapshot.sensors.compared))),
+            "counts": {name: counts[name] for name in CODES},
+            "suspects": list(islice((row for row in rows if code in (None, row["code"])), limit)),
+        }
 
     @routes.get("/readings")
     def readings(

@@ -52,6 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         if name == "fail":
             said.add_argument("--since", metavar="TIME", help="since when, RFC 3339 (default now)")
     add_live("status", "what is failed, dark, unheard or on its battery in the running hub, and why", _status)
+    add_live("suspects", "which sensors the running hub does not believe, since when and why", _suspects)
     for name, text, work in (
         ("downstream", "what needs an asset, and which of it fails with it", _downstream),
         ("upstream", "what an asset needs", _upstream),
@@ -191,6 +192,19 @@ def _status(args: argparse.Namespace) -> int:
         f"{len(found):,} assets do not work as they should" if found else "all equipment works, as far as anybody said"
     )
     _lines([_state_in_words(row) for row in found])
+    return 0
+
+
+def _suspects(args: argparse.Namespace) -> int:
+    import citytwin
+
+    found = citytwin.connect(args.url).get("/api/v1/suspects", limit=100_000)
+    if args.json:
+        return _print_json(found)
+    counts = ", ".join(f"{number:,} {code}" for code, number in found["counts"].items() if number)
+    compared = f"{found['sensors_compared']:,} sensors are compared with their neighbours"
+    print(f"{counts or 'every sensor is believed'}; {compared}")
+    _lines([f"{row['sensor_id']} ({row['kind']}) since {row['since']}: {row['reason']}" for row in found["suspects"]])
     return 0
 
 

@@ -11,8 +11,8 @@ from websockets.sync.client import connect
 from hub.show import sensor_counts, sensor_rows
 from sensors import Reading
 from twin import Network
+from twin.finding import Evidence, Finding, Suspicion
 from twin.state import SensorState, Snapshot
-from twin.suspect import Suspicion
 
 COLUMNS = ("speed_kmh", "speed_sd_kmh", "flow_veh_h", "flow_sd_veh_h", "density_veh_km")
 
@@ -20,7 +20,7 @@ COLUMNS = ("speed_kmh", "speed_sd_kmh", "flow_veh_h", "flow_sd_veh_h", "density_
 def test_before_the_first_snapshot_the_state_is_503_and_not_an_empty_city(make_hub: Any, database: Any) -> None:
     quiet = make_hub(database, started=False)
     link = quiet.app.compiled.link_ids[0]
-    for path in ("state", "summary", "sensors", f"links/{link}"):
+    for path in ("state", "summary", "sensors", "suspects", f"links/{link}"):
         answer = quiet.client.get(f"/api/v1/{path}")
         assert answer.status_code == 503, path
         assert answer.headers["content-type"] == "application/problem+json"
@@ -109,11 +109,12 @@ def test_a_sensor_that_nobody_registered_counts_only_while_it_reports() -> None:
 
 def test_a_suspected_sensor_says_how_why_and_since_when(town: Network) -> None:
     times, nothing = np.full(3, 10.0), np.zeros(3)
+    finding = Finding(Suspicion.SCALED, "flow_veh_h", {"ratio": 0.4}, Evidence(1.5, 240.0, 600.0, 108))
     sensors = SensorState(
         ("D1", "D1", "D2"), ("speed_kmh", "flow_veh_h", "speed_kmh"), ("",) * 3,
         times, nothing, times, nothing, nothing,
         suspicion=np.array([0, Suspicion.SCALED, 0], np.uint8), suspected_since=np.array([np.nan, 5.0, np.nan]),
-        reason=("", "flow_veh_h is half", ""),
+        findings=(None, finding, None),
     )  # fmt: skip
     links = np.zeros(0)
     snapshot = Snapshot(
@@ -121,7 +122,10 @@ def test_a_suspected_sensor_says_how_why_and_since_when(town: Network) -> None:
         density=links, source=np.zeros(0, np.uint8), measured_at=links, sensors=sensors,
     )  # fmt: skip
     said = [(row["suspected"], row["reason"], row["suspected_since"]) for row in sensor_rows(town, snapshot)]
-    assert said == [("scaled", "flow_veh_h is half", "1970-01-01T00:00:05.000Z"), (None, None, None)]
+    assert said == [
+        ("scaled", "flow_veh_h is 0.40 times what the neighbours imply", "1970-01-01T00:00:05.000Z"),
+        (None, None, None),
+    ]
 
 
 # --- readings

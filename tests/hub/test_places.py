@@ -1,6 +1,5 @@
 """Weather, air, parking, transit and events on zones, stations and points: shown with age, and usable in rules."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +168,7 @@ def test_recorded_weather_parking_and_events_of_aarhus_are_replayed_to_places(
             longitude_deg = "lon"
             latitude_deg = "lat\"""",
     }
-    day = (1_407_024_000_000, 1_407_110_400_000)  # 3 August 2014
+    day = (1_407_110_400_000, 1_407_144_600_000)  # 4 August 2014 until 11:30 local time, when an event has begun
     readings: list[Reading] = []
     for name, text in maps.items():
         path = tmp_path / "map.toml"
@@ -187,9 +186,10 @@ def test_recorded_weather_parking_and_events_of_aarhus_are_replayed_to_places(
                 "interval_s": 1200, "x_coord": 10.2, "y_coord": 56.15}]  # fmt: skip
     network = Network.from_tables({"node": NODES, "link": [LINK], "sensor": [*garages, *weather]})
     now = day[1] / 1000
-    snapshot = Twin(network, started_at=now - 86_400).assimilate(Batch.of(readings, received_at=now), now=now)
-    rows = {row["sensor_id"]: row for row in Places(network).rows(dataclasses.replace(snapshot))}
-    assert rows["NORREPORT"]["name"] == "Nørreport" and rows["NORREPORT"]["values"][1]["value"] == 65.0
+    snapshot = Twin(network, started_at=day[0] / 1000).assimilate(Batch.of(readings, received_at=now), now=now)
+    rows = {row["sensor_id"]: row for row in Places(network).rows(snapshot)}
+    assert rows["NORREPORT"]["name"] == "Nørreport" and rows["NORREPORT"]["values"][-1]["value"] == 65.0
     assert -10 < rows["weather-aarhus"]["values"][0]["value"] < 35
     events = [row for row in rows.values() if row["theme"] == "event"]
+    assert {row["name"] for row in events} >= {"Aarhus V", "Aarhus"}
     assert all(9 < row["lon_lat"][0] < 11 and 55 < row["lon_lat"][1] < 57 for row in events)

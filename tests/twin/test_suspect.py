@@ -11,9 +11,10 @@ import pytest
 from sensors import Batch, Sensor
 from tests.twin.test_twin import Road
 from twin import Network
+from twin.finding import Suspicion
 from twin.memory import Memory
 from twin.signal import SignalPlan
-from twin.suspect import STEP_S, Suspects, Suspicion, explain
+from twin.suspect import STEP_S, Suspects, explain
 from twin.twin import Twin
 
 Float = npt.NDArray[np.float64]
@@ -237,7 +238,7 @@ def test_a_suspected_detector_is_not_a_measurement(week: dict[str, Float]) -> No
         )
     row = snapshot.sensors.sensor_ids.index("D14")
     assert snapshot.sensors.suspicion[row]
-    assert "speed_kmh" in snapshot.sensors.reason[row]
+    assert "speed_kmh" in str(snapshot.sensors.findings[row])
     assert np.isnan(snapshot.measured_at[14])
     assert np.isfinite(snapshot.measured_at[13])
 
