@@ -73,10 +73,13 @@ def test_a_place_is_a_zone_a_station_or_a_point_with_its_newest_values_and_their
     assert (air["on"], air["name_zh"], air["lon_lat"]) == ("station", "江边", [120.002, 30.001])
     assert (air["level"], weather["level"], air["time"]) == (2, 1, "2014-05-13T16:53:50.000Z")
     assert [value["quantity"] for value in air["values"]] == ["pm25_ug_m3"]
-    assert rows["PARK", "parking"]["lon_lat"] == [120.0, 30.0] and rows["PARK", "parking"]["on"] == "point"
+    assert rows["PARK", "parking"]["lon_lat"] == [120.0, 30.0]
+    assert rows["PARK", "parking"]["on"] == "point"
     assert rows["MET", "transit"]["lon_lat"] == [120.004, 30.0], "that of its asset"
-    assert rows["MET", "transit"]["values"] == [] and rows["MET", "transit"]["age_s"] is None
-    assert ("D1", "weather") not in rows and not any(sensor == "D1" for sensor, _ in rows)
+    assert rows["MET", "transit"]["values"] == []
+    assert rows["MET", "transit"]["age_s"] is None
+    assert ("D1", "weather") not in rows
+    assert not any(sensor == "D1" for sensor, _ in rows)
     assert set(shown(watched, theme="air")) == {("AIR", "air")}
 
 
@@ -115,7 +118,8 @@ def test_a_rule_of_each_kind_fires_says_where_and_is_resolved(
     for minute in range(20, 40):
         watched.say(60 * minute, sensor, **high)
     (alert,) = watched.firing(rule)
-    assert alert["lon"] is not None and "?" not in alert["summary"]["en"] + alert["summary"]["zh"]
+    assert alert["lon"] is not None
+    assert "?" not in alert["summary"]["en"] + alert["summary"]["zh"]
     for minute in range(40, 60):
         watched.say(60 * minute, sensor, **after)
     assert watched.firing(rule) == []
@@ -130,7 +134,8 @@ def test_a_closed_car_park_without_spaces_is_not_full(city: Network) -> None:
 
 
 def test_levels_and_themes_are_of_known_quantities() -> None:
-    assert set(THEME_OF) <= set(QUANTITIES) and set(LEVELS) <= set(THEME_OF)
+    assert set(THEME_OF) <= set(QUANTITIES)
+    assert set(LEVELS) <= set(THEME_OF)
     for key, (raised, high) in LEVELS.items():
         assert [level(key, value) for value in (raised * 0.99, raised, high)][:2] == [0, 1], key
         assert level(key, high) == 2 or high == np.inf
@@ -174,21 +179,23 @@ def test_recorded_weather_parking_and_events_of_aarhus_are_replayed_to_places(
         path = tmp_path / "map.toml"
         path.write_text(text, "utf-8")
         table = Table(shared_data / "aarhus" / name, ColumnMap.read(path), from_ms=day[0], until_ms=day[1])
-        assert table.rows and not table.n_faults, name
+        assert table.rows, name
+        assert not table.n_faults, name
         for block in table.blocks(1_000_000):
             for row in range(len(block)):
                 for k, key in enumerate(block.quantities):
                     value = float(block.value[row, k])
                     readings.append(Reading(block.sensor_ids[block.sensor[row]], key, int(block.time_ms[row]), value))
-    garages = [{"sensor_id": "NORREPORT", "kind": "car_park", "quantities": "parked_veh;spaces_veh", "name": "Nørreport",
-                "x_coord": 10.21284, "y_coord": 56.16184, "interval_s": 1800}]  # fmt: skip
+    garages = [{"sensor_id": "NORREPORT", "kind": "car_park", "quantities": "parked_veh;spaces_veh",
+                "name": "Nørreport", "x_coord": 10.21284, "y_coord": 56.16184, "interval_s": 1800}]  # fmt: skip
     weather = [{"sensor_id": "weather-aarhus", "kind": "weather_station", "quantities": "temperature_c",
                 "interval_s": 1200, "x_coord": 10.2, "y_coord": 56.15}]  # fmt: skip
     network = Network.from_tables({"node": NODES, "link": [LINK], "sensor": [*garages, *weather]})
     now = day[1] / 1000
     snapshot = Twin(network, started_at=day[0] / 1000).assimilate(Batch.of(readings, received_at=now), now=now)
     rows = {row["sensor_id"]: row for row in Places(network).rows(snapshot)}
-    assert rows["NORREPORT"]["name"] == "Nørreport" and rows["NORREPORT"]["values"][-1]["value"] == 65.0
+    assert rows["NORREPORT"]["name"] == "Nørreport"
+    assert rows["NORREPORT"]["values"][-1]["value"] == 65.0
     assert -10 < rows["weather-aarhus"]["values"][0]["value"] < 35
     events = [row for row in rows.values() if row["theme"] == "event"]
     assert {row["name"] for row in events} >= {"Aarhus V", "Aarhus"}

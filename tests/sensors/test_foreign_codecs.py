@@ -59,7 +59,10 @@ def test_wrong_unit_rejects_only_its_value():
 
 def test_parked_cars_follow_from_all_and_free_spots():
     entity = {"id": "P", "type": "OffStreetParking", "totalSpotNumber": 414, "availableSpotNumber": {"value": 132}}
-    assert read("ngsi", "x", entity | {"occupancyModified": T}) == {("P", "parked_veh"): 282.0, ("P", "spaces_veh"): 414.0}
+    assert read("ngsi", "x", entity | {"occupancyModified": T}) == {
+        ("P", "parked_veh"): 282.0,
+        ("P", "spaces_veh"): 414.0,
+    }
 
 
 def test_phases_of_a_cabinet_are_sensors_of_their_own():
