@@ -39,7 +39,7 @@ def marked(stub: Any, open_cockpit: Any, until: Any) -> Page:
     stub.steer(reset=True, clear=True, places=PLACES, out=[SIGNAL], suspects=[SUSPECT])
     page: Page = open_cockpit()
     until(page, "window.citytwin.markKeys.length === 7")
-    page.wait_for_timeout(500)  # the map draws what it has just been given
+    until(page, "window.citytwin.markKeys.every(key => window.citytwin.markPlace(key) !== null)")
     return page
 
 
@@ -70,6 +70,13 @@ def test_what_is_high_is_drawn_dark_and_what_is_ordinary_steps_back(marked: Page
     assert high > 3 * max(ordinary, 1)
     assert high > 3 * max(old, 1), "an old value is never shown as high"
     assert dark_pixels(marked, "asset:SIG-004") > 25
+
+
+def test_a_pointer_that_moves_before_the_map_is_there_does_no_harm(stub: Any, open_cockpit: Any) -> None:
+    page = open_cockpit()  # fails at the end when the console had an error
+    for step in range(40):
+        page.mouse.move(500 + 5 * step, 400)
+        page.mouse.click(500 + 5 * step, 400)
 
 
 def test_a_mark_tells_its_value_and_age_on_hover_and_all_of_it_when_chosen(marked: Page, keep_screenshot: Any) -> None:

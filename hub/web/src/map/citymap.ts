@@ -161,8 +161,10 @@ export class CityMap {
   /** Where in the page a mark is drawn; null for one that is not. */
   pageOfMark(key: string): { x: number; y: number } | null {
     const mark = this.marks.find((candidate) => candidate.key === key);
-    if (!mark) return null;
+    if (!mark || !this.ready) return null;
     const at = this.map.project(mark.lonLat);
+    const drawn = this.map.queryRenderedFeatures(at, { layers: ['marks'] });
+    if (!drawn.some((feature) => feature.properties.key === key)) return null;
     const frame = this.map.getCanvas().getBoundingClientRect();
     return { x: frame.left + at.x, y: frame.top + at.y };
   }
@@ -249,6 +251,7 @@ export class CityMap {
   }
 
   private linkAt(point: maplibre.Point, reachPx: number): number | null {
+    if (!this.ready) return null; // the layer does not know its scale yet
     const place = this.map.unproject(point);
     const [x, y] = toMetres(this.city.geometry, place.lng, place.lat);
     const metres = this.layer.metresPerPixel();
