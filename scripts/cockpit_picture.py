@@ -52,7 +52,9 @@ def picture(url: str, out: Path, *, size: tuple[int, int], query: str) -> None:
         context = browser.new_context(viewport={"width": size[0], "height": size[1]}, is_mobile=size[0] < 600)
         page = context.new_page()
         page.goto(url + query)
-        page.wait_for_timeout(8_000)
+        page.wait_for_timeout(5_000)
+        page.locator(".controls button").last.click()  # the whole city, beside the panel of one link
+        page.wait_for_timeout(4_000)
         page.screenshot(path=out)
         browser.close()
 

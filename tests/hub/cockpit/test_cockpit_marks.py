@@ -48,10 +48,10 @@ def spot(page: Page, key: str) -> tuple[float, float]:
     return place["x"], place["y"]
 
 
-def dark_pixels(page: Page, key: str) -> int:
-    """How many pixels around a mark are those of a sign or a frame, much darker than land."""
+def dark_pixels(page: Page, key: str, *, right: int = 0) -> int:
+    """How many pixels around a mark, or right of it, are those of a sign, a frame or letters, darker than land."""
     x, y = spot(page, key)
-    shot = page.screenshot(clip={"x": x - 12, "y": y - 12, "width": 24, "height": 24})
+    shot = page.screenshot(clip={"x": x - 12 + right, "y": y - 12, "width": 24 + right, "height": 24})
     code = """async ([bytes]) => {
         const picture = await createImageBitmap(new Blob([Uint8Array.from(bytes)]));
         const pen = new OffscreenCanvas(picture.width, picture.height).getContext('2d');
@@ -156,3 +156,57 @@ def test_nothing_is_found_against_the_page_with_marks_a_card_and_layers_open(
     expect(page.locator(".layers input")).to_have_count(7)
     keep_screenshot(page, f"layers-{'phone' if phone else 'desktop'}")
     assert violations(page) == []
+
+
+def test_new_values_come_without_a_reload(marked: Page, stub: Any) -> None:
+    expect(marked.locator(".places summary")).to_contain_text("raised: 3")
+    calm = [place | {"level": 0} for place in PLACES]
+    stub.steer(places=calm, suspects=[SUSPECT, SUSPECT | {"sensor_id": "D-0043"}])
+    expect(marked.locator(".places summary")).to_contain_text("raised: 0")
+    expect(marked.locator("details.suspects summary")).to_contain_text("2 suspected")
+
+
+def test_lists_say_the_same_after_the_hub_was_away(marked: Page, stub: Any) -> None:
+    stub.steer(refuse_s=4)
+    expect(marked.locator(".notice")).to_contain_text("Connection lost")
+    expect(marked.locator(".places summary")).to_contain_text("raised: 3")
+    expect(marked.locator(".notice p")).to_have_count(0)
+    stub.steer(places=PLACES[:1])
+    expect(marked.locator(".places summary")).to_contain_text("1, raised: 1")
+
+
+def test_a_mark_on_a_link_is_chosen_and_not_the_link(marked: Page) -> None:
+    marked.mouse.click(*spot(marked, "suspect:D-0042:scaled:flow_veh_h"))
+    expect(marked.locator(".markcard")).to_contain_text("D-0042")
+    assert "link=" not in marked.url
+    marked.locator(".markcard .close").focus()
+    marked.keyboard.press("Escape")
+    expect(marked.locator(".markcard")).to_have_count(0)
+
+
+def test_enter_chooses_the_mark_in_the_middle_of_the_map(marked: Page, until: Any) -> None:
+    marked.locator(".places summary").click()
+    marked.get_by_role("button", name="River").click()
+    expect(marked.get_by_role("region", name="River")).to_be_visible()
+    marked.locator(".markcard .close").click()
+    marked.wait_for_timeout(800)  # the map moves there
+    marked.locator(".maplibregl-canvas").press("Enter")
+    expect(marked.get_by_role("region", name="River")).to_be_visible()
+
+
+def test_only_what_is_high_is_written_out_from_afar(marked: Page) -> None:
+    written = {key: dark_pixels(marked, key, right=40) for key in ("weather:RAIN-1", "air:AIR-1", "event:VEN-1")}
+    assert written["weather:RAIN-1"] > 40, "9.4 mm/h"
+    assert written["air:AIR-1"] < 0.5 * written["weather:RAIN-1"]
+    assert written["event:VEN-1"] < 0.5 * written["weather:RAIN-1"]
+
+
+def test_marks_of_now_are_not_on_a_map_of_a_difference(marked: Page, until: Any) -> None:
+    marked.goto(f"{marked.url}&link=h2-3f")
+    until(marked, "window.citytwin?.markPlace('weather:RAIN-1') != null")
+    marked.get_by_role("button", name="Close this link for 30 min").click()
+    expect(marked.locator(".difference-bar")).to_be_visible()
+    until(marked, "window.citytwin.markPlace('weather:RAIN-1') === null")
+    expect(marked.locator(".layers")).to_have_count(0)
+    marked.locator(".difference-bar button").click()
+    until(marked, "window.citytwin.markPlace('weather:RAIN-1') !== null")

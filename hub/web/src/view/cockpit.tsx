@@ -30,8 +30,8 @@ export function Cockpit() {
           <Indicators />
           <OutageList />
           <SuspectList />
-          <PlaceList />
           <AlertList />
+          <PlaceList />
         </div>
         <MapView />
         <LinkPanel />
