@@ -45,6 +45,7 @@ export class CityMap {
   private ready = false;
   private alerts: readonly Alert[] = [];
   private marks: readonly Mark[] = [];
+  private marksTold = '';
   private language: Language;
 
   constructor(
@@ -123,7 +124,12 @@ export class CityMap {
   setMarks(marks: readonly Mark[]): void {
     this.marks = marks;
     const source = this.ready ? this.map.getSource<maplibre.GeoJSONSource>('marks') : undefined;
-    void source?.setData(markFeatures(marks));
+    if (!source) return;
+    const features = markFeatures(marks);
+    const told = JSON.stringify(features);
+    if (told === this.marksTold) return; // ages move on every few seconds, pictures seldom
+    this.marksTold = told;
+    void source.setData(features);
   }
 
   setLanguage(language: Language, label: string): void {
