@@ -159,7 +159,8 @@ class LearnedField:
             middle = np.clip(middle, 0.0, None)
             ends = [cut(end, middle) for cut, end in zip(_CUTS, ends, strict=True)]
             told[:, rows] = np.stack((middle, *ends)) * self._unit[rows]
-        return Told(*told, near)
+        middle, low, high, true_low, true_high = told
+        return Told(middle, low, high, true_low, true_high, near)
 
 
 def learn(
