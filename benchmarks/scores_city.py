@@ -56,7 +56,8 @@ def lines(*, seed: int = 1, junctions: int = 300) -> list[str]:
     time, speed, flow = (np.concatenate(part) for part in zip(*days[:-1], strict=True))
     noisy = [part[:, sensed] * random.normal(1, NOISE, (len(time), len(sensed))) for part in (speed, flow)]
     estimator = Estimator(compiled, prior=free_flow_prior(compiled, network.signals))
-    estimator.learn(speed=History(time, sensed, noisy[0]), flow=History(time, sensed, noisy[1]), seed=seed)
+    past = [History(time, sensed, value, NOISE * value) for value in noisy]
+    estimator.learn(speed=past[0], flow=past[1], seed=seed)
     road = neighbours(compiled, np.arange(n))[0].between_road[np.ix_(hidden, sensed)]
     time, speed, flow = days[-1]
     seen = {"speed": speed[:, sensed] * random.normal(1, NOISE, (len(time), len(sensed)))}

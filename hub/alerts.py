@@ -6,6 +6,7 @@ writes anywhere; a book belongs to one thread at a time.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -151,7 +152,8 @@ class AlertBook:
     def _has_moved(self, alert: Alert) -> bool:
         place = self._place(alert.on, alert.subject)
         if place.lon is None or place.lat is None:
-            return True
+            # A sensor of no table that said itself where it was: nothing tells whose it is.
+            return "longitude_deg" not in alert.evidence
         return bool(math.hypot(place.lon - alert.place["lon"], place.lat - alert.place["lat"]) > MOVED_DEG)
 
     def _of(self, rule: str) -> dict[str, Alert]:
@@ -252,12 +254,18 @@ class _Change:
         for language, text in rule.summary:
             names = {"name": place.where.get(language), "upstream_name": upstream_where.get(language)}
             values = {key: _said(value) for key, value in {**evidence, **names}.items()}
-            summary[language] = text.format_map(values)
+            summary[language] = text.format_map(defaultdict(lambda: "?", values))  # a quantity it does not measure
         fired = replace(
             alert,
             state="firing",
             updated=self._now,
-            place={"link_id": place.link_id, "lon": place.lon, "lat": place.lat, "where": place.where},
+            place={
+                "link_id": place.link_id,
+                # What no table places says itself where it is.
+                "lon": evidence.get("longitude_deg") if place.lon is None else place.lon,
+                "lat": evidence.get("latitude_deg") if place.lat is None else place.lat,
+                "where": place.where,
+            },
             summary=summary,
             evidence=evidence,
         )

@@ -11,6 +11,8 @@ from twin.state import Snapshot
 
 Float = npt.NDArray[np.float64]
 Small = npt.NDArray[np.float32]
+# Ends of intervals need no more than three digits.
+Tiny = npt.NDArray[np.float16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +23,32 @@ class LinkHistory:
     ----------
     time : (n,) s since 1970 UTC
     speed, speed_deviation : (n,) m/s
+    speed_interval : (2, n) m/s
+        Low and high end of the 90 % interval.
     flow : (n,) veh/s
+    flow_interval : (2, n) veh/s
     source : (n,) of `twin.state.Source`
     """
 
     time: Float
     speed: Float
     speed_deviation: Float
+    speed_interval: Float
     flow: Float
+    flow_interval: Float
     source: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """What `Board.history` shows of one snapshot: an eighth of its size, which counts where links are 100,000."""
+    """What `Board.history` shows of one snapshot: a fifth of its size, which counts where links are 100,000."""
 
     time: float
     speed: Small
     speed_deviation: Small
+    speed_interval: Tiny
     flow: Small
+    flow_interval: Tiny
     source: npt.NDArray[np.uint8]
 
     @classmethod
@@ -48,7 +57,9 @@ class _Sample:
             snapshot.time,
             snapshot.speed.astype(np.float32),
             snapshot.speed_deviation.astype(np.float32),
+            snapshot.speed_interval.astype(np.float16),
             snapshot.flow.astype(np.float32),
+            snapshot.flow_interval.astype(np.float16),
             snapshot.source.astype(np.uint8),
         )
 
@@ -88,6 +99,8 @@ class Board:
             time=np.array([s.time for s in kept]),
             speed=np.array([s.speed[link] for s in kept], np.float64),
             speed_deviation=np.array([s.speed_deviation[link] for s in kept], np.float64),
+            speed_interval=np.array([s.speed_interval[:, link] for s in kept], np.float64).reshape(-1, 2).T,
             flow=np.array([s.flow[link] for s in kept], np.float64),
+            flow_interval=np.array([s.flow_interval[:, link] for s in kept], np.float64).reshape(-1, 2).T,
             source=np.array([s.source[link] for s in kept], np.uint8),
         )

@@ -56,6 +56,9 @@ class PlacedNetwork(Protocol):
     def geometry(self, position: int) -> Any:
         """Return the points of a link, (k, 2) degrees."""
 
+    def sensor_point(self, sensor: Sensor) -> tuple[float, float] | None:
+        """Return longitude and latitude of a sensor, None where nobody knows."""
+
 
 class NetworkPlaces:
     """Places of one network.
@@ -72,14 +75,18 @@ class NetworkPlaces:
         self._sensors = {sensor.sensor_id: sensor for sensor in network.sensors}
 
     def place(self, on: str, subject: str) -> Place:
-        """Return the place of a link, a sensor or the whole network."""
+        """Return the place of a link, a sensor or the whole network; a sensor without a link is called by its name."""
         if on == "network":
             return Place(where={"en": "whole network", "zh": "全网"})
         sensor = self._sensors.get(subject) if on == "sensor" else None
         link_id = subject if on == "link" else sensor.link_id if sensor else ""
         position = self._position.get(link_id)
         if position is None:
-            return Place(where={"en": subject, "zh": subject})
+            point = None if sensor is None else self._network.sensor_point(sensor)
+            en, zh = (sensor.name, sensor.name_zh) if sensor else ("", "")
+            where = {"en": en or zh or subject, "zh": zh or en or subject}
+            lon, lat = point or (None, None)
+            return Place(None, lon, lat, where)
         points = np.asarray(self._network.geometry(position), np.float64)
         middle = points[len(points) // 2] if len(points) != 2 else points.mean(axis=0)
         names = self._network.link_names(position)
@@ -168,8 +175,15 @@ def sensor_evidence(findings: Findings, row: int) -> dict[str, Any]:
         "unchanged_min": _number(unchanged, 1 / 60, 0),
         "repeats": int(table.column("repeats")[row]),
         "reason": "; ".join(str(found) for i in rows if (found := findings.snapshot.sensors.findings[i])),
+        **_last_values(findings, rows),
         "readings": _readings(findings, rows),
     }
+
+
+def _last_values(findings: Findings, rows: Iterable[int]) -> dict[str, float | None]:
+    """Return the newest values of a sensor by quantity."""
+    state = findings.snapshot.sensors
+    return {state.quantities[row]: _number(state.value[row], digits=4) for row in rows}
 
 
 def network_evidence(findings: Findings, row: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from twin.estimate import Estimator
 from twin.history import BIN_S, History
 from twin.learned import FEWEST_SENSORS, FEWEST_TIMES, LearnedField
 from twin.links import CLASS_NAMES
+from twin.measure import flow_noise, speed_noise
 from twin.prior import free_flow_prior
 
 log = logging.getLogger(__name__)
@@ -112,4 +113,5 @@ class Experience(Chore):
             return None
         seen = value[some_report]
         seen[seen < 0.0] = 0.0
-        return History(time[some_report], links, seen)
+        noise = flow_noise(seen, lanes[links].astype(np.float64)) if key == "flow_veh_h" else speed_noise(seen)
+        return History(time[some_report], links, seen, noise)

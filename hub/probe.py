@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from hub.beside import beside_traffic
 from hub.curves import Curves
 from sensors import Sensor
 from simulation.measure import Cumulative
@@ -13,9 +14,6 @@ from twin.compiled import CompiledNetwork, Float
 # Mean length of a vehicle plus that of the detector's field: occupancy = density per lane times this.
 # Source: Klein, L. A. (2006), Traffic Detector Handbook, 3rd ed., FHWA-HRT-06-108, chapter 2 (6.5 m is customary).
 EFFECTIVE_LENGTH_M = 6.5
-# Background of an urban air station and what dense traffic adds, µg/m³: an invention that looks plausible.
-AIR = {"pm25_ug_m3": (28.0, 25.0), "pm10_ug_m3": (45.0, 40.0), "no2_ug_m3": (22.0, 60.0), "o3_ug_m3": (70.0, -30.0),
-       "so2_ug_m3": (8.0, 2.0), "co_mg_m3": (0.6, 0.8)}  # fmt: skip
 KEEP_S = 600.0
 
 
@@ -30,14 +28,25 @@ class Probe:
         Who measures.
     time, first
         City time of the first counts, s since 1970 UTC, and the counts.
+    day_shift_s
+        Second of the street's day minus city time.
     """
 
-    def __init__(self, city: CompiledNetwork, sensors: Sequence[Sensor], time: float, first: Cumulative) -> None:
+    def __init__(
+        self,
+        city: CompiledNetwork,
+        sensors: Sequence[Sensor],
+        time: float,
+        first: Cumulative,
+        *,
+        day_shift_s: float = 0.0,
+    ) -> None:
         self._city = city
         self._link = {link_id: link for link, link_id in enumerate(city.link_ids)}
         keep_s = max([KEEP_S, *(2 * sensor.interval_s for sensor in sensors)])
         self._curves = Curves(time, first, keep_s=keep_s, length=city.length, free_speed=city.free_speed)
         self._newest = first
+        self._day_shift_s = day_shift_s
 
     def note(self, time: float, counts: Cumulative) -> None:
         """Remember the counts at a city time."""
@@ -52,7 +61,8 @@ class Probe:
         """
         link = self._link.get(sensor.link_id)
         if link is None:
-            return self._air(sensor)
+            hour = (until_s + self._day_shift_s) % 86_400.0 / 3600.0
+            return beside_traffic(sensor, hour=hour, fullness=self._fullness())
         passage = self._curves.passage(from_s, until_s, np.array([link]))
         if passage is None:
             return {}
@@ -77,10 +87,7 @@ class Probe:
             return None
         return passage.speed, (passage.entered + passage.left) / (2.0 * passage.duration_s)
 
-    def _air(self, sensor: Sensor) -> Mapping[str, float | None]:
-        """Return air that is the worse the fuller the whole city is."""
+    def _fullness(self) -> float:
+        """Return how full the whole city is, 0..1: the fuller, the worse its air."""
         on_links = self._newest.entered - self._newest.left
-        fullness = float(on_links.sum() / (self._city.jam_density * self._city.length).sum())
-        crowd = min(1.0, 5.0 * fullness)
-        known = {key: clean + crowd * added for key, (clean, added) in AIR.items()}
-        return {key: known.get(key) for key in sensor.quantities}
+        return float(on_links.sum() / (self._city.jam_density * self._city.length).sum())

@@ -69,7 +69,7 @@ TEMPLATE_NAMES: dict[str, tuple[str, ...]] = {
         "density_veh_km",
         "source",
     ),
-    "sensor": ("name", "sensor_id", "link_id", "age_min", "unchanged_min", "interval_s", "reason"),
+    "sensor": ("name", "sensor_id", "link_id", "age_min", "unchanged_min", "interval_s", "reason", *QUANTITIES),
     "network": ("name", "sensors_total", "sensors_silent", "silent_percent", "speed_percent"),
 }
 

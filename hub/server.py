@@ -15,7 +15,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 from starlette.routing import Match, Mount
 from starlette.types import Scope
 
-from hub.api import alerts, assets, history, live, network, operations, problem, state, whatif
+from hub.api import alerts, assets, history, live, network, operations, places, problem, state, whatif
 from hub.app import App
 from hub.docs_page import docs_page
 from hub.origin import host_allowed, origin_allowed
@@ -64,7 +64,7 @@ def create_api(app: App) -> FastAPI:
     problem.install(api)
     api.add_middleware(GZipMiddleware, minimum_size=2000)
     _secure(api)
-    for part in (network, assets, state, history, alerts, whatif, live):
+    for part in (network, assets, state, places, history, alerts, whatif, live):
         api.include_router(part.router(app), prefix="/api/v1")
     api.include_router(operations.router(app))
 

@@ -82,7 +82,8 @@ class Street:
         self._shift = simulation.time_s - city_start
         self._rng = np.random.default_rng([seed, int(simulation.time_s)])
         self._simulation = simulation
-        self._probe = Probe(network.compile(), network.sensors, city_start, self._simulation.cumulative())
+        first = self._simulation.cumulative()
+        self._probe = Probe(network.compile(), network.sensors, city_start, first, day_shift_s=self._shift)
         districts = {name: district for name, district in _districts(network).items() if district}
         self._fleet = Fleet(network.sensors, seed=seed, districts=districts, start_s=city_start)
         self._stopping = threading.Event()

@@ -32,6 +32,7 @@ def suspect_rows(network: Network, snapshot: Snapshot) -> list[dict[str, Any]]:
             "kind": sensor.kind if sensor else "unverified",
             "owner": sensor.owner if sensor else "",
             "link_id": state.link_ids[series] or None,
+            "lon_lat": None if sensor is None else network.sensor_point(sensor),
         }
         finding, key = state.findings[series], state.quantities[series]
         if finding is not None:

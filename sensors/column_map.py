@@ -1,7 +1,8 @@
 """Column maps: which columns of a recorded table are the sensor, the time and the quantities, and in which units."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,8 +13,22 @@ from sensors.toml import nearest, read_toml, unknown_keys
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FORMATS = ("iso", "epoch_s", "epoch_ms")
-_KEYS = ("sensor_id", "time", "time_format", "time_zone", "offset_s", "district", "prefix", "delimiter", "quantities")
+_KEYS = (
+    "sensor_id",
+    "sensor",
+    "time",
+    "time_format",
+    "time_zone",
+    "offset_s",
+    "district",
+    "prefix",
+    "delimiter",
+    "quantities",
+)
 _WIDE_KEYS = ("quantity", "factor", "ignore")
+
+
+_CONSTANT = "\0"  # begins the names of columns that no table has
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,8 @@ class ColumnMap:
     ignore
         Set for a wide table: every column but the time and these is a sensor, and ``quantities`` has one entry, whose
         column name counts for nothing.
+    constants
+        Text by the name of a column that no table has, and every row has: a sensor, or a value.
     """
 
     sensor_id: str
@@ -59,6 +76,7 @@ class ColumnMap:
     prefix: str = ""
     delimiter: str = ","
     ignore: tuple[str, ...] | None = None
+    constants: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_wide(self) -> bool:
@@ -112,6 +130,10 @@ class ColumnMap:
             count_veh = "vehicles"
             speed_kmh = { column = "speed_mph", factor = 1.609344 }
 
+        A table of one sensor says ``sensor = "..."`` instead of ``sensor_id``; what every row has alike is a value::
+
+            events = { value = 1 }
+
         or, when every column but the time and those ignored is a sensor::
 
             time = "time"
@@ -150,10 +172,11 @@ class _Parsed:
         if isinstance(offset, bool) or not isinstance(offset, int | float) or not abs(offset) < 1e9:
             self._fault("offset_s", offset, "seconds")
             offset = 0.0
+        constants = dict[str, str]()
         found = ColumnMap(
-            sensor_id="" if self._wide is not None else self._text("sensor_id"),
+            sensor_id="" if self._wide is not None else self._sensor(constants),
             time=self._text("time"),
-            quantities=self._quantities() if self._wide is None else self._wide_quantity(),
+            quantities=self._quantities(constants) if self._wide is None else self._wide_quantity(),
             time_format=time_format,
             zone=self._zone(),
             offset_s=offset,
@@ -161,6 +184,7 @@ class _Parsed:
             prefix=self._text("prefix", ""),
             delimiter=delimiter,
             ignore=None if self._wide is None else self._ignored(),
+            constants=constants,
         )
         if self._faults:
             raise InputError(self._faults)
@@ -176,6 +200,16 @@ class _Parsed:
         self._fault(key, value, "the name of a column" if default is None else "text")
         return default or ""
 
+    def _sensor(self, constants: dict[str, str]) -> str:
+        if "sensor" not in self._table:
+            return self._text("sensor_id")
+        if "sensor_id" in self._table:
+            self._faults.append(
+                f"{self._name}: sensor must be absent beside sensor_id, which names a column of sensors"
+            )
+        constants[_CONSTANT] = self._text("sensor")
+        return _CONSTANT
+
     def _zone(self) -> tzinfo | None:
         name = self._text("time_zone", "")
         if not name:
@@ -186,7 +220,7 @@ class _Parsed:
             self._fault("time_zone", name, "a name as in the time zone database, for example Europe/Rome, or UTC")
             return None
 
-    def _quantities(self) -> dict[str, Column]:
+    def _quantities(self, constants: dict[str, str]) -> dict[str, Column]:
         table = self._table.get("quantities")
         if not isinstance(table, dict) or not table:
             self._fault("quantities", table, "a table with at least one column, for example speed_kmh = 'speed'")
@@ -200,12 +234,17 @@ class _Parsed:
             elif isinstance(value, dict) and isinstance(value.get("column"), str):
                 self._faults += unknown_keys(value, ("column", "factor"), where=f"{where} {key}")
                 columns[key] = Column(value["column"], self._factor(f"quantities.{key}.factor", value))
+            elif isinstance(value, dict) and _is_number(value.get("value")):
+                self._faults += unknown_keys(value, ("value",), where=f"{where} {key}")
+                columns[key] = Column(_CONSTANT + key)
+                constants[_CONSTANT + key] = str(value["value"])
             else:
-                self._fault(f"quantities.{key}", value, "a column name or { column = ..., factor = ... }")
+                right = "a column name, { column = ..., factor = ... } or { value = ... }"
+                self._fault(f"quantities.{key}", value, right)
         return columns
 
     def _wide_quantity(self) -> dict[str, Column]:
-        for key in ("sensor_id", "quantities"):
+        for key in ("sensor_id", "sensor", "quantities"):
             if key in self._table:
                 self._faults.append(f"{self._name}: {key} must be absent beside [wide], where columns are sensors")
         if not isinstance(self._wide, dict):
@@ -230,6 +269,10 @@ class _Parsed:
             self._fault(key, factor, "a number that is not 0")
             return 1.0
         return float(factor)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # CityPulse / ODAA traffic of Aarhus: 5-minute intervals between two Bluetooth sensors, times are UTC.

@@ -31,7 +31,11 @@ _OTHER = {
     "power_w": (2700.0, 900.0),
     "battery": (0.9, 0.05),
     "parked_veh": (180.0, 120.0),
+    "spaces_veh": (320.0, 0.0),
     "passengers": (30.0, 20.0),
+    "headway_s": (240.0, -60.0),
+    "crowding": (0.5, 0.2),
+    "events": (0.0, 0.0),
 }
 
 

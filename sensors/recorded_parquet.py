@@ -60,6 +60,8 @@ class ParquetTable(Table):
     def _chunks(self, path: Path) -> Iterator[Columns]:
         if self._map.is_wide:
             raise InputError(f"{self.name}: a column map with [wide] is for CSV, a Parquet file has one row a reading")
+        if self._map.constants:
+            raise InputError(f"{self.name}: a column map with sensor or value is for CSV, not for a Parquet file")
         lib = _pyarrow("pyarrow")
         first = 1
         with _opened(path) as file:

@@ -121,10 +121,13 @@ class Table(Recording):
             rows: list[list[str]] = []
             try:
                 header = [cell.strip() for cell in next(reader, [])]
-                chosen = self._chosen(header)
+                chosen = self._chosen([*header, *self._map.constants])
+                constants = list(self._map.constants.values())
                 for cells in reader:
                     if not cells:
                         continue
+                    if constants:  # a row may be shorter or longer than the header
+                        cells = [*cells[: len(header)], *[""] * (len(header) - len(cells)), *constants]
                     rows.append(cells)
                     lines.append(reader.line_num)
                     if len(rows) == _CHUNK_ROWS:
@@ -145,7 +148,7 @@ class Table(Recording):
                 return [header.index(self._map.time), *others]
         missing = [name for name in self._map.columns if name not in header]
         if missing:
-            has = ", ".join(header[:12])
+            has = ", ".join([name for name in header if name not in self._map.constants][:12])
             raise InputError([f"{self.name}: has no column {name!r}, it has {has}" for name in missing])
         return [header.index(name) for name in self._map.columns]
 

@@ -29,6 +29,10 @@ class Sensor:
         In the order and units of ``quantities``; empty when unknown.
     x_coord, y_coord
         Place in the network's coordinates, for sensors without a link.
+    zone_id
+        The zone for which it stands as a whole, or ``""``.
+    name, name_zh
+        How people call it, or ``""``.
     """
 
     sensor_id: str
@@ -43,3 +47,6 @@ class Sensor:
     standard_deviation: tuple[float, ...] = ()
     x_coord: float | None = None
     y_coord: float | None = None
+    zone_id: str = ""
+    name: str = ""
+    name_zh: str = ""

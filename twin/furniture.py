@@ -86,18 +86,23 @@ def link_zones(nodes: Nodes, links: Links, zones: Zones) -> dict[str, str]:
     return {link: zone for link, zone in found.items() if zone}
 
 
-def read_sensors(table: Table, links: Links, units: Units, *, link_ids: Mapping[str, int]) -> tuple[Sensor, ...]:
+def read_sensors(
+    table: Table, links: Links, units: Units, *, link_ids: Mapping[str, int], zone_ids: Mapping[str, int]
+) -> tuple[Sensor, ...]:
     """Return the sensors of ``sensor.csv``; every fault is noted in the table.
 
     Parameters
     ----------
     link_ids
         All ids that a sensor may name; a sensor of a path without motor vehicles has no link in the network.
+    zone_ids
+        Zones that a sensor may name.
     """
     if not len(table) or not table.requires("sensor_id"):
         return ()
     ids = table.ids("sensor_id")
     table.references("link_id", link_ids, "link.csv", optional=True)
+    table.references("zone_id", zone_ids, "zone.csv", optional=True)
     position = table.numbers("position_m", least=0)
     lanes = table.numbers("lanes", least=1, whole=True)
     interval = table.numbers("interval_s", default=60.0, least=SHORTEST_INTERVAL_S)
@@ -141,6 +146,9 @@ def read_sensors(table: Table, links: Links, units: Units, *, link_ids: Mapping[
                 standard_deviation=_deviations(table, index, len(wanted)),
                 x_coord=float(x[index]) if np.isfinite(x[index]) else None,
                 y_coord=float(y[index]) if np.isfinite(y[index]) else None,
+                zone_id=row.get("zone_id", ""),
+                name=row.get("name", ""),
+                name_zh=row.get("name_zh", ""),
             )
         )
     return tuple(found)

@@ -10,6 +10,7 @@ from twin.generator.equipment import install
 from twin.generator.ground import Ground
 from twin.generator.loading import load_links
 from twin.generator.names import give_names
+from twin.generator.places import add_places
 from twin.generator.plan import draw_plan
 from twin.generator.roads import lay_roads
 from twin.generator.scenery import draw_areas, raise_buildings
@@ -24,8 +25,9 @@ def generate(*, seed: int = 1, junctions: int = 300) -> dict[str, Table]:
     """Return the tables of an invented city by file stem, ready for `twin.tables.write_table`.
 
     A river with few bridges, ring roads, arterials about 1.3 km apart, an old town of crooked streets; signals with
-    plans, zones and a day's demand, sensors, equipment and what it depends on, water, parks and buildings. Coordinates
-    are degrees on WGS84 near 120.2 E, 30.3 N; nothing real is meant.
+    plans, zones and a day's demand, sensors of traffic, weather, air, car parks, metro and events, equipment and what
+    it depends on, water, parks and buildings. Coordinates are degrees on WGS84 near 120.2 E, 30.3 N; nothing real is
+    meant.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ def generate(*, seed: int = 1, junctions: int = 300) -> dict[str, Table]:
     if faults:
         raise InputError(faults)
     # One stream of random numbers for each part: a change of one part leaves the others as they were.
-    streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(8)]
+    streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(9)]
     plan = draw_plan(streams[0], junctions=junctions)
     ground = Ground.draw(streams[1], side_m=plan.side_m, centres=plan.centres)
     cut_blocks(streams[2], plan, junctions=junctions)
@@ -69,6 +71,7 @@ def generate(*, seed: int = 1, junctions: int = 300) -> dict[str, Table]:
     movements, signals = plan_signals(roads, flow)
     ids = tables.Ids.of(roads)
     kit = install(streams[6], roads, names, signals, flow, node_ids=ids.nodes, link_ids=ids.links)
+    add_places(streams[8], kit, roads, tables.node_zones(demand))
     areas = draw_areas(streams[7], plan, ground, names)
     business = demand.jobs / np.maximum(1.0, np.bincount(demand.node_zone, minlength=len(demand.jobs)))
     buildings = raise_buildings(streams[7], roads, (business / business.max())[demand.node_zone], areas)

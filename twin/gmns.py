@@ -54,7 +54,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "zone_node": ("zone_id", "node_id", "share"),
     "sensor": (
         *("sensor_id", "kind", "quantities", "link_id", "position_m", "lanes", "interval_s", "owner", "asset_id"),
-        *("standard_deviation", "x_coord", "y_coord"),
+        *("standard_deviation", "x_coord", "y_coord", "zone_id", "name", "name_zh"),
     ),
     "asset": (
         *("asset_id", "kind", "name", "name_zh", "x_coord", "y_coord", "node_id", "link_id", "owner"),

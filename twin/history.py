@@ -27,16 +27,21 @@ class History:
         Positions of the links, each once.
     value : (n_times, s) m/s or veh/s over all lanes
         NaN where nothing was measured.
+    noise : (n_times, s) unit of the quantity
+        Standard deviation of each value from what was true, as far as the detector is to blame; None: not known, and
+        what is told of the true values then has the noise of detectors in it.
 
     Raises
     ------
     InputError
-        The shapes do not fit, a link stands twice, a time does not ascend, or a value is infinite or negative.
+        The shapes do not fit, a link stands twice, a time does not ascend, or a value is infinite or negative, or its
+        noise is no deviation.
     """
 
     time: Float
     links: Long
     value: Float
+    noise: Float | None = None
 
     def __post_init__(self) -> None:
         if self.value.shape != (len(self.time), len(self.links)):
@@ -57,6 +62,15 @@ class History:
                 f"history: value {self.value[row, column]} of link {self.links[column]} at time {row}: "
                 "nought or more, or NaN where nothing was measured"
             )
+        if self.noise is None:
+            return
+        if self.noise.shape != self.value.shape:
+            raise InputError(f"history: noise of shape {self.noise.shape} for values of shape {self.value.shape}")
+        odd = np.isfinite(self.value) & ~(np.isfinite(self.noise) & (self.noise >= 0))
+        if odd.any():
+            row, column = np.argwhere(odd)[0]
+            noise, link = self.noise[row, column], self.links[column]
+            raise InputError(f"history: noise {noise} of link {link} at time {row}: must be 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

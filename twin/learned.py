@@ -11,6 +11,7 @@ for regression (locally weighted, split conformal), doi:10.1080/01621459.2017.13
 """
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,9 @@ N_FOLDS = 5
 # right on average and misses four in ten of the slow values.
 BELOW, ABOVE = 0.03, 0.07
 REACH = 0.95
+_CUTS = (np.minimum, np.maximum, np.minimum, np.maximum)  # a low end is no more than the middle, a high one no less
+# However much noise there is, of an interval so much is left: the noise that detectors state is not known so well.
+LEAST_LEFT = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,10 @@ class Told:
     Parameters
     ----------
     middle, low, high : (n,) unit of the quantity
-        NaN where nothing is told.
+        What a detector there would show; NaN where nothing is told.
+    true_low, true_high : (n,) unit of the quantity
+        Nine in ten of the true values lie between these: the noise of detectors, as far as the history stated it, is
+        taken off.
     near : (n,)
         Whether a sensed link that reports is as near as those were that the interval was measured with; elsewhere
         nothing is known of how good this is.
@@ -81,6 +88,8 @@ class Told:
     middle: Float
     low: Float
     high: Float
+    true_low: Float
+    true_high: Float
     near: Bool
 
 
@@ -94,6 +103,8 @@ class LearnedField:
     ranges : Ranges
     reach_m : m
         Nineteen in twenty of the sensed links had another one within so far by road.
+    most : (n,) unit of the quantity
+        What the most of the history would be on each link.
     leave_out : LeaveOut
     """
 
@@ -108,14 +119,17 @@ class LearnedField:
         profile: DayProfile,
         tellers: tuple[Teller, Teller],
         ends: tuple[float, float],
+        noise: tuple[float, float],
         reach_m: float,
+        most: float,
         leave_out: LeaveOut,
     ) -> None:
         self.links, self.ranges, self.leave_out, self.reach_m = links, ranges, leave_out, reach_m
+        self.most = most * unit
         self._unit, self._own, self._profile = unit, own, profile
         self._view = View(neighbours, ranges)
         self._middle, self._spread = tellers
-        self._ends = ends
+        self._ends, self._noise = ends, noise
 
     def tell(self, value: Float, *, time: float, far: bool = False) -> Told | None:
         """Return what is to be expected of every link, as if it had no detector; None when no sensed link reports.
@@ -134,14 +148,19 @@ class LearnedField:
         around = surroundings(now, self._profile.at(time), self._view)
         near = self._view.there[:, 0] & (self._view.road[:, 0] <= self.reach_m)
         rows = np.arange(len(near)) if far else np.flatnonzero(near)
-        told = np.full((3, len(near)), np.nan)
+        told = np.full((5, len(near)), np.nan)
         if len(rows):
             features = np.column_stack((around[rows], self._own[rows]))
             middle, spread = self._middle(features), self._spread(features)
-            low, high = (np.clip(middle + end * spread, 0.0, None) for end in self._ends)
+            ends = [end * spread for end in self._ends]
+            noise = self._noise[0] + self._noise[1] * np.clip(middle, 0.0, None)
+            ends += [_without_noise(end, level, noise) for end, level in zip(ends, (BELOW, 1 - ABOVE), strict=True)]
+            ends = [np.clip(middle + end, 0.0, None) for end in ends]
             middle = np.clip(middle, 0.0, None)
-            told[:, rows] = np.stack((middle, np.minimum(low, middle), np.maximum(high, middle))) * self._unit[rows]
-        return Told(told[0], told[1], told[2], near)
+            ends = [cut(end, middle) for cut, end in zip(_CUTS, ends, strict=True)]
+            told[:, rows] = np.stack((middle, *ends)) * self._unit[rows]
+        middle, low, high, true_low, true_high = told
+        return Told(middle, low, high, true_low, true_high, near)
 
 
 def learn(
@@ -181,7 +200,7 @@ def learn(
     ranges = tune(value[usable], among)
     profile = DayProfile.of(history.time, value)
     step = max(1, int(np.ceil(len(usable) * float(np.median(reporting[usable])) / MOST_ROWS)))
-    features, truth, sensor = _rows(history, value, usable[::step], among, ranges, profile, own)
+    features, truth, sensor, noise = _rows(history, value, usable[::step], among, ranges, profile, own, unit)
     random = np.random.default_rng(seed)
     fold = random.permutation(len(history.links))[sensor] % N_FOLDS
     fit = tellers(seed)
@@ -206,24 +225,53 @@ def learn(
         profile=profile,
         tellers=(fit.middle(features, truth), fit.spread(features, off)),
         ends=ends,
+        noise=_line(middle, noise),
         reach_m=float(np.quantile(nearest, REACH)),
+        most=float(np.nanmax(value)),
         leave_out=_leave_out(history.links, sensor, -off * unit[history.links][sensor], within),
     )
 
 
+def _without_noise(end: Float, level: float, noise: Float) -> Float:
+    """Return how far the truth lies from the middle at a level, of how far measurements do and their noise, (rows,).
+
+    Variances of what is independent add up, and a quantile of a normal distribution is so many deviations away:
+    ``true^2 = end^2 - z^2 noise^2``.
+    """
+    most = (1 - LEAST_LEFT**2) * end**2
+    return np.asarray(np.sign(end) * np.sqrt(end**2 - np.minimum((NormalDist().inv_cdf(level) * noise) ** 2, most)))
+
+
+def _line(middle: Float, noise: Float) -> tuple[float, float]:
+    """Return the line, nowhere negative, from what is told to the noise of measurements: at nought, and its rise."""
+    if not noise.any():
+        return 0.0, 0.0
+    rise = max(float(np.polyfit(middle, noise, 1)[0]), 0.0)
+    return max(float(noise.mean() - rise * middle.mean()), 0.0), rise
+
+
 def _rows(
-    history: History, value: Float, times: Long, among: Neighbours, ranges: Ranges, profile: DayProfile, own: Float
-) -> tuple[Float, Float, Long]:
-    """Return features, value and sensor of every value at some times."""
+    history: History,
+    value: Float,
+    times: Long,
+    among: Neighbours,
+    ranges: Ranges,
+    profile: DayProfile,
+    own: Float,
+    unit: Float,
+) -> tuple[Float, Float, Long, Float]:
+    """Return features, value, sensor and noise of every value at some times."""
     view = View(among, ranges)
-    parts, truth, sensor = [], [], []
+    parts, truth, sensor, noise = [], [], [], []
+    states = np.zeros_like(value) if history.noise is None else history.noise / unit[history.links]
     for row in times:
         known = np.flatnonzero(np.isfinite(value[row]))
         around = surroundings(value[row], profile.at(float(history.time[row])), view)
         parts.append(np.column_stack((around, own[history.links]))[known])
         truth.append(value[row, known])
         sensor.append(known)
-    return np.concatenate(parts), np.concatenate(truth), np.concatenate(sensor)
+        noise.append(states[row, known])
+    return np.concatenate(parts), np.concatenate(truth), np.concatenate(sensor), np.concatenate(noise)
 
 
 def _leave_out(links: Long, sensor: Long, error: Float, within: Bool) -> LeaveOut:

@@ -30,6 +30,16 @@ OCCUPANCY_DEVIATION, SURELY_COVERED = 0.01, 3.0
 STANDING_OCCUPANCY = 0.8
 
 
+def speed_noise(speed: Float) -> Float:
+    """Return the deviation of what detectors say from the mean speed of their link, m/s, whatever they are."""
+    return np.asarray(np.hypot(SPEED_SPREAD * speed, SPEED_FLOOR), np.float64)
+
+
+def flow_noise(flow: Float, lanes: Float) -> Float:
+    """Return the deviation of what detectors count from the flow of their link, veh/s, whatever they are."""
+    return np.asarray(np.hypot(FLOW_SPREAD * flow, FLOW_FLOOR * lanes), np.float64)
+
+
 class LinkSensors:
     """Which series measures which link; rebuilt when a series appears.
 
@@ -114,7 +124,7 @@ class LinkSensors:
         counted_deviation = self._si(self._deviation, "count_veh") / interval
         deviation = np.where(np.isfinite(flow), deviation, counted_deviation)
         flow = np.where(np.isfinite(flow), flow, counted) * scale
-        spread = np.hypot(FLOW_SPREAD * flow, FLOW_FLOOR * self._compiled.lanes[self._link])
+        spread = flow_noise(flow, self._compiled.lanes[self._link].astype(np.float64))
         return flow, np.hypot(np.nan_to_num(deviation) * scale, spread)
 
     def _speed(self, value: Float, flow: Float, interval: Float) -> tuple[Float, Float]:

@@ -126,7 +126,8 @@ class Network:
         movements = read_movements(tables["movement"], tables, links, nodes, units, all_link_ids=link_ids)
         signals, timing_notes = read_signals(tables, links, nodes, movements)
         zones = read_zones(tables["zone"], tables["zone_node"], nodes)
-        sensors = read_sensors(tables["sensor"], links, units, link_ids=link_ids)
+        zone_ids = {name: i for i, name in enumerate(zones)}
+        sensors = read_sensors(tables["sensor"], links, units, link_ids=link_ids, zone_ids=zone_ids)
         assets = read_assets(tables["asset"], tables["dependency"], units, nodes=nodes.position, link_ids=link_ids)
         buildings = read_buildings(tables["building"], units)
         areas = read_areas(tables["area"], units)
@@ -299,14 +300,31 @@ class Network:
         return point_along(self.links.geometry[position], distance_m / float(self.links.length[position]))
 
     def sensor_point(self, sensor: Sensor) -> tuple[float, float] | None:
-        """Return longitude and latitude of a sensor: its own coordinates, else its place on its link, else None."""
+        """Return longitude and latitude of a sensor: its own, else of its place on its link, its zone, its asset.
+
+        None for a sensor that has none of them.
+        """
         if sensor.x_coord is not None and sensor.y_coord is not None:
             point = np.array([[sensor.x_coord, sensor.y_coord]])
             if self.units.projection is not None:
                 point = self.units.projection.to_degrees(point)
             return float(point[0, 0]), float(point[0, 1])
         link = self.links.position.get(sensor.link_id)
-        return None if link is None else self.point_on_link(link, sensor.position_m)
+        if link is not None:
+            return self.point_on_link(link, sensor.position_m)
+        if sensor.zone_id in self.zones:
+            return self.zone_point(sensor.zone_id)
+        asset = self.assets.assets.get(sensor.asset_id)
+        return None if asset is None else asset.lon_lat
+
+    def zone_point(self, zone_id: str) -> tuple[float, float] | None:
+        """Return longitude and latitude of the middle of a zone: that of its nodes, weighted by their shares."""
+        nodes = [(self.nodes.position[node], share) for node, share in self.zones[zone_id]]
+        if not nodes:
+            return None
+        at, shares = np.array([node for node, _ in nodes]), np.array([share for _, share in nodes])
+        middle = shares @ self.nodes.lon_lat[at] / shares.sum()
+        return float(middle[0]), float(middle[1])
 
     def link_names(self, position: int) -> dict[str, str]:
         """Return how people call a link, in English (``en``) and Chinese (``zh``): street, from and to.

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twin.finding import Finding
+from twin.interval import normal_interval
 
 Float = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
@@ -112,6 +113,9 @@ class Snapshot:
         Which network the arrays belong to; link order is that of `CompiledNetwork.link_ids`.
     speed, speed_deviation : (n_links,) m/s
     flow, flow_deviation : (n_links,) veh/s
+    speed_interval, flow_interval : (2, n_links)
+        Low and high end of the 90 % interval of what is true there; a detector's reading has its own noise on top.
+        Not always the middle plus and minus 1.645 deviations: jams lie below, and no street runs backwards.
     density : (n_links,) veh/m, flow / speed
     source : (n_links,) uint8 of `Source`
         The better one of speed and flow.
@@ -138,6 +142,8 @@ class Snapshot:
     speed_source: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     flow_source: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     probes: Float = field(default_factory=lambda: np.zeros(0))
+    speed_interval: Float = field(default_factory=lambda: np.zeros((2, 0)))
+    flow_interval: Float = field(default_factory=lambda: np.zeros((2, 0)))
 
     def __post_init__(self) -> None:
         for name in ("speed_source", "flow_source"):
@@ -145,6 +151,10 @@ class Snapshot:
                 object.__setattr__(self, name, self.source)
         if len(self.probes) != len(self.source):
             object.__setattr__(self, "probes", np.zeros(len(self.source)))
+        for name in ("speed", "flow"):
+            if getattr(self, f"{name}_interval").shape[1] != len(self.source):
+                ends = normal_interval(getattr(self, name), getattr(self, f"{name}_deviation"))
+                object.__setattr__(self, f"{name}_interval", ends)
         for holder in (self, self.sensors):
             for name in holder.__slots__:
                 value = getattr(holder, name)

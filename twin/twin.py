@@ -173,6 +173,8 @@ class Twin:
             speed_source=estimate.speed_source,
             flow_source=estimate.flow_source,
             probes=passages,
+            speed_interval=estimate.speed_interval,
+            flow_interval=estimate.flow_interval,
         )
 
     def _dark(self, outage: Outage | None, now: float) -> npt.NDArray[np.bool_]:

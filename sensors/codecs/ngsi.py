@@ -47,7 +47,10 @@ _POLLUTANTS = {
     "co": Attribute("co_mg_m3", "GP"),
 }
 # A share of parked cars is no occupancy of a detector, so that of a car park is not taken over.
-_PARKING = {"occupiedSpotNumber": Attribute("parked_veh", "C62")}
+_PARKING = {
+    "occupiedSpotNumber": Attribute("parked_veh", "C62"),
+    "totalSpotNumber": Attribute("spaces_veh", "C62"),
+}
 MODELS: dict[str, dict[str, Attribute]] = {
     "TrafficFlowObserved": {
         "intensity": Attribute("count_veh", "C62"),  # vehicles in the observed period

@@ -20,6 +20,7 @@ class Conversion(NamedTuple):
 
 _SHARE = {"1": 1.0, "C62": 1.0, "%": 0.01, "P1": 0.01}
 _MICROGRAM = {"ug/m3": 1.0, "GQ": 1.0, "mg/m3": 1000.0, "GP": 1000.0}
+_DURATION = {"s": 1.0, "SEC": 1.0, "min": 60.0, "MIN": 60.0, "h": 3600.0, "HUR": 3600.0, "ms": 0.001, "C26": 0.001}
 _VEHICLES = {"veh": 1.0, "1": 1.0, "C62": 1.0, "{vehicle}": 1.0}
 # Factor to the unit of the key, by the unit that a payload names.
 _FACTORS: dict[str, dict[str, float]] = {
@@ -32,9 +33,12 @@ _FACTORS: dict[str, dict[str, float]] = {
     "count_veh": _VEHICLES,
     "queue_veh": _VEHICLES,
     "parked_veh": _VEHICLES,
+    "spaces_veh": _VEHICLES,
     "passengers": {"1": 1.0, "C62": 1.0, "persons": 1.0},
-    "travel_time_s": {"s": 1.0, "SEC": 1.0, "min": 60.0, "MIN": 60.0, "h": 3600.0, "HUR": 3600.0, "ms": 0.001,
-                      "C26": 0.001},
+    "crowding": _SHARE,
+    "events": {"1": 1.0, "C62": 1.0},
+    "travel_time_s": _DURATION,
+    "headway_s": _DURATION,
     "density_veh_km": {"veh/km": 1.0, "1/km": 1.0, "veh/mi": 1 / 1.609344},
     "pm25_ug_m3": _MICROGRAM,
     "pm10_ug_m3": _MICROGRAM,

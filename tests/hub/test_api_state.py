@@ -14,7 +14,8 @@ from twin import Network
 from twin.finding import Evidence, Finding, Suspicion
 from twin.state import SensorState, Snapshot
 
-COLUMNS = ("speed_kmh", "speed_sd_kmh", "flow_veh_h", "flow_sd_veh_h", "density_veh_km")
+ENDS = ("speed_low_kmh", "speed_high_kmh", "flow_low_veh_h", "flow_high_veh_h")
+COLUMNS = ("speed_kmh", "speed_sd_kmh", "flow_veh_h", "flow_sd_veh_h", *ENDS, "density_veh_km")
 
 
 def test_before_the_first_snapshot_the_state_is_503_and_not_an_empty_city(make_hub: Any, database: Any) -> None:
@@ -40,6 +41,29 @@ def test_the_state_has_a_value_and_a_source_for_every_link(hub: Any) -> None:
     assert said["speed_kmh"][row] == pytest.approx(31.0, abs=8.0)  # the estimate leans on its prior as well
     assert datetime.fromisoformat(said["time"]).timestamp() == pytest.approx(hub.app.clock.now(), abs=5.0)
     assert said["time"].endswith("Z")
+
+
+def test_every_link_says_between_which_ends_its_true_speed_and_flow_lie(hub: Any) -> None:
+    link = hub.drive(31.0, flow_veh_h=720.0).link_id
+    said, one = hub.get("state"), hub.get(f"links/{link}")
+    snapshot = hub.app.board.snapshot
+    for name, unit in (("speed", "kmh"), ("flow", "veh_h")):
+        low, middle, high = (np.array(said[f"{name}_{part}{unit}"], float) for part in ("low_", "", "high_"))
+        assert (low >= 0).all()
+        assert (low <= middle).all()
+        assert (middle <= high).all()
+        assert (high - low > 0).all()
+        row = said["link_ids"].index(link)
+        assert low[row] < {"speed": 31.0, "flow": 720.0}[name] < high[row]
+        assert one["state"][f"{name}_low_{unit}"] == pytest.approx(low[row], rel=0.2)  # a snapshot later, perhaps
+        assert one["history"][f"{name}_high_{unit}"][-1] == pytest.approx(high[row], rel=0.2)
+        # In kilometres an hour and vehicles an hour, of all lanes.
+        factor = {"speed": 3.6, "flow": 3600.0}[name]
+        assert high == pytest.approx(factor * getattr(snapshot, f"{name}_interval")[1], rel=0.2)
+    assert set(said["speed_source"]) | set(said["flow_source"]) <= {"measured", "estimated", "guessed"}
+    paths = hub.client.get("/openapi.json").json()["paths"]
+    for path in ("/api/v1/state", "/api/v1/links/{link_id}"):
+        assert all(name in paths[path]["get"]["description"] for name in ENDS), path
 
 
 def test_the_sequence_grows(hub: Any) -> None:

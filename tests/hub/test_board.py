@@ -28,6 +28,10 @@ def test_the_history_of_a_link_is_its_last_90_minutes_and_ends_with_the_newest_s
     np.testing.assert_allclose(history.speed, history.time % 97.0, rtol=1e-6)  # 24 bits of a float32
     np.testing.assert_allclose(history.flow, history.time % 97.0 / 100, rtol=1e-6)
     assert set(history.source.tolist()) == {Source.MEASURED}
+    # Nine in ten lie within 1.645 of the deviations above; 11 bits of a float16.
+    np.testing.assert_allclose(history.speed_interval[0], history.time % 97.0 * (1 - 0.1645), rtol=1e-3)
+    np.testing.assert_allclose(history.speed_interval[1], history.time % 97.0 * (1 + 0.1645), rtol=1e-3)
+    np.testing.assert_allclose(history.flow_interval[1], history.time % 97.0 / 100 * (1 + 0.1645), rtol=1e-3)
 
 
 def test_the_history_takes_the_memory_of_what_it_shows_not_of_whole_snapshots() -> None:
@@ -37,5 +41,6 @@ def test_the_history_takes_the_memory_of_what_it_shows_not_of_whole_snapshots() 
         board.publish(snapshot(float(time)))
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    # Three floats of 4 bytes and a byte a link and sample; the newest snapshot and objects are less than a fifth of it.
-    assert kept < 1.2 * 13 * N_LINKS * 181
+    # Three floats of 4 bytes, four ends of intervals of 2 bytes and a byte a link and sample; the newest snapshot and
+    # objects are less than a fifth of it.
+    assert kept < 1.2 * 21 * N_LINKS * 181

@@ -439,6 +439,12 @@ def test_the_rules_that_are_shipped_are_good_and_speak_both_languages() -> None:
         "sensor stuck",
         "sensor suspected",
         "feed silent",
+        "heavy rain",
+        "bad air",
+        "car park full",
+        "station crowded",
+        "trains far apart",
+        "event begins",
     ]
     for r in rules:
         assert {language for language, text in r.summary if text} == {"en", "zh"}
@@ -448,7 +454,7 @@ def test_the_command_exits_0_on_a_good_file_and_2_on_a_bad_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["rules", "check", str(ROOT / "config" / "rules.toml")]) == 0
-    assert "6 rules" in capsys.readouterr().out
+    assert "12 rules" in capsys.readouterr().out
     bad = tmp_path / "bad.toml"
     bad.write_text('[[rule]]\nname = "a"\non = "link"\nwhen = "sped < 1"\n')
     assert main(["rules", "check", str(bad)]) == 2

@@ -38,7 +38,7 @@ def test_a_suspicion_is_a_code_with_figures_evidence_and_the_same_in_words(town:
     )  # fmt: skip
     (row,) = suspect_rows(town, snapshot)
     assert row == {
-        "sensor_id": "D1", "kind": "unverified", "owner": "", "link_id": None,
+        "sensor_id": "D1", "kind": "unverified", "owner": "", "link_id": None, "lon_lat": None,
         "code": "scaled", "quantity": "flow_veh_h", "unit": "veh/h",
         "parameters": {"ratio": 0.504, "lanes_counted": 1, "lanes": 2},
         "evidence": {"answer": 1.25, "read": 310.0, "expected": 615.0, "readings": 108, "step_s": 300.0},

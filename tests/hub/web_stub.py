@@ -58,6 +58,8 @@ class Stub:
         self.faults: dict[str, dict[str, Any]] = {}
         self.equipment: list[dict[str, str]] = []
         self.out: list[dict[str, Any]] = []
+        self.places: list[dict[str, Any]] = []
+        self.suspects: list[dict[str, Any]] = []
         self.refuse_until = self.stopped_at = 0.0
         self.city.fixed = {}
         self.alerts.clear()
@@ -180,6 +182,10 @@ class Stub:
                 "speed_sd_kmh": 2.1 if source == "measured" else 6.4,
                 "flow_veh_h": 942.0,
                 "flow_sd_veh_h": 60.0,
+                "speed_low_kmh": None if speed is None else speed - 7.0,
+                "speed_high_kmh": None if speed is None else speed + 4.0,
+                "flow_low_veh_h": 840.0,
+                "flow_high_veh_h": 1050.0,
                 "density_veh_km": 27.7,
                 "source": source,
                 "measured_at": rfc3339(now - 12) if source == "measured" else None,
@@ -210,12 +216,24 @@ class Stub:
             "history": {
                 "time": [rfc3339(t) for t in times],
                 "speed_kmh": [float(v) if not 20 < k < 24 else None for k, v in enumerate(trend)],
-                "speed_sd_kmh": [2.0 if k % 40 < 25 else 6.0 for k in range(91)],
+                "speed_low_kmh": [float(v) - (3.0 if k % 40 < 25 else 9.0) for k, v in enumerate(trend)],
+                "speed_high_kmh": [float(v) + (3.0 if k % 40 < 25 else 9.0) for k, v in enumerate(trend)],
                 "flow_veh_h": [900.0] * 91,
                 "source": ["measured" if k % 40 < 25 else "estimated" for k in range(91)],
             },
             "truth": {"speed_kmh": (speed or 20.0) - 1.3, "flow_veh_h": 951.0},
         }
+
+    def place(self, theme: str, sensor_id: str, east_m: float, north_m: float, **fields: Any) -> dict[str, Any]:
+        """Return a place as the hub shows it; ``fields`` replace what is ordinary."""
+        lon, lat = self.city.lonlat(east_m, north_m)
+        ordinary = {
+            **dict.fromkeys(("owner", "asset_id", "zone_id", "link_id", "because", "because_zh", "name_zh"), ""),
+            **dict.fromkeys(("silent", "stuck", "dark"), False),
+            **{"kind": "air_station", "on": "station", "name": sensor_id, "lon_lat": [lon, lat]},
+            **{"full_share": None, "level": 0, "time": rfc3339(self.now() - 40), "age_s": 40.0},
+        }
+        return {"theme": theme, "sensor_id": sensor_id, "values": [], **ordinary, **fields}
 
     def outage(self) -> dict[str, Any]:
         states = [asset["state"] for asset in self.out]
@@ -281,6 +299,12 @@ def build(stub: Stub) -> FastAPI:
     app.get(f"{api}/alerts")(lambda: {"alerts": list(stub.alerts.values())})
 
     app.get(f"{api}/outage")(lambda: stub.outage())
+    app.get(f"{api}/places")(lambda: {"places": [stub.place(**place) for place in stub.places]})
+
+    @app.get(f"{api}/suspects")
+    def suspects() -> dict[str, Any]:
+        codes = [row["code"] for row in stub.suspects]
+        return {"counts": {code: codes.count(code) for code in codes}, "suspects": stub.suspects}
 
     @app.get(f"{api}/links/{{link_id}}")
     def link(link_id: str) -> dict[str, Any]:
@@ -332,7 +356,7 @@ def build(stub: Stub) -> FastAPI:
 
         Fields: reset, burst (frames at once), frozen, mute, refuse_s, clear, fixed {link_id: byte},
         alert {id, severity, en, zh, link_id}, faults {sensor_id: fields}, equipment [{en, zh}] of any link,
-        out [assets that do not work].
+        out [assets that do not work], places [arguments of Stub.place], suspects [rows].
         """
         wish = await request.json()
         if wish.get("reset"):
@@ -348,6 +372,8 @@ def build(stub: Stub) -> FastAPI:
             stub.city.fixed = {stub.city.link_ids.index(k): v for k, v in wish["fixed"].items()}
         stub.faults = wish.get("faults", stub.faults)
         stub.equipment = wish.get("equipment", stub.equipment)
+        stub.places = wish.get("places", stub.places)
+        stub.suspects = wish.get("suspects", stub.suspects)
         if "out" in wish:
             stub.out = wish["out"]
             await stub.say({"type": "asset", "asset": {}})

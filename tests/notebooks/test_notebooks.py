@@ -73,6 +73,7 @@ def test_a_city_in_a_minute_shows_state_map_what_if_and_scene(
     assert "measured" in text
     assert "typical day, one run, no interval" in text
     assert "total_delay_veh_h" in text
+    assert '<iframe srcdoc="' in text, "a scene to turn"
     assert len(pictures(outputs)) == 2, "a map and a scene"
     assert all(len(picture) > 20_000 for picture in pictures(outputs)), "a picture with next to nothing on it"
     assert warnings(outputs) == []

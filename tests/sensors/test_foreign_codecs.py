@@ -59,7 +59,10 @@ def test_wrong_unit_rejects_only_its_value():
 
 def test_parked_cars_follow_from_all_and_free_spots():
     entity = {"id": "P", "type": "OffStreetParking", "totalSpotNumber": 414, "availableSpotNumber": {"value": 132}}
-    assert read("ngsi", "x", entity | {"occupancyModified": T}) == {("P", "parked_veh"): 282.0}
+    assert read("ngsi", "x", entity | {"occupancyModified": T}) == {
+        ("P", "parked_veh"): 282.0,
+        ("P", "spaces_veh"): 414.0,
+    }
 
 
 def test_phases_of_a_cabinet_are_sensors_of_their_own():
@@ -79,7 +82,7 @@ def test_examples_of_the_smart_data_models_are_read_or_rejected_by_name(shared_d
     for form in ("example", "example-normalized"):
         # intensity, occupancy, speed; headway and vehicle length are no quantities of ours
         assert outcomes[f"TrafficFlowObserved.{form}"] == (3, {"unknown_quantity": 2})
-        assert outcomes[f"OffStreetParking.{form}"] == (1, {})
+        assert outcomes[f"OffStreetParking.{form}"] == (2, {})  # occupied and all spots
         assert outcomes[f"Streetlight.{form}"] == (3, {})
         assert outcomes[f"AirQualityObserved.{form}"] is Reason.BAD_TIME  # as published: a time without a zone
         assert outcomes[f"StreetlightControlCabinet.{form}"] is Reason.NO_TIME

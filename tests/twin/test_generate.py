@@ -315,7 +315,8 @@ def test_sensors_lie_on_their_links_and_measure_known_quantities(seed: int) -> N
         assert re.fullmatch(r"[A-Z]+-[0-9]+", str(row["sensor_id"]))
         assert re.fullmatch(r"[a-z]+", str(row["district"]))
         if row["link_id"] is None:
-            assert row["kind"] == "air_station"
+            assert row["kind"] in ("air_station", "weather_station", "car_park", "metro_station", "venue", "rain_radar")
+            assert (row["x_coord"] is None) == (row["zone_id"] is not None), "a place of its own, or a zone"
             continue
         measured.add(row["link_id"])
         assert 0 < row["position_m"] < links[row["link_id"]]["length"]

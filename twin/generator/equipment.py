@@ -22,6 +22,7 @@ JUNCTIONS_PER_CABINET = 7
 JUNCTIONS_PER_SWITCH = 30
 
 POLICE, ROADS, POWER, ENVIRONMENT, TELECOM = "traffic-police", "roads", "power-grid", "environment", "telecom"
+TRANSIT = "transit"
 _KIND_NAME: dict[str, Name] = {
     "feeder": ("Feeder", "馈线"),
     "cabinet": ("Cabinet", "机柜"),
@@ -32,6 +33,10 @@ _KIND_NAME: dict[str, Name] = {
     "camera": ("Camera", "摄像机"),
     "air_station": ("Air station", "空气站"),
     "bridge": ("Bridge", "大桥"),
+    "weather_station": ("Weather station", "气象站"),
+    "car_park": ("Car park", "停车场"),
+    "metro_station": ("Metro station", "地铁站"),
+    "venue": ("Hall", "会展馆"),
 }
 _OWNER = {
     "feeder": POWER,
@@ -43,6 +48,10 @@ _OWNER = {
     "camera": POLICE,
     "air_station": ENVIRONMENT,
     "bridge": ROADS,
+    "weather_station": ENVIRONMENT,
+    "car_park": ROADS,
+    "metro_station": TRANSIT,
+    "venue": POLICE,
 }
 _DEGRADED = {
     "feeder": "dark",
@@ -54,6 +63,10 @@ _DEGRADED = {
     "camera": "estimated",
     "air_station": "no_data",
     "bridge": "closed",
+    "weather_station": "no_data",
+    "car_park": "no_data",
+    "metro_station": "no_data",
+    "venue": "no_data",
 }
 
 
@@ -68,6 +81,9 @@ class Equipment:
     assets: list[dict[str, str | float | int | None]] = field(default_factory=list)
     dependencies: list[dict[str, str | float | int | None]] = field(default_factory=list)
     sensors: list[dict[str, str | float | int | None]] = field(default_factory=list)
+    # The cabinet and the switch that serve each junction.
+    power: list[str] = field(default_factory=list)
+    comms: list[str] = field(default_factory=list)
 
     def asset(
         self,
@@ -138,6 +154,27 @@ class Equipment:
                 "standard_deviation": ";".join(f"{value:g}" for value in deviations.values()),
                 "x_coord": asset["x_coord"],
                 "y_coord": asset["y_coord"],
+                "zone_id": None,
+                "name": asset["name"] if link is None else None,
+                "name_zh": asset["name_zh"] if link is None else None,
+                "district": DISTRICTS[self.names.district[node]][0],
+            }
+        )
+
+    def zone_sensor(
+        self, sensor_id: str, kind: str, zone_id: str, node: int, *, interval_s: int, deviations: dict[str, float]
+    ) -> None:
+        """Add a sensor that stands for a whole zone, of whose districts the node's is one; it is no equipment here."""
+        self.sensors.append(
+            {
+                **dict.fromkeys(self.sensors[-1]),
+                "sensor_id": sensor_id,
+                "kind": kind,
+                "quantities": ";".join(deviations),
+                "interval_s": interval_s,
+                "owner": ENVIRONMENT,
+                "standard_deviation": ";".join(f"{value:g}" for value in deviations.values()),
+                "zone_id": zone_id,
                 "district": DISTRICTS[self.names.district[node]][0],
             }
         )
@@ -155,7 +192,7 @@ def install(
 ) -> Equipment:
     """Return the equipment of a city."""
     kit = Equipment(roads, names, node_ids, link_ids)
-    power, comms = _supply(rng, kit, roads)
+    power, comms = kit.power, kit.comms = _supply(rng, kit, roads)
     for k, road in enumerate(np.flatnonzero(roads.bridge).tolist(), 1):
         link = int(np.flatnonzero(roads.road == road)[0])
         kit.asset(
@@ -175,7 +212,7 @@ def install(
     return kit
 
 
-def _spread(rng: np.random.Generator, places: Float, n: int) -> npt.NDArray[np.int64]:
+def spread(rng: np.random.Generator, places: Float, n: int) -> npt.NDArray[np.int64]:
     """Return n of the places, each far from the others."""
     chosen = [int(rng.integers(len(places)))]
     away = np.hypot(*(places - places[chosen[0]]).T)
@@ -189,10 +226,10 @@ def _supply(rng: np.random.Generator, kit: Equipment, roads: Roads) -> tuple[lis
     """Add feeders, cabinets and switches; return the cabinet and the switch that serve each junction."""
     n = roads.n_nodes
     inner = np.flatnonzero(~roads.gateway)
-    feeders = inner[_spread(rng, roads.xy[inner], max(2, n // JUNCTIONS_PER_FEEDER))]
+    feeders = inner[spread(rng, roads.xy[inner], max(2, n // JUNCTIONS_PER_FEEDER))]
     for k, node in enumerate(feeders.tolist(), 1):
         kit.asset(f"FDR-{k:02d}", "feeder", node, place=roads.xy[node] + rng.uniform(-90.0, 90.0, 2))
-    cabinets = inner[_spread(rng, roads.xy[inner], max(2, n // JUNCTIONS_PER_CABINET))]
+    cabinets = inner[spread(rng, roads.xy[inner], max(2, n // JUNCTIONS_PER_CABINET))]
     near = _nearest(roads.xy[feeders], roads.xy[cabinets], k=2)
     for k, (node, (first, second)) in enumerate(zip(cabinets.tolist(), near.tolist(), strict=True), 1):
         name = f"CAB-{k:03d}"
@@ -202,7 +239,7 @@ def _supply(rng: np.random.Generator, kit: Equipment, roads: Roads) -> tuple[lis
         for feeder in (first, second)[: 1 + twice]:
             kit.needs(name, f"FDR-{feeder:02d}", "power", group="supply" if twice else "")
     cabinet_of = _nearest(roads.xy[cabinets], roads.xy)[:, 0]
-    switches = inner[_spread(rng, roads.xy[inner], max(3, n // JUNCTIONS_PER_SWITCH))]
+    switches = inner[spread(rng, roads.xy[inner], max(3, n // JUNCTIONS_PER_SWITCH))]
     for k, node in enumerate(switches.tolist(), 1):
         name = f"SW-{k:02d}"
         kit.asset(
@@ -279,7 +316,7 @@ def _cameras(
 def _air_stations(rng: np.random.Generator, kit: Equipment, roads: Roads, power: list[str], comms: list[str]) -> None:
     """Add air stations spread over the city, some beside busy roads; they have no link."""
     inner = np.flatnonzero(~roads.gateway & (roads.node_class() <= COLLECTOR))
-    nodes = inner[_spread(rng, roads.xy[inner], max(3, round(AIR_STATIONS_PER_JUNCTION * roads.n_nodes)))]
+    nodes = inner[spread(rng, roads.xy[inner], max(3, round(AIR_STATIONS_PER_JUNCTION * roads.n_nodes)))]
     for k, node in enumerate(nodes.tolist(), 1):
         name = f"AIR-{k:02d}"
         kit.asset(name, "air_station", node, place=roads.xy[node] + rng.uniform(15.0, 40.0, 2), autonomy_s=86_400)

@@ -38,6 +38,12 @@ def _zone_ids(demand: Demand) -> list[str]:
     return [f"Z{k + 1:02d}" if k < inner else f"X{k + 1 - inner:02d}" for k in range(len(demand.gateway))]
 
 
+def node_zones(demand: Demand) -> list[str]:
+    """Return the zone of each node."""
+    zones = _zone_ids(demand)
+    return [zones[k] for k in demand.node_zone.tolist()]
+
+
 def network_tables(
     roads: Roads, names: Names, demand: Demand, signals: list[Signal], ids: Ids, *, seed: int
 ) -> dict[str, Table]:

@@ -9,6 +9,7 @@ import { hub } from './hub';
 import { language, timezone } from './language';
 import { LiveConnection } from './live';
 import { loadOutage } from './outage';
+import { loadPlaces, loadSuspects } from './places';
 import { feel, stateFactor } from './pulse';
 import { stepOf } from './speed';
 
@@ -118,6 +119,8 @@ export async function startCity(): Promise<void> {
     onOpen: () => {
       void loadAlerts();
       void loadOutage();
+      void loadPlaces();
+      void loadSuspects();
     },
   });
   live.start();

@@ -88,7 +88,8 @@ export interface LinkSensor {
 export interface LinkHistory {
   time: string[];
   speed_kmh: (number | null)[];
-  speed_sd_kmh: (number | null)[];
+  speed_low_kmh: (number | null)[];
+  speed_high_kmh: (number | null)[];
   flow_veh_h: (number | null)[];
   source: SourceName[];
 }
@@ -99,6 +100,11 @@ export interface LinkState {
   speed_sd_kmh: number | null;
   flow_veh_h: number | null;
   flow_sd_veh_h: number | null;
+  /** Between these the true value lies nine times in ten. */
+  speed_low_kmh: number | null;
+  speed_high_kmh: number | null;
+  flow_low_veh_h: number | null;
+  flow_high_veh_h: number | null;
   density_veh_km: number | null;
   source: SourceName;
   measured_at: string | null;
@@ -148,6 +154,59 @@ export interface Outage {
   dark_sensors: number;
   /** The worst first, and no more than a page can show. */
   assets: OutAsset[];
+}
+
+export const THEMES = ['weather', 'air', 'parking', 'transit', 'event'] as const;
+export type Theme = (typeof THEMES)[number];
+/** 0 ordinary, 1 raised, 2 high. */
+export type Level = 0 | 1 | 2;
+
+/** A zone, station or point where something other than traffic is measured. */
+export interface Place {
+  sensor_id: string;
+  theme: Theme;
+  kind: string;
+  owner: string;
+  asset_id: string;
+  on: 'zone' | 'station' | 'point';
+  zone_id: string;
+  link_id: string;
+  name: string;
+  name_zh: string;
+  lon_lat: [number, number] | null;
+  silent: boolean;
+  stuck: boolean;
+  dark: boolean;
+  because: string;
+  because_zh: string;
+  values: { quantity: string; unit: string; value: number | null; level: Level; time: string | null }[];
+  /** Of a car park: parked over spaces. */
+  full_share: number | null;
+  level: Level;
+  time: string | null;
+  age_s: number | null;
+}
+
+export type SuspectCode = 'silent' | 'stuck' | Suspicion;
+
+/** A sensor that is not believed, one row for each fault. */
+export interface Suspect {
+  sensor_id: string;
+  kind: string;
+  owner: string;
+  link_id: string | null;
+  lon_lat: [number, number] | null;
+  code: SuspectCode;
+  quantity: string | null;
+  parameters: Record<string, number | string | null>;
+  reason: string;
+  since: string | null;
+}
+
+export interface Suspects {
+  counts: Record<SuspectCode, number>;
+  /** The newest first, and no more than a page can show. */
+  suspects: Suspect[];
 }
 
 export interface RunSummary {

@@ -1,6 +1,6 @@
 // Calls to the hub. Every address is relative to the page, so that a hub below a path works too.
 
-import type { Alert, LinkDetail, NetworkInfo, Outage, Run, ScenarioRequest } from './contract';
+import type { Alert, LinkDetail, NetworkInfo, Outage, Place, Run, ScenarioRequest, Suspects } from './contract';
 
 const API = new URL('api/v1/', document.baseURI);
 
@@ -45,6 +45,8 @@ export const hub = {
   alerts: async () => (await read<{ alerts: Alert[] }>('alerts?state=all')).alerts,
   link: (linkId: string, signal?: AbortSignal) => read<LinkDetail>(`links/${id(linkId)}`, signal),
   outage: () => read<Outage>('outage'),
+  places: async () => (await read<{ places: Place[] }>('places')).places,
+  suspects: () => read<Suspects>('suspects?limit=500'),
   acknowledge: (alertId: string | number) => send<Alert>(`alerts/${id(alertId)}/acknowledge`, {}),
   startScenario: (scenario: ScenarioRequest) => send<{ run_id: string }>('scenarios', scenario),
   run: (runId: string, signal?: AbortSignal) => read<Run>(`runs/${id(runId)}`, signal),

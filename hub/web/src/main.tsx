@@ -6,6 +6,7 @@ import { cityName, startCity } from './city';
 import { t } from './language';
 import { followLink } from './linkdetail';
 import { followOutage } from './outage';
+import { followPlaces } from './places';
 import { bindAddress } from './place';
 import { startPulse } from './pulse';
 import './cockpit.css';
@@ -19,6 +20,7 @@ startPulse();
 openHandle();
 followLink();
 followOutage();
+followPlaces();
 followRuns();
 leadArrowsIntoList();
 effect(() => {

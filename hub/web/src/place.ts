@@ -13,8 +13,14 @@ function viewOf(parameters: URLSearchParams): View {
   return VIEWS.find((view) => view === parameters.get('view')) ?? 'alerts';
 }
 
+function layersOf(parameters: URLSearchParams): ReadonlySet<string> {
+  return new Set((parameters.get('hide') ?? '').split(',').filter(Boolean));
+}
+
 export const view = signal<View>(viewOf(query()));
 export const linkId = signal<string | null>(query().get('link'));
+/** Layers of marks that the map does not show; all others it does. */
+export const hiddenLayers = signal<ReadonlySet<string>>(layersOf(query()));
 /** The what-if run whose difference is shown. */
 export const runId = signal<string | null>(query().get('run'));
 
@@ -37,6 +43,7 @@ export function bindAddress(): void {
     };
     put('link', linkId.value);
     put('run', runId.value);
+    put('hide', [...hiddenLayers.value].sort().join(',') || null);
     put('view', view.value === 'alerts' ? null : view.value);
     put('lang', language.value);
     const search = `?${parameters}`;
@@ -51,6 +58,7 @@ export function bindAddress(): void {
     chosen = parameters.get('link');
     linkId.value = chosen;
     runId.value = parameters.get('run');
+    hiddenLayers.value = layersOf(parameters);
     view.value = viewOf(parameters);
     const asked = parameters.get('lang');
     if (asked === 'en' || asked === 'zh') speak(asked);

@@ -2,6 +2,7 @@
 
 import { city, frames } from './city';
 import type { CityMap } from './map/citymap';
+import { marks } from './marks';
 
 type Colour = [number, number, number];
 
@@ -13,6 +14,10 @@ interface Handle {
   linkColour(linkId: string): Promise<Colour | null>;
   /** Where in the page that is, CSS pixels; null without a map. */
   linkPlace(linkId: string): { x: number; y: number } | null;
+  /** Keys of the marks that the map has. */
+  readonly markKeys: readonly string[];
+  /** Where in the page a mark is drawn; null without a map, or such a mark. */
+  markPlace(key: string): { x: number; y: number } | null;
 }
 
 declare global {
@@ -49,5 +54,9 @@ export function openHandle(): void {
       return (await Promise.race([map?.colourOf(positionOf(linkId)), late])) ?? null;
     },
     linkPlace: (linkId) => map?.pageOf(positionOf(linkId)) ?? null,
+    get markKeys() {
+      return marks.value.map((mark) => mark.key);
+    },
+    markPlace: (key) => map?.pageOfMark(key) ?? null,
   };
 }

@@ -22,6 +22,7 @@ export function emptyStyle(language: Language): StyleSpecification {
     sources: {
       base: { type: 'geojson', data: EMPTY },
       streets: { type: 'geojson', data: EMPTY },
+      marks: { type: 'geojson', data: EMPTY },
       alerts: { type: 'geojson', data: EMPTY },
     },
     layers: [
@@ -60,6 +61,26 @@ export function emptyStyle(language: Language): StyleSpecification {
           'text-max-angle': 35,
         },
         paint: { 'text-color': '#263238', 'text-halo-color': '#FFFFFF', 'text-halo-width': 1.8 },
+      },
+      {
+        id: 'marks',
+        type: 'symbol',
+        source: 'marks',
+        layout: {
+          'icon-image': ['get', 'icon'],
+          // Far away what is ordinary steps back.
+          'icon-size': ['interpolate', ['linear'], ['zoom'], 12, ['case', ['>', ['get', 'level'], 0], 0.85, 0.5], 14.5, 1],
+          'icon-allow-overlap': true,
+          'icon-ignore-placement': true,
+          'symbol-sort-key': ['get', 'level'],
+          'text-field': ['step', ['zoom'], ['case', ['>', ['get', 'level'], 1], ['get', 'label'], ''], 14, ['get', 'label']],
+          'text-font': FONT,
+          'text-size': 13,
+          'text-anchor': 'left',
+          'text-offset': [1.1, 0],
+          'text-optional': true,
+        },
+        paint: { 'text-color': '#1C2226', 'text-halo-color': '#FFFFFF', 'text-halo-width': 1.8 },
       },
       {
         id: 'pins',

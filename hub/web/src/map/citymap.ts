@@ -12,7 +12,9 @@ import { wide } from '../screen';
 import { emptyStyle, nameIn } from './background';
 import { LinkLayer, type Palette } from './linklayer';
 import { Picker } from './picker';
+import type { Mark } from '../marks';
 import { addPinImages, pinFeatures } from './pins';
+import { addMarkImages, markFeatures } from './symbols';
 import { streetLines } from './streets';
 
 maplibre.setWorkerUrl(workerUrl);
@@ -29,6 +31,9 @@ export type Camera = Pick<maplibre.MapOptions, 'center' | 'zoom'>;
 export interface Choices {
   onLink(link: number): void;
   onAlert(alertId: string): void;
+  onMark(key: string | null): void;
+  /** The pointer rests on a mark, at a place of the map in pixels, or on none. */
+  onHover(key: string | null, x: number, y: number): void;
   /** The graphics device went away, or came back: then this map is of no use any more and wants to be made anew. */
   onDevice(present: boolean): void;
 }
@@ -39,6 +44,8 @@ export class CityMap {
   private readonly picker: Picker;
   private ready = false;
   private alerts: readonly Alert[] = [];
+  private marks: readonly Mark[] = [];
+  private marksTold = '';
   private language: Language;
 
   constructor(
@@ -114,6 +121,17 @@ export class CityMap {
     void source?.setData(pinFeatures(alerts, (alert) => this.placeOf(alert)));
   }
 
+  setMarks(marks: readonly Mark[]): void {
+    this.marks = marks;
+    const source = this.ready ? this.map.getSource<maplibre.GeoJSONSource>('marks') : undefined;
+    if (!source) return;
+    const features = markFeatures(marks);
+    const told = JSON.stringify(features);
+    if (told === this.marksTold) return; // ages move on every few seconds, pictures seldom
+    this.marksTold = told;
+    void source.setData(features);
+  }
+
   setLanguage(language: Language, label: string): void {
     this.language = language;
     this.map.getCanvas().setAttribute('aria-label', label);
@@ -146,6 +164,17 @@ export class CityMap {
     return { x: frame.left + at.x + dy * offset, y: frame.top + at.y + dx * offset };
   }
 
+  /** Where in the page a mark is drawn; null for one that is not. */
+  pageOfMark(key: string): { x: number; y: number } | null {
+    const mark = this.marks.find((candidate) => candidate.key === key);
+    if (!mark || !this.ready) return null;
+    const at = this.map.project(mark.lonLat);
+    const drawn = this.map.queryRenderedFeatures(at, { layers: ['marks'] });
+    if (!drawn.some((feature) => feature.properties.key === key)) return null;
+    const frame = this.map.getCanvas().getBoundingClientRect();
+    return { x: frame.left + at.x, y: frame.top + at.y };
+  }
+
   placeOf(alert: Alert): [number, number] | null {
     const link = alert.link_id === null ? undefined : this.city.position.get(alert.link_id);
     if (link !== undefined) {
@@ -159,8 +188,10 @@ export class CityMap {
     this.ready = true;
     this.map.addLayer(this.layer, 'names');
     addPinImages(this.map);
+    addMarkImages(this.map);
     void this.map.getSource<maplibre.GeoJSONSource>('streets')?.setData(streetLines(this.city));
     this.setAlerts(this.alerts);
+    this.setMarks(this.marks);
     this.map.setLayoutProperty('names', 'text-field', nameIn(this.language));
     // A city without background is a city all the same.
     hub.base().then(
@@ -173,12 +204,22 @@ export class CityMap {
     const canvas = this.map.getCanvas();
     this.map.on('click', (event) => this.chooseAt(event.point, event.originalEvent));
     this.map.on('mousemove', (event) => {
-      const over = this.pinAt(event.point) !== null || this.linkAt(event.point, REACH_PX) !== null;
+      const pin = this.pinAt(event.point);
+      const mark = pin === null ? this.markAt(event.point, 0) : null;
+      this.choices.onHover(mark, event.point.x, event.point.y);
+      const over = pin !== null || mark !== null || this.linkAt(event.point, REACH_PX) !== null;
       canvas.style.cursor = over ? 'pointer' : '';
     });
+    this.map.on('mouseout', () => this.choices.onHover(null, 0, 0));
     canvas.addEventListener('keydown', (event) => {
       if (event.key !== 'Enter') return;
-      const link = this.linkAt(this.map.project(this.map.getCenter()), 4 * REACH_PX);
+      const middle = this.map.project(this.map.getCenter());
+      const mark = this.markAt(middle, REACH_PX);
+      if (mark !== null) {
+        this.choices.onMark(mark);
+        return;
+      }
+      const link = this.linkAt(middle, 4 * REACH_PX);
       if (link !== null) this.choices.onLink(link);
     });
     this.map.on('webglcontextlost', () => this.choices.onDevice(false));
@@ -192,6 +233,9 @@ export class CityMap {
       return;
     }
     const touched = (event as PointerEvent).pointerType === 'touch';
+    const mark = this.markAt(point, touched ? REACH_PX : 2);
+    this.choices.onMark(mark);
+    if (mark !== null) return;
     const link = this.linkAt(point, touched ? REACH_TOUCH_PX : REACH_PX);
     if (link !== null) this.choices.onLink(link);
   }
@@ -202,7 +246,18 @@ export class CityMap {
     return pin ? String(pin.properties.alert) : null;
   }
 
+  private markAt(point: maplibre.Point, reachPx: number): string | null {
+    if (!this.ready) return null;
+    const box: [[number, number], [number, number]] = [
+      [point.x - reachPx, point.y - reachPx],
+      [point.x + reachPx, point.y + reachPx],
+    ];
+    const [found] = this.map.queryRenderedFeatures(box, { layers: ['marks'] });
+    return found ? String(found.properties.key) : null;
+  }
+
   private linkAt(point: maplibre.Point, reachPx: number): number | null {
+    if (!this.ready) return null; // the layer does not know its scale yet
     const place = this.map.unproject(point);
     const [x, y] = toMetres(this.city.geometry, place.lng, place.lat);
     const metres = this.layer.metresPerPixel();

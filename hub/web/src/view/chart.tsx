@@ -1,4 +1,4 @@
-// Speed of the last 90 minutes with its band of one deviation each way.
+// Speed of the last 90 minutes with its band, which holds the true speed nine times in ten.
 
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
@@ -13,16 +13,14 @@ type Row = (number | null)[];
 
 /** Rows for the plot: time, upper and lower rim, measured speed, other speed. */
 export function plotRows(history: LinkHistory): [number[], Row, Row, Row, Row] {
-  const { speed_kmh: speed, speed_sd_kmh: deviation, source } = history;
+  const { speed_kmh: speed, speed_low_kmh: low, speed_high_kmh: high, source } = history;
   const measured = (k: number): boolean => source[k] === 'measured';
   // The dashed line also takes the measured points beside its own, so that the two lines meet.
   const dashed = (k: number): boolean => !measured(k) || (k > 0 && !measured(k - 1)) || (k + 1 < speed.length && !measured(k + 1));
-  const rim = (sign: number): Row =>
-    speed.map((v, k) => (v === null || deviation[k] === null ? null : Math.max(0, v + sign * (deviation[k] ?? 0))));
   return [
     history.time.map((time) => Date.parse(time) / 1000),
-    rim(1),
-    rim(-1),
+    high,
+    low,
     speed.map((v, k) => (measured(k) ? v : null)),
     speed.map((v, k) => (dashed(k) ? v : null)),
   ];

@@ -10,6 +10,8 @@ import { LinkPanel } from './linkpanel';
 import { MapView } from './mapview';
 import { Notice } from './notice';
 import { OutageList } from './outagelist';
+import { PlaceList } from './placelist';
+import { SuspectList } from './suspectlist';
 import { Tabs } from './tabs';
 
 export function Cockpit() {
@@ -27,7 +29,9 @@ export function Cockpit() {
         <div class="left">
           <Indicators />
           <OutageList />
+          <SuspectList />
           <AlertList />
+          <PlaceList />
         </div>
         <MapView />
         <LinkPanel />

@@ -89,10 +89,11 @@ function Known({ link, position }: { link: LinkDetail; position: number | undefi
         {state.measured_at && <span> · {t('measuredAt', { time: clock(state.measured_at, { seconds: true }) })}</span>}
       </p>
       <dl class="values">
-        <Value name={t('speed')} value={state.speed_kmh} deviation={state.speed_sd_kmh} unit="km/h" digits={0} />
-        <Value name={t('flow')} value={state.flow_veh_h} deviation={state.flow_sd_veh_h} unit="veh/h" digits={0} />
-        <Value name={t('density')} value={state.density_veh_km} deviation={null} unit="veh/km" digits={0} />
+        <Value name={t('speed')} value={state.speed_kmh} deviation={state.speed_sd_kmh} between={[state.speed_low_kmh, state.speed_high_kmh]} unit="km/h" digits={0} />
+        <Value name={t('flow')} value={state.flow_veh_h} deviation={state.flow_sd_veh_h} between={[state.flow_low_veh_h, state.flow_high_veh_h]} unit="veh/h" digits={0} />
+        <Value name={t('density')} value={state.density_veh_km} deviation={null} between={null} unit="veh/km" digits={0} />
       </dl>
+      <p class="quiet">{t('intervalNote')}</p>
       <Probes passages={state.probe_vehicles} />
       <EquipmentHere link={link} />
       <AlertsHere id={link.link_id} />
@@ -141,11 +142,13 @@ interface ValueProps {
   name: string;
   value: number | null;
   deviation: number | null;
+  /** Ends of the 90 % interval. */
+  between: [number | null, number | null] | null;
   unit: string;
   digits: number;
 }
 
-function Value({ name, value, deviation, unit, digits }: ValueProps) {
+function Value({ name, value, deviation, between, unit, digits }: ValueProps) {
   return (
     <div>
       <dt>{name}</dt>
@@ -155,6 +158,11 @@ function Value({ name, value, deviation, unit, digits }: ValueProps) {
           {deviation !== null && value !== null && `± ${number(deviation, deviation < 1 ? 1 : digits)} `}
           {unit}
         </span>
+        {between !== null && between[0] !== null && between[1] !== null && (
+          <span class="between">
+            90 %: {number(between[0], digits)}–{number(between[1], digits)}
+          </span>
+        )}
       </dd>
     </div>
   );

@@ -7,6 +7,7 @@ import { city, nameOfLink, pictures, type City } from '../city';
 import { RATIO_SCALE } from '../frame';
 import { language, number, t } from '../language';
 import { locateAlert, target } from '../locate';
+import { chosenMark, marks } from '../marks';
 import type { Camera, CityMap } from '../map/citymap';
 import { chooseLink, goTo, linkId, view } from '../place';
 import { wide } from '../screen';
@@ -14,7 +15,9 @@ import { DIFFERENCE_COLOURS, NO_DATA_COLOUR, stepOf, STEPS } from '../speed';
 import { streetOf } from '../streetname';
 import { backToLive, difference, differenceShown, run } from '../whatif';
 import { tellOf } from '../window';
+import { Layers } from './layers';
 import { Legend } from './legend';
+import { hovered, MarkCard, MarkTip } from './markcard';
 
 const RETRY_MS = 2_000;
 
@@ -68,6 +71,8 @@ async function drawMap(container: HTMLElement, now: City, camera: Camera | null)
       const alert = firing.value.find((candidate) => keyOf(candidate) === id);
       if (alert) locateAlert(alert);
     },
+    onMark: (key: string | null) => (chosenMark.value = key),
+    onHover: (key: string | null, x: number, y: number) => (hovered.value = key === null ? null : { key, x, y }),
     onDevice: (present: boolean) => {
       device.value = present ? 'waiting' : 'lost';
       // MapLibre brings its own layers back, but not ours; and not while it is still telling us.
@@ -111,6 +116,7 @@ function feed(made: CityMap, now: City): () => void {
     }),
     effect(() => made.select(linkId.value === null ? null : (now.position.get(linkId.value) ?? null))),
     effect(() => made.setAlerts(differenceShown.value && difference.value ? [] : firing.value)), // pins are of now
+    effect(() => made.setMarks(differenceShown.value && difference.value ? [] : marks.value)),
     effect(() => made.setLanguage(language.value, t('mapLabel'))),
     effect(() => {
       const wanted = target.value;
@@ -140,6 +146,9 @@ export function MapView() {
       <div class="crosshair" aria-hidden="true" />
       {device.value !== 'drawn' && <p class="map-note">{t(({ waiting: 'loadingMap', missing: 'mapMissing', lost: 'mapLost' } as const)[device.value])}</p>}
       {device.value !== 'missing' && <Controls />}
+      {device.value !== 'missing' && <Layers />}
+      <MarkTip />
+      <MarkCard />
       <DifferenceBar />
       <div class="map-foot">
         <Chosen />
