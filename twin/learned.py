@@ -159,7 +159,7 @@ class LearnedField:
             middle = np.clip(middle, 0.0, None)
             ends = [cut(end, middle) for cut, end in zip(_CUTS, ends, strict=True)]
             told[:, rows] = np.stack((middle, *ends)) * self._unit[rows]
-        return Told(*told, near)
+        return Told(told[0], told[1], told[2], told[3], told[4], near)
 
 
 def learn(
