@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -141,26 +141,43 @@ def test_a_full_disk_of_the_database_is_waited_for(
         settled(flow, worker, server.url)
 
 
+@pytest.fixture
+def pair(tmp_path: Path, until: Any) -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres]]:
+    """A server and its synchronous standby, by streaming replication: what the first answers is on both."""
+    first, standby = EmbeddedPostgres(tmp_path / "pg"), EmbeddedPostgres(tmp_path / "standby")
+    with first, Database(first.url) as database:
+        migrate(database)
+    standby.folder.mkdir(mode=0o700)
+    shutil.copytree(first.data, standby.data, symlinks=True)
+    (standby.data / "standby.signal").touch()
+    with first:
+        source = f"host={first.folder} port=5432 user=citytwin application_name=standby"
+        with (standby.data / "postgresql.auto.conf").open("a") as file:
+            file.write(f"primary_conninfo = '{source}'\n")
+        with standby, Database(first.url) as database:
+            database.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+            database.execute("SELECT pg_reload_conf()")
+            in_step = "SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync' AND state = 'streaming'"
+            until(lambda: database.fetch(in_step), "a standby in step")
+            yield first, standby
+
+
 @pytest.mark.slow
-def test_a_failover_to_another_server_is_followed(
-    broker: Any, worker_of: Any, flow_to: Any, tmp_path: Path, settled: Any, kill_database: Any
+def test_a_failover_to_a_synchronous_standby_is_followed(
+    broker: Any, worker_of: Any, flow_to: Any, pair: Any, settled: Any, kill_database: Any
 ) -> None:
-    # The other server is what a synchronous standby is: it has every commit that was answered.
-    other_folder = tmp_path / "other"
-    with EmbeddedPostgres(tmp_path / "pg") as first:
-        hosts = f"host={first.folder},{other_folder}&port=5432,5432&target_session_attrs=read-write"
-        url = f"postgresql://citytwin@/citytwin?{hosts}"
-        worker = worker_of(broker.url, url)
-        worker.start()
-        flow = flow_to(broker.url)
-        flow.goes_on("at the beginning")
-        kill_database(first)
-        flow.goes_on("by way of the spool", n=300)
-        other_folder.mkdir(mode=0o700)
-        shutil.copytree(first.data, other_folder / "data", symlinks=True)
-    with EmbeddedPostgres(other_folder) as other:
-        flow.recovers(worker)
-        settled(flow, worker, other.url)
+    first, standby = pair
+    hosts = f"host={first.folder},{standby.folder}&port=5432,5432&target_session_attrs=read-write"
+    worker = worker_of(broker.url, f"postgresql://citytwin@/citytwin?{hosts}")
+    worker.start()
+    flow = flow_to(broker.url)
+    flow.goes_on("at the beginning", n=300)
+    kill_database(first)
+    flow.goes_on("by way of the spool, for nobody can be written to", n=300)
+    with Database(standby.url) as database:
+        database.execute("SELECT pg_promote()")
+    flow.recovers(worker)
+    settled(flow, worker, standby.url)
 
 
 @pytest.mark.slow
