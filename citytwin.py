@@ -246,3 +246,11 @@ class WhatIf:
         from pandas import DataFrame
 
         return DataFrame(self.document["links"]).set_index("link_ids").rename_axis("link_id")
+
+
+if __name__ == "__main__":  # `python -m citytwin` is what somebody types whose PATH has no `citytwin`
+    import sys
+
+    from hub.cli import main
+
+    sys.exit(main())

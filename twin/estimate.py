@@ -47,10 +47,8 @@ SHORTEST_M = 20.0
 # 11,000), only the mean is solved at every call, and the variance at every so many.
 EXACT_WORK, REFRESH_CALLS = 1e8, 60
 
-
-# The most that an interval holds, in free speeds and capacities. Maps state what is allowed or usual: 27 % of the
-# quarters of an hour of Aarhus are above 1.1 of the stated speed, and intervals cut there would hold 63 % of them
-# instead of 91 %; cut at 1.5 they lose half a per cent.
+# The most that an interval holds, in free speeds and capacities. Maps state what is allowed or usual, which many
+# exceed: cut at the stated speed, intervals would lose what they are to hold.
 FASTEST, FULLEST = 1.5, 1.0
 
 

@@ -120,8 +120,11 @@ def _write(tables: Tables, args: argparse.Namespace) -> int:
     trips += f", {len(tables['demand']):,} pairs of zones with demand" if "demand" in tables else ""
     network = Network.from_tables(tables)  # what cannot be read back is never written
     del tables  # a large city's rows need not be held twice while they are written
+    aside = set(args.out.glob("*.csv.old*"))
     network.write(args.out, overwrite=args.force)
     print(f"{args.out}: {_first_line(network)}{trips}")
+    for path in sorted(set(args.out.glob("*.csv.old*")) - aside):
+        print(f"  the demand that was there is kept as {path.name}: the new network brings its own")
     for note in network.notes:
         print(f"  {note}")
     return 0

@@ -136,3 +136,12 @@ def test_wrong_use_is_refused_with_exit_code_2(words, word, tmp_path):
     assert done.returncode == 2
     assert word in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_python_m_citytwin_is_the_command(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "citytwin", "network", "info", str(tmp_path / "none")],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("citytwin network: ")

@@ -110,6 +110,19 @@ def test_a_bus_may_have_a_gate_on_its_route_and_nobody_else_chooses_it(tmp_path:
     assert entered == {"ab": 2, "bc": 1, "bd": 0, "gate": 1}
 
 
+def test_demand_that_is_moved_aside_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "city.net.xml").write_text(NET)
+    (tmp_path / "city.rou.xml").write_text('<routes><trip id="car" depart="0" from="ab" to="bc"/></routes>')
+    words = ["network", "import", str(tmp_path / "city.net.xml"), str(tmp_path / "city"), "--force"]
+    assert main(words) == 0
+    (tmp_path / "city" / "demand.csv").write_text("o_zone_id,d_zone_id,volume,start_s,end_s\nZ1,Z2,10,0,60\n")
+    assert main(words) == 0
+    assert "demand.csv" not in capsys.readouterr().out
+    for _ in range(2):  # said once, when it happens
+        assert main([*words, "--demand", str(tmp_path / "city.rou.xml")]) == 0
+    assert capsys.readouterr().out.count("is kept as demand.csv.old: ") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
