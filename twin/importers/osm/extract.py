@@ -28,25 +28,12 @@ Long = npt.NDArray[np.int64]
 # A restriction of more members than this is no turn; some relations of OpenStreetMap hold ten thousands.
 MOST_MEMBERS = 50
 # First words of the keys that are read of any object.
-_TAG_KEYS = frozenset(
-    (
-        *(
-            "access",
-            "amenity",
-            "area",
-            "building",
-            "bus",
-            "day_off",
-            "day_on",
-            "direction",
-            "driving_side",
-            "emergency",
-        ),
-        *("except", "height", "highway", "hour_off", "hour_on", "junction", "lanes", "man_made", "maxspeed"),
-        *("motor_vehicle", "motorcar", "name", "oneway", "power", "psv", "ref", "restriction", "route", "service"),
-        *("source", "traffic_signals", "turn", "vehicle", "zone"),
-    )
-)
+_TAG_KEYS = frozenset({
+    "access", "amenity", "area", "building", "bus", "day_off", "day_on", "direction", "driving_side", "emergency",
+    "except", "height", "highway", "hour_off", "hour_on", "junction", "lanes", "man_made", "maxspeed",
+    "motor_vehicle", "motorcar", "name", "oneway", "power", "psv", "ref", "restriction", "route", "service",
+    "source", "traffic_signals", "turn", "vehicle", "zone",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
