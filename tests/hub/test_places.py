@@ -133,6 +133,15 @@ def test_a_closed_car_park_without_spaces_is_not_full(city: Network) -> None:
     assert shown(watched)["PARK", "parking"]["full_share"] is None
 
 
+@pytest.mark.parametrize(("parked", "level_shown"), [(84.0, 0), (85.0, 1), (94.0, 1), (95.0, 2)])
+def test_a_car_park_is_raised_and_high_by_the_share_of_its_spaces(
+    city: Network, parked: float, level_shown: int
+) -> None:
+    watched = Watched(city)
+    watched.say(60, "PARK", parked_veh=parked, spaces_veh=100.0)
+    assert shown(watched)["PARK", "parking"]["level"] == level_shown
+
+
 def test_levels_and_themes_are_of_known_quantities() -> None:
     assert set(THEME_OF) <= set(QUANTITIES)
     assert set(LEVELS) <= set(THEME_OF)
