@@ -30,6 +30,7 @@ from sensors.recording import NEVER_MS
 from sensors.replay import Message, Recording, merged, open_recording, paced
 
 _DRAIN_S = 600.0
+_STOP_S = 2.0  # of a replay that is stopped: acknowledgements of what was just sent are on their way
 _BLOCK = 500  # messages handed over at once when there is no pace to keep
 _BATCH_PAYLOADS = 10_000
 
@@ -113,7 +114,7 @@ def publish(messages: Iterator[Message], publisher: Publisher, progress: "Progre
         if not publisher.drain(_DRAIN_S):
             raise WorkError(f"the broker did not acknowledge everything: {publisher.backlog()}")
     finally:
-        publisher.close()
+        publisher.close(_STOP_S)
         progress.confirmed = publisher.acknowledged
         print(f"published {publisher.published}, acknowledged {publisher.acknowledged}")
 
