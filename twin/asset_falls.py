@@ -9,7 +9,7 @@ import numba
 import numpy as np
 
 from twin.asset_arrays import Bool, Float, Int
-from twin.asset_passes import supplied
+from twin.asset_passes import spread, supplied
 
 NOTHING = 36.7  # what is less likely by so much in its logarithm is lost in the rounding (2 ** -53) of the other
 
@@ -130,19 +130,12 @@ def above(dark: Bool, member_start: Int, member: Int) -> Bool:
     member : (n_members,) states
     """
     n = len(dark)
-    seen, stack, height, done = np.zeros(2 * n, np.bool_), np.empty(2 * n, np.int64), 0, 0
+    seen, stack, height = np.zeros(2 * n, np.bool_), np.empty(2 * n, np.int64), 0
     for i in range(n):
         if dark[i]:
             stack[height], seen[n + i] = n + i, True
             height += 1
-    while done < height:
-        v = stack[done]
-        done += 1
-        for m in range(member_start[v], member_start[v + 1]):
-            w = member[m]
-            if not seen[w]:
-                stack[height], seen[w] = w, True
-                height += 1
+    spread(stack, seen, height, member_start, member)
     return seen
 
 

@@ -116,6 +116,21 @@ def _first_loss(
 
 
 @numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
+def spread(stack: Int, seen: Bool, height: int, start: Int, to: Int) -> int:
+    """Put on a stack all that is reached from what lies on it, over the rows of a sparse matrix; return its height."""
+    done = 0
+    while done < height:
+        v = stack[done]
+        done += 1
+        for k in range(start[v], start[v + 1]):
+            w = to[k]
+            if not seen[w]:
+                stack[height], seen[w] = w, True
+                height += 1
+    return height
+
+
+@numba.njit(cache=True)  # type: ignore[misc, unused-ignore]
 def times_lost(
     alone: Float, group_of: Int, start: Int, member: Int, autonomy: Float, used_start: Int, used_owner: Int,
     order: Int, part_start: Int, part: Int, founded: Bool,
@@ -123,19 +138,12 @@ def times_lost(
     """Return when each state is lost, and the member of a group that was lost last, -1 for none."""
     time, cause = alone.copy(), np.full(len(alone), -1, np.int64)
     # Only what needs something that failed, directly or not, can be lost.
-    stack, seen, height, done = np.empty(len(alone), np.int64), np.zeros(len(alone), np.bool_), 0, 0
+    stack, seen, height = np.empty(len(alone), np.int64), np.zeros(len(alone), np.bool_), 0
     for v in range(len(alone)):
         if alone[v] < np.inf:
             stack[height], seen[v] = v, True
             height += 1
-    while done < height:
-        v = stack[done]
-        done += 1
-        for k in range(used_start[v], used_start[v + 1]):
-            of = used_owner[k]
-            if not seen[of]:
-                stack[height], seen[of] = of, True
-                height += 1
+    height = spread(stack, seen, height, used_start, used_owner)
     for k in np.unique(part[stack[:height]]):
         first, end = part_start[k], part_start[k + 1]
         if founded[k]:  # from below: nothing is alive by what it feeds itself
@@ -164,14 +172,6 @@ def times_lost(
 def reached(i: int, start: Int, to: Int) -> Int:
     """Return what is reached from a position over the rows of a sparse matrix, in no order, without itself."""
     n = len(start) - 1
-    seen, stack, height, done = np.zeros(n, np.bool_), np.empty(n, np.int64), 1, 0
+    seen, stack = np.zeros(n, np.bool_), np.empty(n, np.int64)
     stack[0], seen[i] = i, True
-    while done < height:
-        v = stack[done]
-        done += 1
-        for k in range(start[v], start[v + 1]):
-            w = to[k]
-            if not seen[w]:
-                stack[height], seen[w] = w, True
-                height += 1
-    return stack[1:height].copy()
+    return stack[1 : spread(stack, seen, 1, start, to)].copy()
